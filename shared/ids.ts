@@ -1,0 +1,43 @@
+/**
+ * Branded ids: a `SiteId` is never a `QueryId`, and a raw string is neither. Each schema is the only way
+ * to make one, so an id that exists has been checked.
+ */
+import { z } from 'zod';
+
+/** A hospital site's name: chosen by the federation's operator, unique in it, lower-case DNS label. */
+export const SiteId = z
+  .string()
+  .regex(
+    /^[a-z][a-z0-9-]{0,38}[a-z0-9]$/,
+    'a site name is 2–40 characters of a–z, 0–9 and "-", starting with a letter',
+  )
+  .brand<'SiteId'>();
+export type SiteId = z.infer<typeof SiteId>;
+
+/** 16 random bytes in lower-case hex; names a query from its first byte to its last receipt. */
+export const QueryId = z
+  .string()
+  .regex(/^[0-9a-f]{32}$/, 'a query id is 32 hexadecimal characters')
+  .brand<'QueryId'>();
+export type QueryId = z.infer<typeof QueryId>;
+
+/** A department of a hospital, as it appears in budgets and roles. */
+export const DepartmentId = z
+  .string()
+  .regex(/^[a-z][a-z0-9-]{0,39}$/, 'a department is 1–40 characters of a–z, 0–9 and "-"')
+  .brand<'DepartmentId'>();
+export type DepartmentId = z.infer<typeof DepartmentId>;
+
+/** What a user is called outside their own hospital: a keyed hash, stable per site, never a name. */
+export const Pseudonym = z
+  .string()
+  .regex(/^[0-9a-f]{32}$/, 'a pseudonym is 32 hexadecimal characters')
+  .brand<'Pseudonym'>();
+export type Pseudonym = z.infer<typeof Pseudonym>;
+
+/** The public half of an API key: shown in lists and logs, useless without the secret half. */
+export const KeyId = z
+  .string()
+  .regex(/^[0-9a-f]{16}$/, 'a key id is 16 hexadecimal characters')
+  .brand<'KeyId'>();
+export type KeyId = z.infer<typeof KeyId>;

@@ -1,0 +1,69 @@
+import { Level } from 'level';
+import { QflError } from '../errors.ts';
+import type { ListOptions, Store, StoreEntry, StoreOperation } from './port.ts';
+
+const encoding = { keyEncoding: 'utf8', valueEncoding: 'view' } as const;
+
+const range = ({ prefix, after, limit, reverse }: ListOptions) => ({
+  ...(after === undefined ? { gte: prefix } : { gt: after > prefix ? after : prefix }),
+  // Keys are ASCII by construction, so every key with the prefix sorts below prefix + U+FFFF.
+  lt: `${prefix}\uffff`,
+  limit: limit ?? -1,
+  reverse: reverse ?? false,
+});
+
+class LevelStore implements Store {
+  readonly #db: Level<string, Uint8Array>;
+
+  constructor(db: Level<string, Uint8Array>) {
+    this.#db = db;
+  }
+
+  get(key: string): Promise<Uint8Array | undefined> {
+    return this.#db.get(key);
+  }
+
+  async *list(options: ListOptions): AsyncIterable<StoreEntry> {
+    for await (const [key, value] of this.#db.iterator(range(options))) yield { key, value };
+  }
+
+  async *keys(options: ListOptions): AsyncIterable<string> {
+    for await (const key of this.#db.keys(range(options))) yield key;
+  }
+
+  async write(operations: readonly StoreOperation[], { durable = true } = {}): Promise<void> {
+    try {
+      await this.#db.batch([...operations], { sync: durable });
+    } catch (cause) {
+      throw new QflError('storage_failed', { detail: 'the local store could not be written', cause });
+    }
+  }
+
+  close(): Promise<void> {
+    return this.#db.close();
+  }
+}
+
+const isLocked = (error: unknown): boolean =>
+  error instanceof Error && (('code' in error && error.code === 'LEVEL_LOCKED') || isLocked(error.cause));
+
+/**
+ * Opens (or creates) a LevelDB folder.
+ * @throws QflError `conflict` when another process holds it, `storage_failed` otherwise.
+ */
+export const openLevelStore = async (folder: string): Promise<Store> => {
+  const db = new Level<string, Uint8Array>(folder, encoding);
+  try {
+    await db.open();
+  } catch (cause) {
+    if (isLocked(cause)) {
+      throw new QflError('conflict', {
+        detail: `another process has ${folder} open`,
+        next: 'Stop the running program first, or talk to it through its API.',
+        cause,
+      });
+    }
+    throw new QflError('storage_failed', { detail: `the store in ${folder} could not be opened`, cause });
+  }
+  return new LevelStore(db);
+};
