@@ -1,0 +1,45 @@
+/**
+ * Length hiding: a message is padded to the next bucket before it is sealed, so the network sees six sizes. Each bucket has
+ * room for the header, so that 64 KiB of body still fits the 64 KiB bucket.
+ */
+import { QflError } from '../errors.ts';
+
+const KIB = 1_024;
+/** Room above the nominal size for our own headers. */
+export const HEADER_ROOM_BYTES = 64;
+const BUCKETS = [256, KIB, 4 * KIB, 16 * KIB, 64 * KIB, 256 * KIB];
+const LENGTH_BYTES = 4;
+
+/** The largest message that one frame carries; longer ones are chunked. */
+export const FRAME_BODY_BYTES_MAX = 256 * KIB;
+
+/** Size in bytes to which a message of `length` bytes is padded. @throws QflError `too_large` */
+export const paddedSize = (length: number): number => {
+  const bucket = BUCKETS.find((size) => length + LENGTH_BYTES <= size + HEADER_ROOM_BYTES);
+  if (bucket === undefined)
+    throw new QflError('too_large', { detail: `a frame carries at most ${FRAME_BODY_BYTES_MAX} bytes` });
+  return bucket + HEADER_ROOM_BYTES;
+};
+
+/** u32 length, the parts, zeros. One allocation, one copy. */
+export const pad = (...parts: readonly Uint8Array[]): Uint8Array => {
+  const length = parts.reduce((sum, part) => sum + part.byteLength, 0);
+  const padded = Buffer.alloc(paddedSize(length));
+  padded.writeUInt32BE(length, 0);
+  let offset = LENGTH_BYTES;
+  for (const part of parts) {
+    padded.set(part, offset);
+    offset += part.byteLength;
+  }
+  return padded;
+};
+
+/** @throws QflError `protocol` when the padding is not what `pad` makes */
+export const unpad = (padded: Uint8Array): Uint8Array => {
+  const view = Buffer.from(padded.buffer, padded.byteOffset, padded.byteLength);
+  const length = view.byteLength >= LENGTH_BYTES ? view.readUInt32BE(0) : -1;
+  if (length < 0 || length > view.byteLength - LENGTH_BYTES || paddedSize(length) !== view.byteLength) {
+    throw new QflError('protocol', { detail: 'a frame with wrong padding' });
+  }
+  return padded.subarray(LENGTH_BYTES, LENGTH_BYTES + length);
+};
