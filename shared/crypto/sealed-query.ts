@@ -9,6 +9,7 @@ import { QflError } from '../errors.ts';
 import type { SiteId } from '../ids.ts';
 import type { RandomBytes } from '../random.ts';
 import { Envelope, type PrekeyId, QueryContent } from '../wire/envelope.ts';
+import { unframed } from '../wire/framing.ts';
 import { blake2b, deriveKey, hashOf } from './hash.ts';
 import {
   type HybridSignature,
@@ -42,7 +43,7 @@ export interface SealedQuery {
 export interface Recipient {
   readonly site: SiteId;
   readonly prekey: PrekeyId;
-  /** An encapsulation to that prekey, used once. */
+  /** An encapsulation to that prekey, used once; an empty one for the sender itself, which needs no seal. */
   readonly encapsulation: Encapsulation;
 }
 
@@ -140,6 +141,7 @@ export const sealQuery = (options: SealOptions): SealedQuery => {
   const nonce = options.random(NONCE_BYTES);
   const body = Buffer.concat([nonce, aeadSeal(bodyKey, nonce, plaintext, headerHash)]);
   const wraps = options.recipients.map(({ site, prekey, encapsulation }) => {
+    if (encapsulation.ciphertext.byteLength === 0) return new Uint8Array(0);
     const key = wrapKey(encapsulation.secret, headerHash, envelope.sender, site, prekey);
     return Buffer.concat([encapsulation.ciphertext, aeadSeal(key, ZERO_NONCE, bodyKey, headerHash)]);
   });
@@ -154,21 +156,6 @@ export const readEnvelope = (header: Uint8Array): Envelope => {
   } catch (cause) {
     throw new QflError('protocol', { detail: 'the query header is not valid', cause });
   }
-};
-
-/** Splits what `framed` joined. @throws QflError `protocol` */
-const unframed = (bytes: Uint8Array): Uint8Array[] => {
-  const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const parts: Uint8Array[] = [];
-  let offset = 0;
-  while (offset < view.byteLength) {
-    const length = offset + 4 <= view.byteLength ? view.readUInt32BE(offset) : Infinity;
-    if (offset + 4 + length > view.byteLength)
-      throw new QflError('protocol', { detail: 'a field runs past the end' });
-    parts.push(bytes.subarray(offset + 4, offset + 4 + length));
-    offset += 4 + length;
-  }
-  return parts;
 };
 
 export interface OpenOptions {

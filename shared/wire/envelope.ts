@@ -4,7 +4,7 @@
  * leaves nothing that opens.
  */
 import { z } from 'zod';
-import { QueryId, SiteId } from '../ids.ts';
+import { Pseudonym, QueryId, SiteId } from '../ids.ts';
 
 export const ENVELOPE_VERSION = 'fed-e2e/1';
 export const RECIPIENTS_MAX = 64;
@@ -48,7 +48,7 @@ export const QueryContent = z.strictObject({
   purpose: z.string().max(200),
   legalBasis: z.string().max(200),
   dataClass: DataClass,
-  asker: z.string().regex(/^[0-9a-f]{32}$/),
+  asker: Pseudonym,
   role: z.string().max(40),
   department: z.string().max(40),
   /** The query itself, in the form of its kind. */

@@ -1,0 +1,227 @@
+/**
+ * A chat from this site's users: who may answer it, sealed to those, planned by the coordinator, opened piece by piece. Nothing is
+ * shown before the first piece is proven, and an answer without its sealed end is an error, never a shorter answer.
+ */
+import type { AuditLog } from '../../shared/audit/audit-log.ts';
+import type { Clock } from '../../shared/clock.ts';
+import { type AnswerOpener, openAnswer } from '../../shared/crypto/sealed-answer.ts';
+import { encodeSealedQuery } from '../../shared/crypto/sealed-query.ts';
+import { requireSite } from '../../shared/directory/record.ts';
+import { QflError, toQflError } from '../../shared/errors.ts';
+import type { SiteId } from '../../shared/ids.ts';
+import type { RandomBytes } from '../../shared/random.ts';
+import type { ChatRequest } from '../../shared/wire/chat.ts';
+import { CHAT_CANDIDATES_MAX, type DataClass, type Receipt } from '../../shared/wire/envelope.ts';
+import type { Received } from '../../shared/wire/peer.ts';
+import { type Board, METHODS, type PlanSummary, RelayedPart } from '../../shared/wire/session.ts';
+import { type AccessPolicy, mayTravel } from '../access/policy.ts';
+import type { DirectoryMirror } from '../federation/directory.ts';
+import type { Link } from '../federation/link.ts';
+import type { Models } from '../llm/models.ts';
+import { drawSome, offering } from './candidates.ts';
+import { createLineReader } from './lines.ts';
+import { checkReceipt } from './receipts.ts';
+import { type Asker, sealQuestion, type SealingOptions, type SentQuestion } from './sealing.ts';
+
+/** The longest silence before a question counts as lost. */
+export const ANSWER_SILENCE_MAX_MS = 120_000;
+
+export interface ChatQuestion {
+  readonly request: ChatRequest;
+  readonly dataClass: DataClass;
+  readonly asker: Asker;
+  readonly priority: number;
+  readonly requestId: string;
+}
+
+export type AnswerEvent =
+  /** Before anything else: where the answer comes from; `plan` is null when no plan was needed. */
+  | { readonly kind: 'placed'; readonly site: SiteId; readonly plan: PlanSummary | null }
+  /** A JSON text of the back end: a chunk of a stream, or the whole completion. */
+  | { readonly kind: 'data'; readonly json: string }
+  /** After everything: the whole answer has arrived. */
+  | { readonly kind: 'done'; readonly receipt: Receipt | null };
+
+export interface AskOptions {
+  readonly self: SiteId;
+  readonly policy: AccessPolicy;
+  readonly models: Models;
+  readonly link: Link;
+  readonly mirror: DirectoryMirror;
+  readonly sealing: SealingOptions;
+  readonly audit: AuditLog;
+  readonly clock: Clock;
+  readonly random: RandomBytes;
+  board(): Board | undefined;
+}
+
+const staysHere = (question: ChatQuestion): QflError =>
+  new QflError('stays_local', {
+    detail: `a ${question.dataClass} question may not leave this site, and this site does not offer ${question.request.model}`,
+    next: 'Choose a model of this site, or a lower data class if the content allows it.',
+  });
+
+const parsePart = (piece: Received): RelayedPart => {
+  const parsed = RelayedPart.safeParse(piece.header);
+  if (!parsed.success) throw new QflError('protocol', { detail: 'a wrong piece of the coordinator' });
+  return parsed.data;
+};
+
+export const createAsk = (options: AskOptions) => {
+  const { self, policy, models, link, mirror, audit, random } = options;
+
+  /** Sites to seal to, this one included; empty when none offers the model. */
+  const choose = async (question: ChatQuestion): Promise<readonly SiteId[]> => {
+    const { model } = question.request;
+    const here = (await models.offers(model)) ? [self] : [];
+    const everywhere = offering(options.board(), mirror.state, self, model);
+    const others = everywhere.filter((site) => mayTravel(policy, question.dataClass, site));
+    if (here.length === 0 && others.length === 0) {
+      if (everywhere.length > 0 || question.dataClass === 'restricted') throw staysHere(question);
+      if (link.state !== 'online')
+        throw new QflError('not_connected', {
+          detail: `this site does not offer ${model} and is not connected to the federation`,
+          next: 'See "qfl agent status".',
+        });
+      throw new QflError('not_found', {
+        detail: `no site offers the model ${model} now`,
+        next: '"GET /v1/models" lists what the federation offers.',
+      });
+    }
+    return link.state === 'online'
+      ? [...here, ...drawSome(others, CHAT_CANDIDATES_MAX - here.length, random)]
+      : here;
+  };
+
+  async function* locally(
+    question: ChatQuestion,
+    plan: PlanSummary | null,
+    signal: AbortSignal,
+  ): AsyncGenerator<AnswerEvent> {
+    let placed = false;
+    for await (const json of models.chat(question.request, question.priority, signal)) {
+      if (!placed) yield { kind: 'placed', site: self, plan };
+      placed = true;
+      yield { kind: 'data', json };
+    }
+    yield { kind: 'done', receipt: null };
+  }
+
+  const openerFor = (sent: SentQuestion, site: SiteId): AnswerOpener =>
+    openAnswer({
+      queryId: sent.queryId,
+      queryHash: sent.hash,
+      asker: self,
+      site,
+      replySeed: sent.reply.seed,
+      identity: requireSite(mirror.state, site).identity,
+    });
+
+  const receiptOf = (part: RelayedPart, sent: SentQuestion, site: SiteId): Receipt | null =>
+    part.receipt === undefined
+      ? null
+      : checkReceipt(part.receipt, {
+          queryId: sent.queryId,
+          queryHash: sent.hash,
+          site,
+          identity: requireSite(mirror.state, site).identity,
+        });
+
+  async function* remotely(
+    question: ChatQuestion,
+    sites: readonly SiteId[],
+    signal: AbortSignal,
+  ): AsyncGenerator<AnswerEvent> {
+    const { request, dataClass, asker, priority } = question;
+    const sizeBytes = Buffer.byteLength(JSON.stringify(request.messages));
+    const sent = sealQuestion(
+      {
+        kind: 'chat',
+        asker,
+        dataClass,
+        purpose: 'chat',
+        legalBasis: 'care',
+        query: request,
+        model: request.model,
+        microEpsilon: 0,
+        sizeBytes,
+        priority,
+      },
+      sites,
+      options.sealing,
+    );
+    const lines = createLineReader();
+    let opener: AnswerOpener | undefined;
+    let site: SiteId | undefined;
+    try {
+      for await (const piece of link.stream(
+        METHODS.query,
+        { payload: encodeSealedQuery(sent.sealed) },
+        { timeoutMs: ANSWER_SILENCE_MAX_MS, signal },
+      )) {
+        const part = parsePart(piece);
+        if (opener === undefined) {
+          if (part.site === self && piece.payload.byteLength === 0)
+            return yield* locally(question, part.plan ?? null, signal);
+          site = part.site;
+          opener = openerFor(sent, site);
+          opener.open(piece.payload);
+          yield { kind: 'placed', site, plan: part.plan ?? null };
+          continue;
+        }
+        if (part.site !== site) throw new QflError('cut', { detail: 'the answer changed its site' });
+        const opened = opener.open(piece.payload);
+        if (opened.kind === 'chunk') for (const json of lines.take(opened.text)) yield { kind: 'data', json };
+        else if (opened.kind === 'end') return yield { kind: 'done', receipt: receiptOf(part, sent, site) };
+      }
+      throw new QflError('cut', { detail: 'the answer ended before its sealed end' });
+    } catch (thrown) {
+      throw opener === undefined || signal.aborted ? thrown : asCut(thrown);
+    } finally {
+      opener?.close();
+    }
+  }
+
+  return async function* ask(question: ChatQuestion, signal: AbortSignal): AsyncGenerator<AnswerEvent> {
+    const common = {
+      actor: question.asker.pseudonym,
+      role: question.asker.role,
+      classification: question.dataClass,
+      requestId: question.requestId,
+    } as const;
+    const logged = audit.record({ action: 'chat.asked', outcome: 'begun', ...common });
+    logged.catch(() => undefined);
+    let outcome: 'ok' | 'failed' = 'failed';
+    let place: SiteId | undefined;
+    try {
+      const sites = await choose(question);
+      const events =
+        sites.length === 1 && sites[0] === self
+          ? locally(question, null, signal)
+          : remotely(question, sites, signal);
+      for await (const event of events) {
+        // No entry, no action: the question may be on its way, but nothing of the answer is shown before its entry is on the disk.
+        await logged;
+        if (event.kind === 'placed') place = event.site;
+        yield event;
+      }
+      outcome = 'ok';
+    } finally {
+      await audit.record({
+        action: 'chat.answered',
+        outcome,
+        ...common,
+        ...(place === undefined ? {} : { objects: [{ kind: 'site', id: place }] }),
+      });
+    }
+  };
+};
+export type Ask = ReturnType<typeof createAsk>;
+
+/** After the first piece every failure is a cut, whatever caused it: the asker must not take the rest for the whole. */
+const asCut = (thrown: unknown): QflError => {
+  const error = toQflError(thrown);
+  return error.code === 'cut' || error.code === 'bad_signature'
+    ? error
+    : new QflError('cut', { detail: `the answer broke off (${error.code})`, cause: thrown });
+};

@@ -1,0 +1,38 @@
+/** Which sites could answer, as far as this site knows: online, offering the model, in the directory, allowed by policy. */
+import type { SiteId } from '../../shared/ids.ts';
+import type { RandomBytes } from '../../shared/random.ts';
+import type { DirectoryState } from '../../shared/directory/record.ts';
+import type { Board } from '../../shared/wire/session.ts';
+
+const inForce = (state: DirectoryState, site: SiteId): boolean => {
+  const keys = state.get(site);
+  return keys !== undefined && keys.revokedMs === undefined;
+};
+
+/** Others that offer `model`. */
+export const offering = (
+  board: Board | undefined,
+  state: DirectoryState,
+  self: SiteId,
+  model: string,
+): SiteId[] =>
+  (board?.sites ?? [])
+    .filter(
+      ({ site, online, models }) => online && site !== self && models.includes(model) && inForce(state, site),
+    )
+    .map(({ site }) => site);
+
+/** Others that hold records. */
+export const withRecords = (board: Board | undefined, state: DirectoryState, self: SiteId): SiteId[] =>
+  (board?.sites ?? [])
+    .filter(({ site, records }) => records && site !== self && inForce(state, site))
+    .map(({ site }) => site);
+
+/** `count` of `sites`, each set equally likely, so that no site is always among the few. */
+export const drawSome = (sites: readonly SiteId[], count: number, random: RandomBytes): SiteId[] => {
+  const keyed = sites.map((site) => ({ site, key: Buffer.from(random(8)).toString('hex') }));
+  return keyed
+    .toSorted((left, right) => (left.key < right.key ? -1 : 1))
+    .slice(0, count)
+    .map(({ site }) => site);
+};

@@ -1,0 +1,121 @@
+/** What a connected site may call. A pending site hears how it stands, nothing more. */
+import type { AuditLog } from '../../shared/audit/audit-log.ts';
+import { framed, toBase64 } from '../../shared/bytes.ts';
+import type { Clock } from '../../shared/clock.ts';
+import type { Identity } from '../../shared/crypto/signature.ts';
+import { readEnvelope, decodeSealedQuery } from '../../shared/crypto/sealed-query.ts';
+import { parseLeaf } from '../../shared/directory/record.ts';
+import { QflError } from '../../shared/errors.ts';
+import type { SiteId } from '../../shared/ids.ts';
+import type { Call, Handler, Handlers, Reply } from '../../shared/wire/peer.ts';
+import {
+  LEAVES_PER_REPLY_MAX,
+  LeavesRequest,
+  METHODS,
+  SignedTime,
+  Telemetry,
+  TIME_LABEL,
+  timeMessage,
+} from '../../shared/wire/session.ts';
+import { z } from 'zod';
+import type { KeyLog } from '../directory/key-log.ts';
+import type { Connection, Presence } from './presence.ts';
+import type { Registry } from './registry.ts';
+
+type Answer = (call: Call, asker: SiteId) => AsyncGenerator<Reply>;
+
+export interface HandlerOptions {
+  readonly registry: Registry;
+  readonly presence: Presence;
+  readonly keyLog: KeyLog;
+  readonly identity: Identity;
+  readonly audit: AuditLog;
+  readonly clock: Clock;
+  readonly relayChat: Answer;
+  readonly collectStatistics: Answer;
+}
+
+const parse = <T>(schema: z.ZodType<T>, value: unknown): T => {
+  const parsed = schema.safeParse(value);
+  if (!parsed.success) throw new QflError('protocol', { detail: 'a call with a wrong header' });
+  return parsed.data;
+};
+
+const TimeRequest = z.strictObject({ nonce: SignedTime.shape.nonce });
+
+export const siteHandlers =
+  (options: HandlerOptions) =>
+  (site: SiteId, connection: () => Connection): Handlers => {
+    const { registry, presence, keyLog, identity, audit, clock } = options;
+    const approved = (): void => {
+      const { status } = registry.get(site);
+      if (status !== 'approved')
+        throw new QflError('forbidden', {
+          detail: `${site} is ${status}`,
+          next: `The federation's operator approves it with "qfl site approve ${site}".`,
+        });
+    };
+    const plain = (answer: (call: Call) => Promise<Reply>): Handler => ({
+      kind: 'plain',
+      answer(call) {
+        approved();
+        return answer(call);
+      },
+    });
+    const leaves = async (call: Call): Promise<Reply> => {
+      const { from } = parse(LeavesRequest, call.header);
+      const checkpoint = await keyLog.log.checkpoint();
+      const found: Uint8Array[] = [];
+      for await (const { leaf } of keyLog.log.entries(from, from + LEAVES_PER_REPLY_MAX)) found.push(leaf);
+      return { header: { checkpoint, next: from + found.length }, payload: framed(...found) };
+    };
+    const publish = async (call: Call): Promise<Reply> => {
+      const { record } = parseLeaf(call.payload);
+      if (record.kind === 'revocation') throw new QflError('forbidden', { detail: 'a site cannot revoke' });
+      await audit.record({
+        action: 'key.rotated',
+        outcome: 'begun',
+        objects: [
+          { kind: 'site', id: site },
+          { kind: 'record', id: record.kind },
+        ],
+      });
+      return { header: { index: await keyLog.publish(site, call.payload) } };
+    };
+    async function* query(call: Call): AsyncGenerator<Reply> {
+      approved();
+      const { kind } = readEnvelope(decodeSealedQuery(call.payload).header);
+      yield* kind === 'chat' ? options.relayChat(call, site) : options.collectStatistics(call, site);
+    }
+
+    return {
+      [METHODS.hello]: {
+        kind: 'plain',
+        answer: () =>
+          Promise.resolve({
+            header: {
+              status: registry.get(site).status === 'approved' ? 'approved' : 'pending',
+              directorySize: keyLog.log.size,
+            },
+          }),
+      },
+      [METHODS.leaves]: plain(leaves),
+      [METHODS.publish]: plain(publish),
+      [METHODS.time]: plain((call) => {
+        const { nonce } = parse(TimeRequest, call.header);
+        const timeMs = Math.trunc(clock.nowMs());
+        return Promise.resolve({
+          header: {
+            nonce,
+            timeMs,
+            signature: toBase64(identity.sign(TIME_LABEL, timeMessage(nonce, timeMs))),
+          },
+        });
+      }),
+      [METHODS.telemetry]: {
+        kind: 'event',
+        accept: ({ header }) => presence.report(connection(), parse(Telemetry, header)),
+      },
+      [METHODS.query]: { kind: 'stream', answer: query },
+    };
+  };

@@ -1,0 +1,120 @@
+/**
+ * The two keys at rest. The master key (32 bytes) comes from outside the store: environment, systemd credential, or a file of mode
+ * 0600 beside it. It wraps the data key, under which everything in the store is encrypted; so the master key can
+ * change without rewriting the store.
+ */
+import { chmod, mkdir, open, readFile, rename, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fromBase64, toBase64, utf8 } from '../bytes.ts';
+import { QflError } from '../errors.ts';
+import type { RandomBytes } from '../random.ts';
+import { openAtRest, sealAtRest } from '../store/encrypted.ts';
+
+const KEY_BYTES = 32;
+const MASTER_FILE = 'master.key';
+const DATA_FILE = 'data.key';
+const DATA_NAME = 'qfl data key';
+
+const invalid = (detail: string, next: string): QflError => new QflError('config_invalid', { detail, next });
+
+/** Writes a file that only its owner can read, durably: all of it or nothing. */
+export const writePrivateFile = async (path: string, content: Uint8Array): Promise<void> => {
+  const temporary = `${path}.new`;
+  const file = await open(temporary, 'w', 0o600);
+  try {
+    await file.writeFile(content);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await rename(temporary, path);
+};
+
+const readIfThere = async (path: string): Promise<Uint8Array | undefined> => {
+  try {
+    return await readFile(path);
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
+    throw error;
+  }
+};
+
+const parseKey = (text: string, source: string): Uint8Array => {
+  const key = fromBase64(text.trim());
+  if (key.byteLength !== KEY_BYTES)
+    throw invalid(`${source} does not hold 32 bytes in base64`, 'Make one with: openssl rand -base64 32');
+  return key;
+};
+
+const refuseOpenFile = async (path: string): Promise<void> => {
+  const { mode } = await stat(path);
+  if ((mode & 0o077) !== 0) throw invalid(`${path} can be read by others`, `Run: chmod 600 ${path}`);
+};
+
+export interface MasterKeySources {
+  readonly home: string;
+  /** MASTER_KEY of the environment, base64. */
+  readonly environment: string | undefined;
+  /** CREDENTIALS_DIRECTORY of systemd; a credential named `master.key` in it wins over the file. */
+  readonly credentialsFolder: string | undefined;
+}
+
+/** The master key, or undefined where there is none yet. @throws QflError `config_invalid` */
+export const findMasterKey = async ({
+  home,
+  environment,
+  credentialsFolder,
+}: MasterKeySources): Promise<Uint8Array | undefined> => {
+  if (environment !== undefined) return parseKey(environment, 'MASTER_KEY');
+  if (credentialsFolder !== undefined) {
+    const credential = await readIfThere(join(credentialsFolder, MASTER_FILE));
+    if (credential !== undefined)
+      return parseKey(Buffer.from(credential).toString('utf8'), 'the systemd credential master.key');
+  }
+  const path = join(home, MASTER_FILE);
+  const content = await readIfThere(path);
+  if (content === undefined) return undefined;
+  await refuseOpenFile(path);
+  return parseKey(Buffer.from(content).toString('utf8'), path);
+};
+
+const createMasterFile = async (home: string, random: RandomBytes): Promise<Uint8Array> => {
+  const key = random(KEY_BYTES);
+  await writePrivateFile(join(home, MASTER_FILE), utf8(`${toBase64(key)}\n`));
+  return key;
+};
+
+/**
+ * The data key of a home folder. With `create`, a missing folder, master key file or data key is made; without, each is an
+ * error, so that a lost key is noticed rather than replaced.
+ */
+export const openDataKey = async (
+  sources: MasterKeySources,
+  options: { create: boolean; random: RandomBytes },
+): Promise<Uint8Array> => {
+  const { home } = sources;
+  if (options.create) {
+    await mkdir(home, { recursive: true, mode: 0o700 });
+    await chmod(home, 0o700);
+  }
+  const path = join(home, DATA_FILE);
+  const wrapped = await readIfThere(path);
+  const found = await findMasterKey(sources);
+  if (wrapped !== undefined) {
+    if (found === undefined)
+      throw invalid(
+        `the master key of ${home} is missing`,
+        `Put ${MASTER_FILE} back from your backup, or set MASTER_KEY.`,
+      );
+    return openAtRest(found, DATA_NAME, wrapped);
+  }
+  if (!options.create)
+    throw invalid(
+      `${home} has not been set up`,
+      'Run "qfl coordinator init" or "qfl agent join" first, or name the right folder with --home.',
+    );
+  const master = found ?? (await createMasterFile(home, options.random));
+  const dataKey = options.random(KEY_BYTES);
+  await writePrivateFile(path, sealAtRest(master, DATA_NAME, dataKey, options.random));
+  return dataKey;
+};

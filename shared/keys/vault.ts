@@ -1,0 +1,148 @@
+/**
+ * A program's own keys, kept in its encrypted store: identity, KEM epochs, daily prekeys, and the secret behind hedged randomness.
+ */
+import { DAY_MS } from '../clock.ts';
+import { fromBase64, toBase64, toHex, utf8, fromUtf8 } from '../bytes.ts';
+import { deriveKey, hashOf } from '../crypto/hash.ts';
+import { createIdentity, type Identity } from '../crypto/signature.ts';
+import { createHedge, type Hedge, type XWingKeyPair, xwingKeyPair } from '../crypto/xwing.ts';
+import { type IdentityRecord, type PrekeyRecord, type SiteKeys, signLeaf } from '../directory/record.ts';
+import { assert, QflError } from '../errors.ts';
+import type { SiteId } from '../ids.ts';
+import type { RandomBytes } from '../random.ts';
+import type { Store, StoreOperation } from '../store/port.ts';
+import { PrekeyId } from '../wire/envelope.ts';
+import { z } from 'zod';
+
+const SEED_BYTES = 32;
+const IDENTITY = 'key/identity';
+const KEM = 'key/kem/';
+const PREKEY = 'key/prekey/';
+export const KEM_EPOCH_MS = 90 * DAY_MS;
+export const KEM_OVERLAP_MS = 7 * DAY_MS;
+export const PREKEY_LIFE_MS = 2 * DAY_MS;
+
+const StoredPrekey = z.strictObject({ seed: z.base64(), toMs: z.int() });
+
+export interface Vault {
+  readonly identity: Identity;
+  readonly hedge: Hedge;
+  /** KEM keys of epochs in force, newest first. */
+  kemKeys(): Promise<{ epoch: number; pair: XWingKeyPair }[]>;
+  /** The identity record and leaf that announce the newest KEM epoch. */
+  identityLeaf(site: SiteId, nowMs: number, before: SiteKeys | undefined): Promise<Uint8Array>;
+  /** Makes and keeps tomorrow's prekey beside today's; the leaf announces them. */
+  prekeyLeaf(nowMs: number, before: SiteKeys): Promise<Uint8Array>;
+  /** The secret of a prekey or of a `static-N` epoch key; undefined when gone. */
+  prekeySeed(id: PrekeyId): Promise<Uint8Array | undefined>;
+  /** Destroys prekeys whose time is over. */
+  forgetPrekeys(nowMs: number): Promise<void>;
+}
+
+const epochKey = (epoch: number): string => `${KEM}${String(epoch).padStart(6, '0')}`;
+
+/** Makes the keys of a new program. @throws QflError `conflict` when there are some already */
+export const createVault = async (store: Store, random: RandomBytes): Promise<Vault> => {
+  if ((await store.get(IDENTITY)) !== undefined)
+    throw new QflError('conflict', { detail: 'this folder has keys already' });
+  await store.write([
+    { type: 'put', key: IDENTITY, value: random(SEED_BYTES) },
+    { type: 'put', key: epochKey(0), value: random(SEED_BYTES) },
+  ]);
+  return openVault(store, random);
+};
+
+/** Opens the keys of a program. @throws QflError `config_invalid` when there are none */
+export const openVault = async (store: Store, random: RandomBytes): Promise<Vault> => {
+  const seed = await store.get(IDENTITY);
+  if (seed === undefined)
+    throw new QflError('config_invalid', {
+      detail: 'this folder holds no keys',
+      next: 'Run "qfl coordinator init" or "qfl agent join" first.',
+    });
+  const identity = createIdentity(seed);
+  const hedge = createHedge(deriveKey(seed, utf8('hedge'), 'qfl hedge secret'), random);
+
+  const kemKeys = async () => {
+    const found: { epoch: number; pair: XWingKeyPair }[] = [];
+    for await (const { key, value } of store.list({ prefix: KEM, reverse: true, limit: 2 }))
+      found.push({ epoch: Number(key.slice(KEM.length)), pair: xwingKeyPair(value) });
+    return found;
+  };
+  const newPrekey = (
+    nowMs: number,
+  ): { announced: PrekeyRecord['prekeys'][number]; operation: StoreOperation } => {
+    const pair = xwingKeyPair(hedge.seed('prekey', utf8(String(nowMs)), SEED_BYTES));
+    const id = PrekeyId.parse(toHex(hashOf('qfl prekey id', pair.publicKey)).slice(0, 16));
+    const toMs = nowMs + PREKEY_LIFE_MS;
+    const value = utf8(JSON.stringify({ seed: toBase64(pair.seed), toMs }));
+    return {
+      announced: { id, key: toBase64(pair.publicKey), fromMs: nowMs, toMs },
+      operation: { type: 'put', key: `${PREKEY}${id}`, value },
+    };
+  };
+  const chain = (before: SiteKeys | undefined) => ({
+    sequence: before === undefined ? 0 : before.sequence + 1,
+    previous: before === undefined ? null : toHex(before.lastLeaf),
+  });
+  const readPrekey = (value: Uint8Array) => StoredPrekey.parse(JSON.parse(fromUtf8(value)));
+
+  return {
+    identity,
+    hedge,
+    kemKeys,
+    async identityLeaf(site, nowMs, before) {
+      const [newest] = await kemKeys();
+      assert(newest !== undefined, 'a vault has a KEM key');
+      const { publicKeys } = identity;
+      const kem = {
+        epoch: newest.epoch,
+        key: toBase64(newest.pair.publicKey),
+        fromMs: nowMs,
+        toMs: nowMs + KEM_EPOCH_MS + KEM_OVERLAP_MS,
+      };
+      const record: IdentityRecord = {
+        v: 1,
+        site,
+        ...chain(before),
+        atMs: nowMs,
+        kind: 'identity',
+        ed25519: toBase64(publicKeys.ed25519),
+        mldsa65: toBase64(publicKeys.mldsa65),
+        kem,
+      };
+      return signLeaf(record, identity);
+    },
+    async prekeyLeaf(nowMs, before) {
+      const made = newPrekey(nowMs);
+      // The secret is durable before anybody can seal to it.
+      await store.write([made.operation]);
+      const kept = before.prekeys.filter(({ toMs }) => toMs > nowMs).slice(-1);
+      const prekeys = [
+        ...kept.map(({ id, key, fromMs, toMs }) => ({ id, key: toBase64(key), fromMs, toMs })),
+        made.announced,
+      ];
+      const record: PrekeyRecord = {
+        v: 1,
+        site: before.site,
+        ...chain(before),
+        atMs: nowMs,
+        kind: 'prekeys',
+        prekeys,
+      };
+      return signLeaf(record, identity);
+    },
+    async prekeySeed(id) {
+      const [, epoch] = /^static-(\d+)$/.exec(id) ?? [];
+      if (epoch !== undefined) return store.get(epochKey(Number(epoch)));
+      const value = await store.get(`${PREKEY}${id}`);
+      return value === undefined ? undefined : fromBase64(readPrekey(value).seed);
+    },
+    async forgetPrekeys(nowMs) {
+      const gone: StoreOperation[] = [];
+      for await (const { key, value } of store.list({ prefix: PREKEY }))
+        if (readPrekey(value).toMs <= nowMs) gone.push({ type: 'del', key });
+      if (gone.length > 0) await store.write(gone);
+    },
+  };
+};

@@ -1,0 +1,118 @@
+/**
+ * Messages inside the channel, as bytes: type(1) ‖ id(4) ‖ header length(4) ‖ header (JSON) ‖ payload. A message that does not
+ * fit one frame travels in parts; parts of different messages may interleave, so a large transfer never
+ * holds up a token.
+ */
+import { fromUtf8, utf8 } from '../bytes.ts';
+import { FRAME_BODY_BYTES_MAX } from '../crypto/padding.ts';
+import { QflError } from '../errors.ts';
+
+/** Who sends it, when:
+ * `request` caller, to start a call · `response` callee, the one answer of a plain call · `chunk` callee, a piece of a
+ * stream · `end` callee, the orderly end of a stream · `error` callee, instead of the rest · `cancel` caller, no
+ * longer interested · `event` either, expects nothing back.
+ */
+export const MESSAGE_TYPES = ['request', 'response', 'chunk', 'end', 'error', 'cancel', 'event'] as const;
+export type MessageType = (typeof MESSAGE_TYPES)[number];
+
+export interface Message {
+  readonly type: MessageType;
+  readonly id: number;
+  readonly header: unknown;
+  readonly payload: Uint8Array;
+}
+
+export const MESSAGE_BYTES_MAX = 16 * 1_048_576;
+export const EMPTY: Uint8Array = new Uint8Array(0);
+const PREFIX_BYTES = 9;
+const PART_PREFIX_BYTES = 5;
+const PART_BODY_BYTES = FRAME_BODY_BYTES_MAX - PART_PREFIX_BYTES;
+const PARTIAL_MESSAGES_MAX = 16;
+const WHOLE = 0;
+const MORE = 1;
+const LAST = 2;
+
+const broken = (detail: string): QflError => new QflError('protocol', { detail });
+
+export const encodeMessage = (message: Message): Uint8Array => {
+  const header = message.header === undefined ? EMPTY : utf8(JSON.stringify(message.header));
+  const bytes = Buffer.allocUnsafe(PREFIX_BYTES + header.byteLength + message.payload.byteLength);
+  bytes[0] = MESSAGE_TYPES.indexOf(message.type);
+  bytes.writeUInt32BE(message.id, 1);
+  bytes.writeUInt32BE(header.byteLength, 5);
+  bytes.set(header, PREFIX_BYTES);
+  bytes.set(message.payload, PREFIX_BYTES + header.byteLength);
+  return bytes;
+};
+
+const parseHeader = (bytes: Uint8Array): unknown => {
+  if (bytes.byteLength === 0) return undefined;
+  try {
+    return JSON.parse(fromUtf8(bytes));
+  } catch (cause) {
+    throw new QflError('protocol', { detail: 'a message header is not JSON', cause });
+  }
+};
+
+/** @throws QflError `protocol` */
+export const decodeMessage = (bytes: Uint8Array): Message => {
+  if (bytes.byteLength < PREFIX_BYTES) throw broken('a message is too short');
+  const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const type = MESSAGE_TYPES[view.readUInt8(0)];
+  const headerEnd = PREFIX_BYTES + view.readUInt32BE(5);
+  if (type === undefined || headerEnd > view.byteLength)
+    throw broken('a message of unknown type or wrong length');
+  return {
+    type,
+    id: view.readUInt32BE(1),
+    header: parseHeader(bytes.subarray(PREFIX_BYTES, headerEnd)),
+    payload: bytes.subarray(headerEnd),
+  };
+};
+
+/** The frames of one message, each at most 256 KiB. @throws QflError `too_large` */
+export function* toFrames(encoded: Uint8Array, partId: number): Generator<readonly Uint8Array[]> {
+  if (encoded.byteLength > MESSAGE_BYTES_MAX)
+    throw new QflError('too_large', { detail: `a message has at most ${MESSAGE_BYTES_MAX} bytes` });
+  if (encoded.byteLength < FRAME_BODY_BYTES_MAX) {
+    yield [Uint8Array.of(WHOLE), encoded];
+    return;
+  }
+  for (let offset = 0; offset < encoded.byteLength; offset += PART_BODY_BYTES) {
+    const end = Math.min(offset + PART_BODY_BYTES, encoded.byteLength);
+    const prefix = Buffer.alloc(PART_PREFIX_BYTES);
+    prefix[0] = end === encoded.byteLength ? LAST : MORE;
+    prefix.writeUInt32BE(partId, 1);
+    yield [prefix, encoded.subarray(offset, end)];
+  }
+}
+
+/** Puts parts together again, within bounds. */
+export class Assembler {
+  readonly #parts = new Map<number, Uint8Array[]>();
+
+  /** The whole message that this frame completes, if it completes one. @throws QflError `protocol`, `too_large` */
+  accept(frame: Uint8Array): Uint8Array | undefined {
+    const kind = frame[0];
+    if (kind === WHOLE) return frame.subarray(1);
+    if ((kind !== MORE && kind !== LAST) || frame.byteLength < PART_PREFIX_BYTES)
+      throw broken('a frame of unknown kind');
+    const partId = Buffer.from(frame.buffer, frame.byteOffset, frame.byteLength).readUInt32BE(1);
+    const parts = this.#parts.get(partId) ?? [];
+    // The frame's memory belongs to whoever decrypted it and is not reused, so parts can be kept as they are.
+    parts.push(frame.subarray(PART_PREFIX_BYTES));
+    this.#check(parts);
+    if (kind === MORE) {
+      this.#parts.set(partId, parts);
+      if (this.#parts.size > PARTIAL_MESSAGES_MAX) throw broken('too many messages begun at once');
+      return undefined;
+    }
+    this.#parts.delete(partId);
+    return Buffer.concat(parts);
+  }
+
+  #check(parts: readonly Uint8Array[]): void {
+    if (parts.length * PART_BODY_BYTES > MESSAGE_BYTES_MAX + PART_BODY_BYTES)
+      throw new QflError('too_large', { detail: 'a message in parts' });
+  }
+}

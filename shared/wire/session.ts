@@ -1,0 +1,145 @@
+/**
+ * The conversation of a connection: what the coordinator says in M2, what the site states in M3, enrolment, the directory,
+ * presence and telemetry. Method and event names are in `METHODS`, with who calls.
+ */
+import { z } from 'zod';
+import { framed, utf8 } from '../bytes.ts';
+import { SiteId } from '../ids.ts';
+
+export const METHODS = {
+  /** Site, once after each connection: am I approved? Answered with `Standing`. */
+  hello: 'hello',
+  /** Site: directory leaves from an index on. `LeavesRequest` → `LeavesReply`, payload = framed leaves. */
+  leaves: 'directory.leaves',
+  /** Site: a new record of its own as payload. Answered with `Published`. */
+  publish: 'directory.publish',
+  /** Coordinator, event: the directory grew, the board changed, the site was approved. */
+  board: 'board',
+  /** Coordinator, event, just before it closes: `Dismissal`. */
+  dismissed: 'dismissed',
+  /** Site, event every few seconds: `Telemetry`. */
+  telemetry: 'telemetry',
+  /** Site: the coordinator's signed time. → `SignedTime` */
+  time: 'time',
+  /** Site, stream: a sealed query as payload; answers come back sealed. `RelayedPart` headers. */
+  query: 'query',
+  /** Coordinator, stream: a sealed query for this site as payload. `ServedPart` headers. */
+  serve: 'serve',
+  /** Coordinator, stream: the site's audit log for an export. `LogPart` headers. */
+  auditLog: 'audit.log',
+} as const;
+
+/** M2's content. Sent by the coordinator only to a site whose key it has. */
+export const Welcome = z.strictObject({
+  sessionId: z.string().regex(/^[0-9a-f]{32}$/),
+  serverTimeMs: z.int(),
+  /** After this the agent must run a fresh handshake. */
+  rehandshakeMs: z.int().positive(),
+});
+export type Welcome = z.infer<typeof Welcome>;
+
+export const Standing = z.strictObject({
+  status: z.enum(['pending', 'approved']),
+  directorySize: z.int().nonnegative(),
+});
+export type Standing = z.infer<typeof Standing>;
+
+export const Dismissal = z.strictObject({ code: z.string().max(40), detail: z.string().max(1_000) });
+
+export const LeavesRequest = z.strictObject({ from: z.int().nonnegative() });
+export const LEAVES_PER_REPLY_MAX = 256;
+export const LeavesReply = z.strictObject({
+  /** Signed checkpoint (C2SP note) of the whole directory at this moment. */
+  checkpoint: z.string().max(4_096),
+  /** Index after the last leaf of this reply. */
+  next: z.int().nonnegative(),
+});
+export const Published = z.strictObject({ index: z.int().nonnegative() });
+
+export const ModelTelemetry = z.strictObject({
+  id: z.string().max(128),
+  /** Requests it can run at once. */
+  slots: z.int().nonnegative(),
+  inFlight: z.int().nonnegative(),
+  waiting: z.int().nonnegative(),
+  /** Moving average of the time to the first token here, quantised; null until measured. */
+  firstTokenMs: z.int().nonnegative().nullable(),
+});
+/** What a site tells of itself; quantised, and nothing about patients. */
+export const Telemetry = z.strictObject({
+  atMs: z.int(),
+  source: z.enum(['measured', 'inferred']),
+  draining: z.boolean(),
+  models: z.array(ModelTelemetry).max(64),
+  /** Remaining share of the site-lifetime privacy budget in tenths, rounded down; a hint for planning. */
+  budgetTenths: z.int().min(0).max(10).nullable(),
+});
+export type Telemetry = z.infer<typeof Telemetry>;
+
+/** What every site may know of the others: enough to choose candidates. */
+export const Board = z.strictObject({
+  directorySize: z.int().nonnegative(),
+  approved: z.boolean(),
+  sites: z
+    .array(
+      z.strictObject({
+        site: SiteId,
+        online: z.boolean(),
+        models: z.array(z.string().max(128)).max(64),
+        records: z.boolean(),
+      }),
+    )
+    .max(1_000),
+});
+export type Board = z.infer<typeof Board>;
+
+export const SignedTime = z.strictObject({
+  nonce: z.string().regex(/^[0-9a-f]{32}$/),
+  timeMs: z.int(),
+  signature: z.base64(),
+});
+export const TIME_LABEL = 'qfl signed time';
+/** Bytes under the coordinator's signed time. */
+export const timeMessage = (nonce: string, timeMs: number): Uint8Array =>
+  framed(utf8(nonce), utf8(String(timeMs)));
+
+/** The plan that every answer carries: where it went, at what cost, and how far from the best possible at most. */
+export const PlanSummary = z.strictObject({
+  site: SiteId,
+  solver: z.string().max(40),
+  /** Cost of the placement in the planner's unit (predicted milliseconds), and the proven lower bound on it. */
+  costMs: z.int(),
+  boundMs: z.int(),
+  candidates: z.int().positive(),
+  /** Sites that refused before this one. */
+  refusals: z.array(z.strictObject({ site: SiteId, code: z.string().max(40) })).max(64),
+  planMicros: z.int().nonnegative(),
+});
+export type PlanSummary = z.infer<typeof PlanSummary>;
+
+/** Header of each piece the coordinator relays to the asker. */
+export const RelayedPart = z.strictObject({
+  site: SiteId,
+  plan: PlanSummary.optional(),
+  /** Last piece of this site; its receipt as the site signed it. */
+  receipt: z.unknown().optional(),
+  /** Instead of a payload: this site gave no answer. */
+  refused: z
+    .strictObject({
+      code: z.string().max(40),
+      detail: z.string().max(1_000).optional(),
+      facts: z.record(z.string(), z.unknown()).optional(),
+    })
+    .optional(),
+});
+export type RelayedPart = z.infer<typeof RelayedPart>;
+
+/** Header of each piece a site serves. */
+export const ServedPart = z.strictObject({ receipt: z.unknown().optional() });
+export type ServedPart = z.infer<typeof ServedPart>;
+
+export const LogPart = z.strictObject({
+  /** First piece: signed checkpoint and verifier key of the log. */
+  checkpoint: z.string().max(4_096).optional(),
+  verifierKey: z.string().max(200).optional(),
+});
