@@ -1,19 +1,22 @@
 /** One Socket.IO connection to the coordinator. A new socket for each attempt: nothing is ever buffered from one to the next. */
-import type { Agent } from 'node:http';
-import { HttpsProxyAgent } from 'https-proxy-agent';
-import { getProxyForUrl } from 'proxy-from-env';
+import { Agent } from 'node:https';
+import type { Duplex } from 'node:stream';
 import { io } from 'socket.io-client';
 import { QflError } from '../../shared/errors.ts';
+import { openTls } from '../../shared/http/connect.ts';
+import { type Environment, proxyFor } from '../../shared/http/proxy.ts';
 import { FRAME_EVENT, frameParser } from '../../shared/wire/socketio-parser.ts';
 import type { Wire } from '../../shared/wire/transport.ts';
 
 export interface SocketTarget {
-  /** Coordinator's base URL, http or https. */
+  /** Coordinator's base URL, http (loopback) or https. */
   readonly url: string;
-  /** PEM of the certificate authority (or the pinned self-signed certificate) to trust besides the system's. */
-  readonly ca: string | undefined;
-  /** True when `ca` is the very certificate of the server: then its name does not matter. */
-  readonly caIsPin: boolean;
+  /** SHA-256 of the coordinator's self-signed certificate, hex; takes the place of chain and name. */
+  readonly pinnedFingerprint: string | undefined;
+  /** PEM certificates to trust: the system's and a private CA. */
+  readonly ca: readonly string[] | undefined;
+  /** HTTPS_PROXY and NO_PROXY are read here. */
+  readonly env: Environment;
   readonly connectTimeoutMs: number;
 }
 
@@ -26,21 +29,33 @@ export interface OpenSocket {
   readonly gone: Promise<string>;
 }
 
-const proxyAgent = (target: SocketTarget): Agent | undefined => {
-  const proxy = getProxyForUrl(target.url);
-  return proxy === ''
-    ? undefined
-    : new HttpsProxyAgent(proxy, target.ca === undefined ? {} : { ca: target.ca });
+/** Opens each connection with the certificate checked before a byte leaves, through the proxy where there is one. */
+const tlsAgent = (target: SocketTarget): Agent => {
+  const url = new URL(target.url);
+  const host = url.hostname.replace(/^\[|\]$/g, '');
+  const { pinnedFingerprint, ca, connectTimeoutMs: timeoutMs } = target;
+  const createConnection = (
+    _options: unknown,
+    created: (error: Error | null, socket?: Duplex) => void,
+  ): void => {
+    openTls({
+      host,
+      port: Number(url.port || 443),
+      pinnedFingerprint,
+      ca,
+      proxy: proxyFor(url, target.env),
+      timeoutMs,
+    }).then(
+      (socket) => created(null, socket),
+      (error: unknown) => created(error instanceof Error ? error : new Error('connection failed')),
+    );
+  };
+  return Object.assign(new Agent({ keepAlive: false }), { createConnection });
 };
-
-const tlsOptions = (target: SocketTarget) => ({
-  ...(target.ca === undefined ? {} : { ca: target.ca }),
-  ...(target.caIsPin ? { checkServerIdentity: () => undefined } : {}),
-});
 
 /** @throws QflError `not_connected` */
 export const openSocket = (target: SocketTarget): Promise<OpenSocket> => {
-  const agent = proxyAgent(target);
+  const agent = target.url.startsWith('https:') ? tlsAgent(target) : undefined;
   const socket = io(target.url, {
     transports: ['websocket'],
     parser: frameParser,
@@ -49,7 +64,6 @@ export const openSocket = (target: SocketTarget): Promise<OpenSocket> => {
     reconnection: false,
     autoConnect: false,
     timeout: target.connectTimeoutMs,
-    ...tlsOptions(target),
     // Socket.IO's types know browser agents only; in Node this goes to the WebSocket as it is.
     ...(agent === undefined ? {} : { agent: agent as unknown as string }),
   });

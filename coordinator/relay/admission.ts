@@ -5,6 +5,7 @@ import { decodeSealedQuery, readEnvelope, type SealedQuery } from '../../shared/
 import { QflError } from '../../shared/errors.ts';
 import type { SiteId } from '../../shared/ids.ts';
 import type { Envelope } from '../../shared/wire/envelope.ts';
+import type { PolicyBook } from '../policy.ts';
 
 /** Sites' clocks may differ by this much before their queries look expired or from the future. */
 export const CLOCK_SKEW_MS = 2 * MINUTE_MS;
@@ -15,6 +16,7 @@ export const admitQuery = (
   payload: Uint8Array,
   asker: SiteId,
   clock: Clock,
+  policy: Pick<PolicyBook, 'check'>,
 ): { sealed: SealedQuery; envelope: Envelope } => {
   const sealed = decodeSealedQuery(payload);
   const envelope = readEnvelope(sealed.header);
@@ -29,5 +31,6 @@ export const admitQuery = (
       detail: 'the query is not of this time',
       next: 'Check the clocks of both machines.',
     });
+  policy.check(envelope);
   return { sealed, envelope };
 };

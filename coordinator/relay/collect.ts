@@ -10,6 +10,7 @@ import type { SiteId } from '../../shared/ids.ts';
 import type { Envelope } from '../../shared/wire/envelope.ts';
 import type { Call, Reply } from '../../shared/wire/peer.ts';
 import { METHODS, type RelayedPart, ServedPart } from '../../shared/wire/session.ts';
+import type { PolicyBook } from '../policy.ts';
 import type { Presence } from '../sites/presence.ts';
 import { admitQuery } from './admission.ts';
 
@@ -19,6 +20,7 @@ export interface CollectOptions {
   readonly presence: Presence;
   readonly audit: AuditLog;
   readonly clock: Clock;
+  readonly policy: PolicyBook;
 }
 
 const refusedPart = (site: SiteId, error: QflError): Reply => ({
@@ -51,7 +53,7 @@ async function* merge(streams: readonly AsyncGenerator<Reply>[]): AsyncGenerator
 }
 
 export const collectStatistics = (options: CollectOptions) => {
-  const { presence, audit, clock } = options;
+  const { presence, audit, clock, policy } = options;
 
   async function* askOne(
     site: SiteId,
@@ -80,7 +82,7 @@ export const collectStatistics = (options: CollectOptions) => {
   }
 
   return async function* answer(call: Call, asker: SiteId): AsyncGenerator<Reply> {
-    const { sealed, envelope } = admitQuery(call.payload, asker, clock);
+    const { sealed, envelope } = admitQuery(call.payload, asker, clock, policy);
     const objects = [
       { kind: 'sender', id: asker },
       ...envelope.recipients.map(({ site }) => ({ kind: 'recipient', id: site })),

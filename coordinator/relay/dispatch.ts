@@ -10,6 +10,8 @@ import type { SiteId } from '../../shared/ids.ts';
 import type { Envelope } from '../../shared/wire/envelope.ts';
 import type { Call, Received, Reply } from '../../shared/wire/peer.ts';
 import { METHODS, type PlanSummary, type RelayedPart, ServedPart } from '../../shared/wire/session.ts';
+import type { CoordinatorMeters } from '../metrics.ts';
+import type { PolicyBook } from '../policy.ts';
 import type { Presence } from '../sites/presence.ts';
 import { admitQuery } from './admission.ts';
 import type { Placement, Planner } from './placement.ts';
@@ -35,6 +37,8 @@ export interface RelayOptions {
   readonly planner: Planner;
   readonly audit: AuditLog;
   readonly clock: Clock;
+  readonly policy: PolicyBook;
+  readonly meters: Pick<CoordinatorMeters, 'relayed' | 'firstPiece'>;
 }
 
 type Refusals = PlanSummary['refusals'];
@@ -56,7 +60,7 @@ const parseServed = (piece: Received): ServedPart => {
 };
 
 export const relayChat = (options: RelayOptions) => {
-  const { presence, planner, audit, clock } = options;
+  const { presence, planner, audit, clock, policy, meters } = options;
 
   const record = (envelope: Envelope, outcome: 'begun' | 'ok' | 'failed'): Promise<unknown> => {
     const sites = envelope.recipients.map(({ site }) => ({ kind: 'recipient', id: site }));
@@ -94,7 +98,10 @@ export const relayChat = (options: RelayOptions) => {
           ...(firstTokenMs === null ? { plan } : {}),
           ...(served.receipt === undefined ? {} : { receipt: served.receipt }),
         };
-        firstTokenMs ??= clock.monotonicMs() - startedMs;
+        if (firstTokenMs === null) {
+          firstTokenMs = clock.monotonicMs() - startedMs;
+          meters.firstPiece(site, firstTokenMs / 1_000);
+        }
         // The entry was begun beside the dispatch; nothing of the answer passes before it is on the disk.
         await logged;
         yield { header, payload: piece.payload };
@@ -154,7 +161,7 @@ export const relayChat = (options: RelayOptions) => {
   }
 
   return async function* answer(call: Call, asker: SiteId): AsyncGenerator<Reply> {
-    const { sealed, envelope } = admitQuery(call.payload, asker, clock);
+    const { sealed, envelope } = admitQuery(call.payload, asker, clock, policy);
     const logged = record(envelope, 'begun');
     logged.catch(() => undefined);
     let outcome: 'ok' | 'failed' = 'failed';
@@ -162,6 +169,7 @@ export const relayChat = (options: RelayOptions) => {
       yield* tryAll(sealed, envelope, logged, call.signal);
       outcome = 'ok';
     } finally {
+      meters.relayed(outcome);
       await record(envelope, outcome);
     }
   };

@@ -18,6 +18,7 @@ import {
   timeMessage,
 } from '../../shared/wire/session.ts';
 import { z } from 'zod';
+import type { BoardTeller } from './board.ts';
 import type { KeyLog } from '../directory/key-log.ts';
 import type { Connection, Presence } from './presence.ts';
 import type { Registry } from './registry.ts';
@@ -33,6 +34,7 @@ export interface HandlerOptions {
   readonly clock: Clock;
   readonly relayChat: Answer;
   readonly collectStatistics: Answer;
+  readonly board: BoardTeller;
 }
 
 const parse = <T>(schema: z.ZodType<T>, value: unknown): T => {

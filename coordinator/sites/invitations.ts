@@ -36,7 +36,7 @@ export interface Invitations {
 
 export const createInvitations = (
   store: Store,
-  fingerprint: Uint8Array,
+  pins: { readonly fingerprint: Uint8Array; readonly tlsFingerprint: string | undefined },
   clock: Clock,
   random: RandomBytes,
 ): Invitations => {
@@ -67,7 +67,7 @@ export const createInvitations = (
       await store.write([
         { type: 'put', key: PREFIX + invitation.tokenId, value: utf8(JSON.stringify(invitation)) },
       ]);
-      return { token: encodeJoinToken({ site, tokenId, secret, fingerprint }), expiresMs };
+      return { token: encodeJoinToken({ site, tokenId, secret, ...pins }), expiresMs };
     },
     async use(tokenId) {
       const key = PREFIX + toHex(tokenId);

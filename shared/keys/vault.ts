@@ -27,6 +27,10 @@ const StoredPrekey = z.strictObject({ seed: z.base64(), toMs: z.int() });
 export interface Vault {
   readonly identity: Identity;
   readonly hedge: Hedge;
+  /** 32-byte seed of the key that signs this program's log of that name. */
+  noteSeed(name: string): Uint8Array;
+  /** 32-byte key for one purpose, bound to this program's identity: pseudonyms, blinding. */
+  secretFor(purpose: string): Uint8Array;
   /** KEM keys of epochs in force, newest first. */
   kemKeys(): Promise<{ epoch: number; pair: XWingKeyPair }[]>;
   /** The identity record and leaf that announce the newest KEM epoch. */
@@ -91,6 +95,8 @@ export const openVault = async (store: Store, random: RandomBytes): Promise<Vaul
     identity,
     hedge,
     kemKeys,
+    noteSeed: (name) => deriveKey(seed, utf8(name), 'qfl note signer'),
+    secretFor: (purpose) => deriveKey(seed, utf8(purpose), 'qfl secret for'),
     async identityLeaf(site, nowMs, before) {
       const [newest] = await kemKeys();
       assert(newest !== undefined, 'a vault has a KEM key');

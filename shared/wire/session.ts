@@ -71,6 +71,8 @@ export const Telemetry = z.strictObject({
   source: z.enum(['measured', 'inferred']),
   draining: z.boolean(),
   models: z.array(ModelTelemetry).max(64),
+  /** Does the site hold records that statistics can count? */
+  records: z.boolean(),
   /** Remaining share of the site-lifetime privacy budget in tenths, rounded down; a hint for planning. */
   budgetTenths: z.int().min(0).max(10).nullable(),
 });
@@ -141,5 +143,6 @@ export type ServedPart = z.infer<typeof ServedPart>;
 export const LogPart = z.strictObject({
   /** First piece: signed checkpoint and verifier key of the log. */
   checkpoint: z.string().max(4_096).optional(),
-  verifierKey: z.string().max(200).optional(),
+  verifierKey: z.string().max(400).optional(),
 });
+export type LogPart = z.infer<typeof LogPart>;

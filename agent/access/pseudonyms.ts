@@ -1,0 +1,13 @@
+/** What this site's users are called outside it: a keyed hash of the key's name, so two keys of one person are one asker. */
+import type { ApiKeyRecord } from '../../shared/http/api-keys.ts';
+import { Pseudonym } from '../../shared/ids.ts';
+import { blind } from '../../shared/store/encrypted.ts';
+
+export interface Pseudonyms {
+  of(key: Pick<ApiKeyRecord, 'name'>): Pseudonym;
+}
+
+/** @param secret 32 bytes that never leave the site */
+export const createPseudonyms = (secret: Uint8Array): Pseudonyms => ({
+  of: ({ name }) => Pseudonym.parse(blind(secret, 'user', name)),
+});

@@ -1,0 +1,160 @@
+/** What the site's administrators, and commands on the machine itself, may do: keys, imports, opt-outs. */
+import { Readable } from 'node:stream';
+import { z } from 'zod';
+import type { AuditLog } from '../../shared/audit/audit-log.ts';
+import { QflError, toQflError } from '../../shared/errors.ts';
+import { type ApiKeys, KeyDataClass, RoleName } from '../../shared/http/api-keys.ts';
+import type { HttpApp } from '../../shared/http/app.ts';
+import { principalOf } from '../../shared/http/bearer.ts';
+import { OPERATOR_ROLE } from '../../shared/http/control.ts';
+import { DepartmentId } from '../../shared/ids.ts';
+import type { AgentHome } from '../home.ts';
+import { importFolder, type ImportProgress } from '../records/import-fhir.ts';
+import { importDocuments } from '../retrieval/import-documents.ts';
+
+export interface AdminOptions {
+  readonly home: AgentHome;
+  readonly apiKeys: ApiKeys;
+  readonly roles: ReadonlySet<string>;
+}
+
+const ADMIN = ['admin', OPERATOR_ROLE] as const;
+/** Imports read folders of this machine: only somebody on it may name them. */
+const OPERATOR = [OPERATOR_ROLE] as const;
+
+export const KeyRequest = z.strictObject({
+  name: z.string().min(1).max(100),
+  role: RoleName,
+  department: DepartmentId,
+  dataClass: KeyDataClass,
+  expiresMs: z.int().positive().optional(),
+});
+
+/** @throws QflError `invalid_request` for a role that no table knows */
+export const checkRole = (roles: ReadonlySet<string>, role: string): void => {
+  if (!roles.has(role))
+    throw new QflError('invalid_request', {
+      detail: `there is no role "${role}"`,
+      next: `Choose one of ${[...roles].toSorted().join(', ')}.`,
+    });
+};
+
+const keyRoutes = ({ fastify }: HttpApp, { home, apiKeys, roles }: AdminOptions): void => {
+  const config = { access: ADMIN };
+  fastify.post('/v1/admin/keys', { config, schema: { body: KeyRequest } }, async (request, reply) => {
+    checkRole(roles, request.body.role);
+    const { expiresMs, ...rest } = request.body;
+    await home.audit.record({
+      action: 'key.created',
+      outcome: 'begun',
+      role: principalOf(request).role,
+      objects: [
+        { kind: 'role', id: rest.role },
+        { kind: 'department', id: rest.department },
+      ],
+    });
+    const made = await apiKeys.mint({ ...rest, ...(expiresMs === undefined ? {} : { expiresMs }) });
+    return reply.code(201).send(made);
+  });
+  fastify.get('/v1/admin/keys', { config }, async () => ({ keys: await apiKeys.list() }));
+  fastify.delete(
+    '/v1/admin/keys/:id',
+    { config, schema: { params: z.strictObject({ id: z.string() }) } },
+    async (request) => {
+      await home.audit.record({
+        action: 'key.revoked',
+        outcome: 'begun',
+        role: principalOf(request).role,
+        objects: [{ kind: 'key', id: request.params.id }],
+      });
+      return apiKeys.revoke(request.params.id);
+    },
+  );
+};
+
+/** Progress as it comes, then the result: one JSON object a line. */
+const progressStream = (
+  run: (tell: (progress: ImportProgress) => void, signal: AbortSignal) => Promise<object>,
+): Readable => {
+  const abort = new AbortController();
+  const out = new Readable({
+    read: () => undefined,
+    destroy: (error, done) => {
+      abort.abort();
+      done(error);
+    },
+  });
+  const line = (value: object): void => void out.push(`${JSON.stringify(value)}\n`);
+  run((progress) => line({ kind: 'progress', ...progress }), abort.signal)
+    .then((result) => line({ kind: 'result', ...result }))
+    .catch((thrown: unknown) => {
+      const { code, detail, next } = toQflError(thrown);
+      line({ kind: 'error', code, detail: detail ?? null, next: next ?? null });
+    })
+    .finally(() => void out.push(null));
+  return out;
+};
+
+/** Records and documents of a folder, logged before and after. */
+export const importAll = async (
+  home: { audit: AuditLog } & Pick<AgentHome, 'records' | 'documents'>,
+  request: { folder: string; documents: boolean },
+  tell: (progress: ImportProgress) => void,
+  signal: AbortSignal,
+): Promise<object> => {
+  await home.audit.record({ action: 'records.imported', outcome: 'begun' });
+  try {
+    const result = request.documents
+      ? await importDocuments(home.documents, request.folder, { signal })
+      : await importFolder(home.records, request.folder, { onProgress: tell, signal });
+    await home.audit.record({ action: 'records.imported', outcome: 'ok' });
+    return result;
+  } catch (error) {
+    await home.audit.record({ action: 'records.imported', outcome: 'failed' });
+    throw error;
+  }
+};
+
+const importRoutes = ({ fastify }: HttpApp, { home }: AdminOptions): void => {
+  let importing = false;
+  const schema = {
+    body: z.strictObject({ folder: z.string().min(1), documents: z.boolean().default(false) }),
+  };
+  fastify.post('/v1/admin/import', { config: { access: OPERATOR }, schema }, (request, reply) => {
+    if (importing)
+      throw new QflError('conflict', {
+        detail: 'an import is under way',
+        next: 'Wait for it, or stop it, and try again.',
+      });
+    importing = true;
+    const stream = progressStream((tell, signal) =>
+      importAll(home, request.body, tell, signal).finally(() => (importing = false)),
+    );
+    return reply.type('application/x-ndjson').send(stream);
+  });
+  fastify.post(
+    '/v1/admin/opt-outs',
+    {
+      config: { access: ADMIN },
+      schema: {
+        body: z.strictObject({ patient: z.string().min(1).max(200), optedOut: z.boolean().default(true) }),
+      },
+    },
+    async (request) => {
+      const { patient, optedOut } = request.body;
+      await home.audit.record({
+        action: 'records.erased',
+        outcome: 'begun',
+        role: principalOf(request).role,
+      });
+      if (optedOut) await home.records.optOut(patient);
+      else await home.records.withdrawOptOut(patient);
+      return { optedOut };
+    },
+  );
+};
+
+export const registerAdmin = (app: HttpApp, options: AdminOptions): void => {
+  keyRoutes(app, options);
+  importRoutes(app, options);
+};

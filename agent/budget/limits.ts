@@ -1,0 +1,148 @@
+/** The budgets of a site, the filters they become, and what a query costs under each. */
+import { z } from 'zod';
+import { QflError } from '../../shared/errors.ts';
+import { DepartmentId } from '../../shared/ids.ts';
+import { MicroEpsilon, microEpsilon } from '../../shared/privacy/epsilon.ts';
+import { costUnits, createFilter, type Filter, type FilterRule } from '../../shared/privacy/filter.ts';
+import { type Mechanism, mechanismToText } from '../../shared/privacy/mechanism.ts';
+
+/** Text, because canonical records hold no floats. */
+const Delta = z
+  .string()
+  .regex(/^(0\.\d{1,30}|[1-9](\.\d{1,15})?e-\d{1,3})$/, 'delta is a number between 0 and 1, such as 1e-5')
+  .refine((text) => Number(text) > 0, 'delta is above 0');
+
+export const BudgetLimit = z.strictObject({ microEpsilon: MicroEpsilon, delta: Delta });
+export type BudgetLimit = z.infer<typeof BudgetLimit>;
+
+export const LedgerLimits = z.strictObject({
+  rule: z.enum(['rdp_fixed_order', 'zcdp', 'basic']),
+  /** The most one query may ask of this site. */
+  microEpsilonPerQueryMax: MicroEpsilon,
+  /** Per day, for each (asking site, pseudonym). */
+  userDay: BudgetLimit,
+  /** Per day, for each department of each asking site. A department not named here cannot ask. */
+  departmentDay: z.record(DepartmentId, BudgetLimit),
+  /** Per day, for each asking site in all: a lying site can invent users and departments, not sites. */
+  askingSiteDay: BudgetLimit,
+  /** Never resets: the patient's guarantee. */
+  siteLifetime: BudgetLimit,
+});
+export type LedgerLimits = z.infer<typeof LedgerLimits>;
+
+const limit = (epsilon: number, delta: string): BudgetLimit => ({
+  microEpsilon: microEpsilon(epsilon * 1_000_000),
+  delta,
+});
+
+/**
+ * The field's defaults. The cap per asking site is ours: as large as the largest department (emergency, 20), so that no honest department is
+ * cut off by it alone, while a site that invents departments and users gets no more than that.
+ */
+export const DEFAULT_LIMITS: LedgerLimits = {
+  rule: 'rdp_fixed_order',
+  microEpsilonPerQueryMax: microEpsilon(1_000_000),
+  userDay: limit(10, '1e-5'),
+  departmentDay: {
+    [DepartmentId.parse('emergency')]: limit(20, '1e-5'),
+    [DepartmentId.parse('icu')]: limit(15, '1e-5'),
+    [DepartmentId.parse('surgery')]: limit(12, '1e-5'),
+    [DepartmentId.parse('general')]: limit(8, '1e-5'),
+    [DepartmentId.parse('research')]: limit(3, '1e-5'),
+  },
+  askingSiteDay: limit(20, '1e-5'),
+  siteLifetime: limit(20, '1e-6'),
+};
+
+/** In the order in which they are tested: what does not come back tomorrow is named first. */
+export const LEDGER_KINDS = ['site_lifetime', 'asking_site_day', 'department_day', 'user_day'] as const;
+export type LedgerKind = (typeof LEDGER_KINDS)[number];
+
+/** Renyi order in tenths by filter name; 0 under rules without one. Fixed when a filter first appears. */
+export const Orders = z.record(z.string(), z.int().nonnegative());
+export type Orders = z.infer<typeof Orders>;
+
+interface PricedFilter {
+  readonly limit: BudgetLimit;
+  readonly filter: Filter;
+}
+
+/** The limits in force, ready to price. */
+export interface Policy {
+  readonly limits: LedgerLimits;
+  readonly orders: Orders;
+  /** @throws QflError `forbidden` for a department without a budget. */
+  filterOf(kind: LedgerKind, department: DepartmentId): PricedFilter;
+  /**
+   * Units per ledger for running all of these once.
+   * @throws QflError `forbidden` for a department without a budget, `invalid_request` when the rule cannot price a mechanism.
+   */
+  price(mechanisms: readonly Mechanism[], department: DepartmentId): Readonly<Record<LedgerKind, bigint>>;
+}
+
+const filterNames = (limits: LedgerLimits): (readonly [string, BudgetLimit])[] => [
+  ['site_lifetime', limits.siteLifetime],
+  ['asking_site_day', limits.askingSiteDay],
+  ['user_day', limits.userDay],
+  ...Object.entries(limits.departmentDay).map(
+    ([department, budget]) => [`department_day/${department}`, budget] as const,
+  ),
+];
+
+const buildFilter = (rule: FilterRule, budget: BudgetLimit, orderTenths: number | undefined): PricedFilter => ({
+  limit: budget,
+  filter: createFilter(
+    rule,
+    { epsilon: budget.microEpsilon, delta: Number(budget.delta) },
+    orderTenths === 0 ? undefined : orderTenths,
+  ),
+});
+
+/** Prices asked for again and again: a site's queries are mostly of a few shapes. */
+const PRICES_MAX = 1_000;
+
+/**
+ * @param fixedOrders orders that ledgers already have; they keep them under new budgets, because their spent sums were measured there.
+ */
+export const createPolicy = (limits: LedgerLimits, fixedOrders: Orders = {}): Policy => {
+  const filters = new Map(
+    filterNames(limits).map(([name, budget]) => [name, buildFilter(limits.rule, budget, fixedOrders[name])]),
+  );
+  const filterOf = (kind: LedgerKind, department: DepartmentId): PricedFilter => {
+    const found = filters.get(kind === 'department_day' ? `${kind}/${department}` : kind);
+    if (found !== undefined) return found;
+    throw new QflError('forbidden', {
+      detail: 'the department has no privacy budget at this site',
+      next: 'Ask in a department that has one, or ask this site to give it a budget.',
+      facts: { department },
+    });
+  };
+  const prices = new Map<string, bigint>();
+  const priceOf = (mechanisms: readonly Mechanism[], texts: string, { filter }: PricedFilter): bigint => {
+    const name = `${filter.orderTenths}/${texts}`;
+    const known = prices.get(name);
+    if (known !== undefined) return known;
+    if (prices.size >= PRICES_MAX) prices.clear();
+    const price = mechanisms.reduce((sum, mechanism) => sum + costUnits(mechanism, filter), 0n);
+    prices.set(name, price);
+    return price;
+  };
+  return {
+    limits,
+    orders: {
+      ...fixedOrders,
+      ...Object.fromEntries([...filters].map(([name, { filter }]) => [name, filter.orderTenths])),
+    },
+    filterOf,
+    price(mechanisms, department) {
+      const texts = JSON.stringify(mechanisms.map(mechanismToText));
+      const at = (kind: LedgerKind): bigint => priceOf(mechanisms, texts, filterOf(kind, department));
+      return {
+        site_lifetime: at('site_lifetime'),
+        asking_site_day: at('asking_site_day'),
+        department_day: at('department_day'),
+        user_day: at('user_day'),
+      };
+    },
+  };
+};

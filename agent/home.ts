@@ -1,0 +1,169 @@
+/** A hospital's folder: keys, audit log and profile in one encrypted store, records and documents in another. */
+import { join } from 'node:path';
+import { z } from 'zod';
+import { fileAnchor } from '../shared/audit/anchor.ts';
+import { type AuditLog, createAuditLog } from '../shared/audit/audit-log.ts';
+import { AppendLog } from '../shared/audit/log.ts';
+import { ed25519NoteSigner } from '../shared/audit/note.ts';
+import { fromUtf8, utf8 } from '../shared/bytes.ts';
+import type { Clock } from '../shared/clock.ts';
+import { QflError } from '../shared/errors.ts';
+import { type ApiKeys, createApiKeys } from '../shared/http/api-keys.ts';
+import { SiteId } from '../shared/ids.ts';
+import { type MasterKeySources, openDataKey } from '../shared/keys/master.ts';
+import { createVault, openVault, type Vault } from '../shared/keys/vault.ts';
+import type { RandomBytes } from '../shared/random.ts';
+import { encryptedStore } from '../shared/store/encrypted.ts';
+import { openLevelStore } from '../shared/store/level.ts';
+import type { Store } from '../shared/store/port.ts';
+import { FederationInfo } from '../shared/wire/federation-info.ts';
+import { createRecords, type Records } from './records/store.ts';
+import { createDocuments, type Documents } from './retrieval/documents.ts';
+
+const PROFILE = 'profile';
+
+/** What joining fixed: who this site is and which coordinator it trusts. */
+export const Profile = z.strictObject({
+  site: SiteId,
+  url: z.string(),
+  /** The identity leaf as this site signed it, base64. */
+  leaf: z.base64(),
+  /** Fingerprint of the coordinator's identity, base64; pinned by the token. */
+  coordinatorFingerprint: z.base64(),
+  /** SHA-256 of its self-signed TLS certificate, hex. */
+  tlsFingerprint: z.string().nullable(),
+  federation: FederationInfo,
+  /** False until the coordinator took the enrolment. */
+  joined: z.boolean(),
+});
+export type Profile = z.infer<typeof Profile>;
+
+export interface AgentHome {
+  readonly path: string;
+  readonly store: Store;
+  readonly vault: Vault;
+  readonly profile: Profile;
+  readonly dataKey: Uint8Array;
+  readonly audit: AuditLog;
+  readonly apiKeys: ApiKeys;
+  readonly records: Records;
+  readonly documents: Documents;
+  saveProfile(profile: Profile): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface AgentHomeOptions {
+  readonly sources: MasterKeySources;
+  readonly clock: Clock;
+  readonly random: RandomBytes;
+}
+
+/** The folder's state store before anything else is known. */
+export interface BareHome {
+  readonly store: Store;
+  readonly dataKey: Uint8Array;
+}
+
+export const openBareHome = async (
+  { sources, random }: AgentHomeOptions,
+  create: boolean,
+): Promise<BareHome> => {
+  const dataKey = await openDataKey(sources, { create, random });
+  return {
+    dataKey,
+    store: encryptedStore(await openLevelStore(join(sources.home, 'store')), dataKey, random),
+  };
+};
+
+export const readProfile = async (store: Store): Promise<Profile | undefined> => {
+  const value = await store.get(PROFILE);
+  return value === undefined ? undefined : Profile.parse(JSON.parse(fromUtf8(value)));
+};
+export const writeProfile = (store: Store, profile: Profile): Promise<void> =>
+  store.write([{ type: 'put', key: PROFILE, value: utf8(JSON.stringify(Profile.parse(profile))) }]);
+
+/** New keys, or those of a join that was interrupted before the coordinator took it. */
+export const keysForJoin = async (store: Store, random: RandomBytes): Promise<Vault> => {
+  const profile = await readProfile(store);
+  if (profile?.joined === true)
+    throw new QflError('conflict', {
+      detail: `this folder belongs to the site ${profile.site} already`,
+      next: 'Start it with "qfl agent start", or choose another --home.',
+    });
+  return profile === undefined && (await store.get('key/identity')) === undefined
+    ? createVault(store, random)
+    : openVault(store, random);
+};
+
+const auditOrigin = (profile: Profile): string => `qfl/${profile.federation.name}/audit/${profile.site}`;
+
+export const openAuditLog = (
+  store: Store,
+  vault: Vault,
+  profile: Profile,
+  home: string,
+  create: boolean,
+): Promise<AppendLog> => {
+  const origin = auditOrigin(profile);
+  return AppendLog.open({
+    store,
+    prefix: 'log/audit/',
+    signer: ed25519NoteSigner(origin, vault.noteSeed(origin)),
+    create,
+    anchor: fileAnchor(join(home, 'audit.checkpoint')),
+  });
+};
+
+/** Opens the agent of a folder. @throws QflError `config_invalid`, `conflict` (it is running), `storage_failed` */
+export const openAgentHome = async (options: AgentHomeOptions): Promise<AgentHome> => {
+  const { sources, clock, random } = options;
+  const { store, dataKey } = await openBareHome(options, false);
+  const undo: (() => Promise<void>)[] = [() => store.close()];
+  const close = async (): Promise<void> => {
+    for (const step of undo.splice(0).toReversed()) await step();
+  };
+  try {
+    const found = await readProfile(store);
+    if (found?.joined !== true)
+      throw new QflError('config_invalid', {
+        detail: `${sources.home} has not joined a federation`,
+        next: 'Run "qfl agent join URL --token …" first.',
+      });
+    let profile = found;
+    const vault = await openVault(store, random);
+    const log = await openAuditLog(store, vault, profile, sources.home, false);
+    undo.push(() => log.close());
+    const recordStore = encryptedStore(await openLevelStore(join(sources.home, 'records')), dataKey, random);
+    undo.push(() => recordStore.close());
+    const records = createRecords({
+      store: recordStore,
+      blindingKey: vault.secretFor('record blinding'),
+      random,
+    });
+    const documents = createDocuments({
+      store: recordStore,
+      blindingKey: vault.secretFor('document blinding'),
+    });
+    return {
+      path: sources.home,
+      store,
+      vault,
+      dataKey,
+      records,
+      documents,
+      get profile() {
+        return profile;
+      },
+      audit: createAuditLog({ log, source: profile.site, clock, random }),
+      apiKeys: createApiKeys({ store, prefix: 'apikey/', clock, random }),
+      async saveProfile(next) {
+        await writeProfile(store, next);
+        profile = next;
+      },
+      close,
+    };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+};

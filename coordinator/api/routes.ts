@@ -1,0 +1,255 @@
+/** The coordinator's HTTP face: what anybody may read, what any key may read, and what administrators and operators may do. */
+import { Readable } from 'node:stream';
+import { z } from 'zod';
+import type { Clock } from '../../shared/clock.ts';
+import { QflError } from '../../shared/errors.ts';
+import type { HttpApp } from '../../shared/http/app.ts';
+import { principalOf } from '../../shared/http/bearer.ts';
+import { OPERATOR_ROLE } from '../../shared/http/control.ts';
+import type { Metrics } from '../../shared/http/metrics.ts';
+import { SiteId } from '../../shared/ids.ts';
+import { FederationInfo } from '../../shared/wire/federation-info.ts';
+import { exportLogs } from '../audit/export.ts';
+import type { CoordinatorHome } from '../home.ts';
+import { FederationPolicy, type PolicyBook } from '../policy.ts';
+import type { Invitations } from '../sites/invitations.ts';
+import type { Presence } from '../sites/presence.ts';
+import type { Registry, SiteEntry } from '../sites/registry.ts';
+import {
+  ExportHeader,
+  InvitationMade,
+  InvitationShown,
+  PolicyInForce,
+  SiteShown,
+} from '../../shared/wire/admin.ts';
+
+export interface RouteOptions {
+  readonly home: CoordinatorHome;
+  readonly registry: Registry;
+  readonly invitations: Invitations;
+  readonly presence: Presence;
+  readonly policy: PolicyBook;
+  readonly metrics: Metrics;
+  readonly clock: Clock;
+  readonly startedMs: number;
+  readonly info: FederationInfo;
+}
+
+const ADMIN = ['admin', OPERATOR_ROLE] as const;
+const SiteParams = z.strictObject({ site: SiteId });
+
+const showSite = (
+  { site, status, fingerprint, joinedMs, approvedMs, revokedMs }: SiteEntry,
+  presence: Presence,
+): z.infer<typeof SiteShown> => {
+  const connection = presence.of(site);
+  const telemetry = presence.telemetry(site);
+  return {
+    site,
+    status,
+    fingerprint,
+    joinedMs,
+    approvedMs,
+    revokedMs,
+    online: connection !== undefined,
+    connectedMs: connection?.connectedMs ?? null,
+    models: telemetry?.models ?? null,
+    budgetTenths: telemetry?.budgetTenths ?? null,
+  };
+};
+
+const readRoutes = ({ fastify }: HttpApp, options: RouteOptions): void => {
+  const { home, registry, presence, metrics, clock, startedMs, info } = options;
+  const open = { config: { access: 'public', rateLimit: false } } as const;
+  fastify.get(
+    '/health',
+    { ...open, schema: { response: { 200: z.strictObject({ status: z.literal('ok') }) } } },
+    () => ({ status: 'ok' as const }),
+  );
+  fastify.get(
+    '/ready',
+    {
+      ...open,
+      schema: { response: { 200: z.strictObject({ status: z.literal('ready'), sitesOnline: z.int() }) } },
+    },
+    () => ({ status: 'ready' as const, sitesOnline: presence.online().length }),
+  );
+  fastify.get('/metrics', open, async (_request, reply) =>
+    reply.type(metrics.contentType).send(await metrics.render()),
+  );
+  fastify.get(
+    '/v1/federation',
+    { config: { access: 'public' }, schema: { response: { 200: FederationInfo } } },
+    () => info,
+  );
+  fastify.get('/status', { config: { access: 'any-key' } }, () => ({
+    program: 'coordinator',
+    federation: home.name,
+    uptimeMs: Math.trunc(clock.nowMs() - startedMs),
+    sites: registry.list().map((entry) => ({
+      site: entry.site,
+      status: entry.status,
+      online: presence.of(entry.site) !== undefined,
+    })),
+    directorySize: home.keyLog.log.size,
+    auditSize: home.audit.log.size,
+  }));
+  // The sites' ledgers are the only truth; what is known here is a hint, rounded to tenths by the sites themselves.
+  const hints = () =>
+    registry
+      .list()
+      .filter(({ status }) => status === 'approved')
+      .map(({ site }) => ({ site, siteLifetimeTenthsLeft: presence.telemetry(site)?.budgetTenths ?? null }));
+  fastify.get('/privacy/status', { config: { access: 'any-key' } }, () => ({
+    authority: 'each site enforces and records its own budget; these are hints for planning',
+    sites: hints(),
+  }));
+  fastify.get('/privacy/budgets', { config: { access: 'any-key' } }, () => ({ sites: hints() }));
+};
+
+const siteRoutes = ({ fastify }: HttpApp, { home, registry, invitations, presence }: RouteOptions): void => {
+  const access = { access: ADMIN };
+  fastify.get(
+    '/v1/sites',
+    { config: access, schema: { response: { 200: z.strictObject({ sites: z.array(SiteShown) }) } } },
+    () => ({ sites: registry.list().map((entry) => showSite(entry, presence)) }),
+  );
+  fastify.post(
+    '/v1/invitations',
+    {
+      config: access,
+      schema: {
+        body: z.strictObject({ site: SiteId, autoApprove: z.boolean().default(false) }),
+        response: { 201: InvitationMade },
+      },
+    },
+    async (request, reply) => {
+      const { site, autoApprove } = request.body;
+      if (registry.list().some((entry) => entry.site === site))
+        throw new QflError('conflict', {
+          detail: `there is a site ${site} already`,
+          next: 'Choose another name.',
+        });
+      await home.audit.record({
+        action: 'site.invited',
+        outcome: 'ok',
+        role: principalOf(request).role,
+        objects: [{ kind: 'site', id: site }],
+      });
+      const made = await invitations.create(site, autoApprove);
+      return reply.code(201).send({ site, autoApprove, ...made });
+    },
+  );
+  fastify.get(
+    '/v1/invitations',
+    {
+      config: access,
+      schema: { response: { 200: z.strictObject({ invitations: z.array(InvitationShown) }) } },
+    },
+    async () => ({ invitations: await invitations.list() }),
+  );
+  fastify.post(
+    '/v1/sites/:site/approve',
+    {
+      config: access,
+      schema: {
+        params: SiteParams,
+        body: z.strictObject({ fingerprint: z.string().optional() }).optional(),
+        response: { 200: SiteShown },
+      },
+    },
+    async (request) => {
+      const { site } = request.params;
+      const expected = registry.get(site).fingerprint;
+      const given = request.body?.fingerprint;
+      if (given !== undefined && given !== expected)
+        throw new QflError('conflict', {
+          detail: `${site} shows the fingerprint ${expected}, not ${given}`,
+          next: 'Do not approve it; call the hospital.',
+        });
+      await home.audit.record({
+        action: 'site.approved',
+        outcome: 'ok',
+        role: principalOf(request).role,
+        objects: [{ kind: 'site', id: site }],
+      });
+      return showSite(await registry.approve(site), presence);
+    },
+  );
+  fastify.post(
+    '/v1/sites/:site/revoke',
+    {
+      config: access,
+      schema: {
+        params: SiteParams,
+        body: z.strictObject({ reason: z.string().max(200).default('revoked by the operator') }).optional(),
+        response: { 200: SiteShown },
+      },
+    },
+    async (request) => {
+      const { site } = request.params;
+      registry.get(site);
+      await home.audit.record({
+        action: 'site.revoked',
+        outcome: 'ok',
+        role: principalOf(request).role,
+        objects: [{ kind: 'site', id: site }],
+      });
+      const entry = await registry.revoke(site, request.body?.reason ?? 'revoked by the operator');
+      presence.disconnect(site, new QflError('revoked', { detail: `${site} was revoked` }));
+      return showSite(entry, presence);
+    },
+  );
+};
+
+const policyRoutes = ({ fastify }: HttpApp, { home, policy }: RouteOptions): void => {
+  fastify.get(
+    '/v1/policy',
+    { config: { access: 'any-key' }, schema: { response: { 200: PolicyInForce } } },
+    () => policy.current,
+  );
+  fastify.put(
+    '/v1/policy',
+    {
+      config: { access: ADMIN },
+      schema: {
+        body: z.strictObject({ version: z.int(), policy: FederationPolicy }),
+        response: { 200: PolicyInForce },
+      },
+    },
+    async (request) => {
+      await home.audit.record({ action: 'policy.changed', outcome: 'ok', role: principalOf(request).role });
+      return policy.replace(request.body.policy, request.body.version);
+    },
+  );
+};
+
+const auditRoutes = ({ fastify }: HttpApp, { home, registry, presence, clock }: RouteOptions): void => {
+  fastify.post(
+    '/v1/audit/export',
+    { config: { access: ['admin', 'auditor', OPERATOR_ROLE] }, schema: { body: ExportHeader } },
+    async (request, reply) => {
+      const { role } = principalOf(request);
+      await home.audit.record({ action: 'audit.exported', outcome: 'ok', role });
+      const bytes = exportLogs({
+        home,
+        registry,
+        presence,
+        clock,
+        requestedBy: role,
+        ground: request.body.ground,
+      });
+      return reply
+        .type('application/x-tar')
+        .header('content-disposition', 'attachment; filename="qfl-audit.tar"')
+        .send(Readable.from(bytes, { objectMode: false }));
+    },
+  );
+};
+
+export const registerRoutes = (app: HttpApp, options: RouteOptions): void => {
+  readRoutes(app, options);
+  siteRoutes(app, options);
+  policyRoutes(app, options);
+  auditRoutes(app, options);
+};

@@ -1,0 +1,162 @@
+/** Puts a coordinator together: opens its home, binds its faces, names its adapters, and takes it apart in reverse order. */
+import { toHex } from '../shared/bytes.ts';
+import type { Clock } from '../shared/clock.ts';
+import { fingerprintPhrase } from '../shared/directory/record.ts';
+import { QflError } from '../shared/errors.ts';
+import { createHttpApp, type HttpAddress } from '../shared/http/app.ts';
+import { removeControlFile, withControlKey, writeControlFile } from '../shared/http/control.ts';
+import { createMetrics } from '../shared/http/metrics.ts';
+import { tlsOf } from '../shared/http/tls.ts';
+import type { CoordinatorConfig } from '../shared/config/config.ts';
+import type { XWingKeyPair } from '../shared/crypto/xwing.ts';
+import type { Logger } from '../shared/log.ts';
+import type { RandomBytes } from '../shared/random.ts';
+import { registerRoutes } from './api/routes.ts';
+import { type CoordinatorHome, type HomeOptions, openCoordinatorHome } from './home.ts';
+import { federationInfo } from './identity.ts';
+import { createCoordinatorMetrics } from './metrics.ts';
+import { createLivePlanner } from './planning/live.ts';
+import { openPolicyBook } from './policy.ts';
+import { collectStatistics } from './relay/collect.ts';
+import { relayChat } from './relay/dispatch.ts';
+import { createBoardTeller } from './sites/board.ts';
+import { createHandshakeDesk } from './sites/handshakes.ts';
+import { siteHandlers } from './sites/handlers.ts';
+import { createInvitations } from './sites/invitations.ts';
+import { acceptSocket } from './sites/link.ts';
+import { createPresence } from './sites/presence.ts';
+import { openRegistry } from './sites/registry.ts';
+import { attachSocketServer } from './sites/socket.ts';
+
+export const VERSION = '0.1.0';
+
+export interface CoordinatorDeps extends HomeOptions {
+  readonly clock: Clock;
+  readonly random: RandomBytes;
+  readonly logger: Logger;
+}
+
+export interface RunningCoordinator {
+  readonly address: HttpAddress;
+  readonly fingerprintPhrase: string;
+  readonly home: CoordinatorHome;
+  close(): Promise<void>;
+}
+
+/** New sockets an address may open in a minute: agents behind one proxy share an address. */
+const CONNECTIONS_PER_MINUTE = 600;
+
+export const startCoordinator = async (
+  settings: CoordinatorConfig,
+  deps: CoordinatorDeps,
+): Promise<RunningCoordinator> => {
+  const { clock, random, logger } = deps;
+  const home = await openCoordinatorHome(deps);
+  const undo: (() => Promise<void> | void)[] = [() => home.close()];
+  const close = async (): Promise<void> => {
+    for (const step of undo.splice(0).toReversed()) await step();
+  };
+  try {
+    return await assemble();
+  } catch (error) {
+    await close();
+    throw error;
+  }
+
+  async function assemble(): Promise<RunningCoordinator> {
+    const { store, vault, keyLog, audit } = home;
+    await audit.record({ action: 'program.start', outcome: 'ok' });
+    undo.push(
+      async () =>
+        void (await audit
+          .record({ action: 'program.stop', outcome: 'ok' })
+          .catch((error: unknown) => logger.error({ err: error }, 'the stop could not be logged'))),
+    );
+    const tls = await tlsOf(settings.tls, { folder: settings.home, hosts: [settings.listen.host] }, clock);
+    const tlsPin = settings.tls.selfSigned ? tls?.fingerprint : undefined;
+    const registry = await openRegistry(store, keyLog, vault.identity, clock);
+    const invitations = createInvitations(
+      store,
+      { fingerprint: home.fingerprint, tlsFingerprint: tlsPin },
+      clock,
+      random,
+    );
+    const policy = await openPolicyBook(store);
+    const presence = createPresence(clock, () => board.changed());
+    const board = createBoardTeller(registry, () => presence, keyLog);
+    undo.push(() => board.close());
+    keyLog.onGrowth(() => board.changed());
+    const metrics = createMetrics('coordinator');
+    const meters = createCoordinatorMetrics(metrics.registry, presence, audit);
+    const planner = createLivePlanner({ presence, clock, meters });
+    const kemPairs: readonly XWingKeyPair[] = (await vault.kemKeys()).map(({ pair }) => pair);
+    const desk = createHandshakeDesk({
+      keys: () => kemPairs,
+      hedge: vault.hedge,
+      keyLog,
+      registry,
+      invitations,
+      audit,
+      clock,
+      random,
+    });
+    const handlersFor = siteHandlers({
+      registry,
+      presence,
+      keyLog,
+      identity: vault.identity,
+      audit,
+      clock,
+      relayChat: relayChat({ presence, planner, audit, clock, policy, meters }),
+      collectStatistics: collectStatistics({ presence, audit, clock, policy }),
+      board,
+    });
+    const control = withControlKey(home.apiKeys, random, clock.nowMs());
+    const app = await createHttpApp({
+      logger,
+      clock,
+      title: 'Quantum-Enhanced Federated LLM: coordinator',
+      version: VERSION,
+      bodyLimitBytes: settings.limits.bodyBytes,
+      rateLimit: settings.limits.rateLimit,
+      trustedProxies: settings.trustedProxies,
+      apiKeys: control.apiKeys,
+      metrics,
+      tls,
+    });
+    registerRoutes(app, {
+      home,
+      registry,
+      invitations,
+      presence,
+      policy,
+      metrics,
+      clock,
+      startedMs: clock.nowMs(),
+      info: await federationInfo(home.name, vault.identity, keyLog, audit.log.verifierKey),
+    });
+    const sockets = attachSocketServer(app.fastify.server, {
+      clock,
+      connectionsPerMinute: CONNECTIONS_PER_MINUTE,
+      accept: (wire, socketId) =>
+        acceptSocket(wire, socketId, { desk, presence, clock, logger, handlersFor }),
+    });
+    undo.push(() => app.close());
+    undo.push(async () => {
+      presence.closeAll(new QflError('not_connected', { detail: 'the coordinator is stopping' }));
+      // One turn for the final frames to leave.
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      await sockets.close();
+    });
+    const address = await app.listen(settings.listen);
+    await writeControlFile(settings.home, {
+      url: address.url,
+      key: control.key,
+      pid: process.pid,
+      tlsFingerprint: tls?.fingerprint ?? null,
+    });
+    undo.push(() => removeControlFile(settings.home));
+    logger.info({ url: address.url, fingerprint: toHex(home.fingerprint) }, 'the coordinator is ready');
+    return { address, fingerprintPhrase: fingerprintPhrase(home.fingerprint), home, close };
+  }
+};

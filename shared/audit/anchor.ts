@@ -1,0 +1,50 @@
+/**
+ * The last checkpoint, kept outside the store. LevelDB opens without an error after its log file was cut, flipped or removed;
+ * what it has forgotten then shows only against something it does not hold.
+ */
+import { open, readFile, rename } from 'node:fs/promises';
+import path from 'node:path';
+import { QflError } from '../errors.ts';
+
+export interface CheckpointAnchor {
+  /** The last note written, or undefined when there never was one. */
+  read(): Promise<Uint8Array | undefined>;
+  /** Durable when it returns; the old note or the new one survives any crash. */
+  write(note: Uint8Array): Promise<void>;
+}
+
+const isMissing = (error: unknown): boolean =>
+  error instanceof Error && 'code' in error && error.code === 'ENOENT';
+
+const failed = (file: string, cause: unknown): QflError =>
+  new QflError('storage_failed', { detail: `the checkpoint file ${file} could not be used`, cause });
+
+const syncFolder = async (folder: string): Promise<void> => {
+  await using handle = await open(folder, 'r');
+  await handle.sync();
+};
+
+/** One file, replaced by rename after fsync. */
+export const fileAnchor = (file: string): CheckpointAnchor => ({
+  async read() {
+    try {
+      return await readFile(file);
+    } catch (cause) {
+      if (isMissing(cause)) return undefined;
+      throw failed(file, cause);
+    }
+  },
+  async write(note) {
+    try {
+      {
+        await using handle = await open(`${file}.new`, 'w', 0o600);
+        await handle.writeFile(note);
+        await handle.sync();
+      }
+      await rename(`${file}.new`, file);
+      await syncFolder(path.dirname(file));
+    } catch (cause) {
+      throw failed(file, cause);
+    }
+  },
+});

@@ -1,0 +1,186 @@
+/** The keys that operators know from the field documents, with their settled defaults. Names and units are theirs. */
+import { z } from 'zod';
+
+const section = <Shape extends z.ZodRawShape>(shape: Shape) => z.strictObject(shape);
+const fraction = z.number().min(0).max(1);
+const positive = z.number().positive();
+const count = z.int().min(0);
+const atLeastOne = z.int().min(1);
+const isOn = (text: string) => z.literal(true, { error: text }).default(true);
+const quantity = z.union([
+  z.string().regex(/^\d+(\.\d+)?(m|Ki|Mi|Gi|Ti)?$/, 'a quantity such as 8Gi or 4000m'),
+  count,
+]);
+const DataClassName = z.enum(['public', 'internal', 'confidential', 'restricted']);
+
+/** More per query is refused by policy whatever the file says. */
+export const EPSILON_PER_QUERY_POLICY_MAX = 1;
+
+const password = section({
+  min_length: z.int().min(8, 'at least 8 characters').default(12),
+  require_uppercase: z.boolean().default(true),
+  require_lowercase: z.boolean().default(true),
+  require_digits: z.boolean().default(true),
+  require_special: z.boolean().default(true),
+});
+
+const scaling = section({
+  enabled: z.boolean().default(true),
+  min_capacity: atLeastOne.default(2),
+  max_capacity: atLeastOne.default(16),
+  scale_up_threshold: fraction.default(0.8),
+  scale_down_threshold: fraction.default(0.3),
+});
+
+const scalingPolicy = section({
+  trigger: z.string(),
+  scale_up_threshold: fraction,
+  scale_down_threshold: fraction,
+  min_instances: atLeastOne,
+  max_instances: atLeastOne,
+});
+
+const replicas = section({
+  min_replicas: count.optional(),
+  max_replicas: count.optional(),
+  target_cpu_utilization: z.number().min(1).max(100).optional(),
+  target_memory_utilization: z.number().min(1).max(100).optional(),
+  scale_up_threshold: fraction.optional(),
+  scale_down_threshold: fraction.optional(),
+});
+
+const budgets = z.record(z.string().regex(/^[a-z][a-z0-9-]{0,39}$/), positive);
+
+export const fieldShape = {
+  scheduler: section({
+    max_parallel_tasks: atLeastOne.default(8),
+    default_task_timeout: positive.default(3600),
+    quantum_coherence_threshold: fraction.default(0.8),
+  }).prefault({}),
+  privacy: section({
+    epsilon_per_query: positive.max(EPSILON_PER_QUERY_POLICY_MAX, 'at most 1 by policy').default(0.1),
+    epsilon_per_query_max: positive
+      .max(EPSILON_PER_QUERY_POLICY_MAX, 'at most 1 by policy')
+      .default(EPSILON_PER_QUERY_POLICY_MAX),
+    delta: positive.max(0.001, 'a delta above 0.001 protects nobody').default(1e-5),
+    max_budget_per_user: positive.default(10),
+    asking_site_daily_budget: positive.default(10),
+    composition_method: z.enum(['rdp', 'zcdp', 'basic']).default('rdp'),
+    department_budgets: budgets.default({ emergency: 20, icu: 15, surgery: 12, general: 8, research: 3 }),
+    site_lifetime_budget: positive.default(20),
+    site_lifetime_delta: positive.max(0.001, 'a delta above 0.001 protects nobody').default(1e-6),
+  }).prefault({}),
+  security: section({
+    enable_encryption: isOn(
+      'false is refused: patient data is encrypted in transit and at rest, without exception',
+    ),
+    enable_audit_trail: isOn('false is refused: what is not in the log before it happens does not happen'),
+    security_level: DataClassName.default('confidential'),
+    enable_quantum_signatures: z.boolean().default(true),
+    security_lockdown: z.boolean().default(false),
+    role_permissions: z.record(z.string(), z.array(z.string())).default({
+      doctor: ['query', 'planning', 'measurement'],
+      nurse: ['query', 'basic_planning'],
+      researcher: ['query'],
+      admin: ['all'],
+    }),
+    session_timeout_hours: positive.default(8),
+    max_failed_login_attempts: atLeastOne.default(5),
+    password_policy: password.prefault({}),
+    key_rotation_days: positive.default(90),
+    admin_allowed_addresses: z.array(z.string()).default([]),
+  }).prefault({}),
+  auth: section({
+    jwt: section({
+      algorithm: z.literal('RS256', { error: 'RS256 only: no other algorithm is accepted' }).default('RS256'),
+      expiration: positive.default(3600),
+      refresh_token_expiration: positive.default(86_400),
+    }).prefault({}),
+    oauth2: section({ providers: z.array(z.string()).default(['google', 'github', 'microsoft']) }).prefault(
+      {},
+    ),
+    rbac: section({ roles: z.array(z.string()).default(['admin', 'user', 'viewer']) }).prefault({}),
+  }).prefault({}),
+  quantum_planning: section({
+    enable_superposition: z.boolean().default(true),
+    enable_entanglement: z.boolean().default(true),
+    enable_interference: z.boolean().default(true),
+    coherence_threshold: fraction.default(0.8),
+    max_entangled_tasks: z.int().min(1).max(5, 'at most 5: larger groups cannot be enumerated').default(5),
+    optimization_strategy: z
+      .enum(['latency_focused', 'throughput_focused', 'balanced', 'adaptive', 'aggressive', 'conservative'])
+      .default('adaptive'),
+    decoherence_mitigation: z.boolean().default(true),
+    bell_inequality_threshold: positive.default(2),
+    interference_resolution: positive.default(0.1),
+  }).prefault({}),
+  performance: section({
+    cache_max_size: count.default(10_000),
+    cache_ttl_seconds: positive.default(3600),
+    auto_scaling: scaling.prefault({}),
+    scaling_policies: z.array(scalingPolicy).default([]),
+  }).prefault({}),
+  resources: section({
+    memory_limit: quantity.default('8Gi'),
+    cpu_limit: quantity.default('4000m'),
+    gpu_limit: count.default(1),
+    max_superpositions: atLeastOne.default(100),
+    max_entanglements: atLeastOne.default(50),
+    coherence_pool_size: atLeastOne.default(1000),
+  }).prefault({}),
+  backends: section({
+    simulator: section({
+      enabled: z.boolean().default(true),
+      max_qubits: atLeastOne.default(30),
+      max_concurrent_jobs: atLeastOne.default(10),
+    }).prefault({}),
+    aws_braket: section({
+      enabled: z.boolean().default(false),
+      region: z.string().default('us-east-1'),
+      device_arns: z.array(z.string()).default([]),
+      max_shots: atLeastOne.default(100_000),
+    }).prefault({}),
+    ibm_quantum: section({
+      enabled: z.boolean().default(false),
+      hub: z.string().default('ibm-q'),
+      group: z.string().default('open'),
+      project: z.string().default('main'),
+      backends: z.array(z.string()).default([]),
+    }).prefault({}),
+    ionq: section({
+      enabled: z.boolean().default(false),
+      api_url: z.url().nullable().default(null),
+      timeout: positive.default(300),
+    }).prefault({}),
+  }).prefault({}),
+  autoscaling: section({
+    api: replicas.prefault({}),
+    workers: section({ quantum: replicas.prefault({}), classical: replicas.prefault({}) }).prefault({}),
+  }).prefault({}),
+  liquid: section({
+    sparsity: fraction.default(0.4),
+    energy_budget_uw: positive.default(50),
+    coherence_floor: fraction.default(0.6),
+  }).prefault({}),
+  monitoring: section({
+    health_check_interval: positive.default(30),
+    metrics_retention_days: positive.default(7),
+    alert_thresholds: section({
+      cpu_utilization: z.number().min(0).max(100).default(85),
+      memory_utilization: z.number().min(0).max(100).default(90),
+      error_rate: fraction.default(0.05),
+    }).prefault({}),
+  }).prefault({}),
+  compliance: section({
+    enable_hipaa_logging: z.boolean().default(true),
+    enable_gdpr_compliance: z.boolean().default(true),
+    data_retention_days: positive.default(2555),
+    audit_retention_days: positive.default(3650),
+    data_classification: z.record(z.string(), DataClassName).default({
+      phi: 'restricted',
+      clinical_notes: 'confidential',
+      research_data: 'internal',
+      system_logs: 'internal',
+    }),
+  }).prefault({}),
+};

@@ -1,0 +1,139 @@
+/** Keys that are accepted and do nothing yet, or something else than their name says. Never silent: each gets a notice. */
+import { OTHER_ENVIRONMENT, type ConfigPath, type Environment } from './environment.ts';
+import type { ConfigFile } from './program-schema.ts';
+
+export interface ConfigNotice {
+  /** `later`: a part that is not there yet will honour it. `replaced`: something else does its work. `adjusted`: used, not as written. */
+  readonly kind: 'later' | 'replaced' | 'adjusted';
+  /** Key path with dots, or the environment variable. */
+  readonly path: string;
+  readonly message: string;
+}
+
+type Entry = readonly [kind: ConfigNotice['kind'], path: string, message: string];
+
+/** The longest path that fits speaks for a key. */
+const NOT_HONOURED: readonly Entry[] = [
+  ['later', 'scheduler', 'the task runner will honour it'],
+  [
+    'replaced',
+    'scheduler.quantum_coherence_threshold',
+    'quantum_planning.coherence_threshold is the one that counts',
+  ],
+  ['later', 'security.enable_quantum_signatures', 'the trust part will honour it; Ed25519 signs until then'],
+  [
+    'later',
+    'security.security_lockdown',
+    'the trust part will honour it; `qfl site revoke` ends a site until then',
+  ],
+  [
+    'later',
+    'security.session_timeout_hours',
+    'the accounts part will honour it; API keys have an expiry of their own',
+  ],
+  [
+    'later',
+    'security.max_failed_login_attempts',
+    'the accounts part will honour it; rate limits hold until then',
+  ],
+  ['later', 'security.password_policy', 'the accounts part will honour it; there are no passwords yet'],
+  ['later', 'security.key_rotation_days', 'the trust part will honour it'],
+  [
+    'later',
+    'security.admin_allowed_addresses',
+    'the accounts part will honour it; bind to a private address until then',
+  ],
+  ['later', 'auth', 'the accounts part will honour it; API keys are in use until then'],
+  ['later', 'quantum_planning', 'the planning layer will honour it; plans come from the exact flow solver'],
+  ['later', 'performance', 'the scaling part will honour it'],
+  [
+    'later',
+    'resources',
+    'the planning layer will honour it; limits of memory and processor belong to the service unit',
+  ],
+  ['later', 'backends', 'the quantum back ends will honour it'],
+  ['replaced', 'autoscaling', 'the Kubernetes files in deploy/ carry these'],
+  ['later', 'liquid', 'the liquid model will honour it'],
+  ['later', 'monitoring', 'the monitoring part will honour it; /health, /ready and /metrics answer already'],
+  ['later', 'compliance', 'the compliance part will honour it; nothing is deleted until then'],
+  ['later', 'workers', 'the worker pool will honour it'],
+];
+
+const HONOURED_INSIDE: readonly string[] = ['quantum_planning.optimization_strategy'];
+
+const covers = (entry: string, path: string): boolean => path === entry || path.startsWith(`${entry}.`);
+
+const noticeOf = (path: string): ConfigNotice | undefined => {
+  if (HONOURED_INSIDE.some((entry) => covers(entry, path))) return undefined;
+  const [best] = NOT_HONOURED.filter(([, entry]) => covers(entry, path)).toSorted(
+    ([, left], [, right]) => right.length - left.length,
+  );
+  return best === undefined ? undefined : { kind: best[0], path, message: best[2] };
+};
+
+const adjusted = (path: string, message: string): ConfigNotice => ({ kind: 'adjusted', path, message });
+
+const strategyNotices = ({ quantum_planning: planning }: ConfigFile): readonly ConfigNotice[] => {
+  const path = 'quantum_planning.optimization_strategy';
+  if (planning.optimization_strategy === 'aggressive') {
+    return [adjusted(path, 'aggressive is throughput_focused with queues twice as wide')];
+  }
+  if (planning.optimization_strategy === 'conservative') {
+    return [adjusted(path, 'conservative is latency_focused with queues half as wide')];
+  }
+  return [];
+};
+
+const isCrossed = (bounds: {
+  scale_up_threshold?: number | undefined;
+  scale_down_threshold?: number | undefined;
+}) =>
+  bounds.scale_up_threshold !== undefined &&
+  bounds.scale_down_threshold !== undefined &&
+  bounds.scale_up_threshold <= bounds.scale_down_threshold;
+
+const crossedNotices = ({ performance, autoscaling }: ConfigFile): readonly ConfigNotice[] => {
+  const places = [
+    ['performance.auto_scaling', performance.auto_scaling] as const,
+    ...performance.scaling_policies.map(
+      (policy, at) => [`performance.scaling_policies.${at}`, policy] as const,
+    ),
+    ['autoscaling.workers.quantum', autoscaling.workers.quantum] as const,
+    ['autoscaling.workers.classical', autoscaling.workers.classical] as const,
+  ];
+  return places
+    .filter(([, bounds]) => isCrossed(bounds))
+    .map(([path]) =>
+      adjusted(
+        path,
+        'scale_up_threshold is not above scale_down_threshold: the two are read the other way round',
+      ),
+    );
+};
+
+const compositionNotices = ({ privacy }: ConfigFile): readonly ConfigNotice[] =>
+  privacy.composition_method === 'rdp'
+    ? []
+    : [adjusted('privacy.composition_method', 'the ledger composes by rdp')];
+
+const environmentNotices = (env: Environment): readonly ConfigNotice[] =>
+  Object.entries(OTHER_ENVIRONMENT)
+    .filter(([name]) => env[name] !== undefined && env[name] !== '')
+    .map(([name, message]) => ({
+      kind: message.startsWith('replaced') ? 'replaced' : 'later',
+      path: name,
+      message,
+    }));
+
+/** Notices for the keys that were set (`paths`: every leaf of the file and the environment). */
+export const noticesOf = (
+  file: ConfigFile,
+  paths: readonly ConfigPath[],
+  env: Environment,
+): readonly ConfigNotice[] => [
+  ...paths.map((path) => noticeOf(path.join('.'))).filter((notice) => notice !== undefined),
+  ...strategyNotices(file),
+  ...crossedNotices(file),
+  ...compositionNotices(file),
+  ...environmentNotices(env),
+];

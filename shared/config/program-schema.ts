@@ -1,0 +1,80 @@
+/** Our own keys beside those of the field documents, for each program, and the whole schemas. */
+import { z } from 'zod';
+import { fieldShape } from './field-schema.ts';
+
+const section = <Shape extends z.ZodRawShape>(shape: Shape) => z.strictObject(shape);
+const port = z.int().min(0).max(65_535);
+const atLeastOne = z.int().min(1);
+
+const tls = section({
+  cert_file: z.string().nullable().default(null),
+  key_file: z.string().nullable().default(null),
+  self_signed: z.boolean().default(false),
+});
+
+const limits = section({
+  requests_per_minute: atLeastOne.default(600),
+  body_bytes: atLeastOne.default(1024 * 1024),
+  rate_keys: atLeastOne.default(10_000),
+  log_queue_entries: atLeastOne.default(65_536),
+  chats_in_flight: atLeastOne.default(64),
+  chat_timeout_seconds: z.number().positive().default(300),
+});
+
+const shared = {
+  ...fieldShape,
+  environment: z.enum(['production', 'development', 'test']).default('production'),
+  log_level: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
+  workers: atLeastOne.nullable().default(null),
+  tls: tls.prefault({}),
+  limits: limits.prefault({}),
+  trusted_proxies: z.array(z.string()).default([]),
+};
+
+const metrics = section({
+  enabled: z.boolean().default(true),
+  /** null: `/metrics` is answered on the main port. */
+  port: port.nullable().default(null),
+});
+
+const listen = (defaultPort: number) =>
+  section({ host: z.string().min(1).default('127.0.0.1'), port: port.default(defaultPort) }).prefault({});
+
+export const CoordinatorFile = z.strictObject({
+  ...shared,
+  listen: listen(8080),
+  home: z.string().min(1).default('./coordinator-home'),
+  metrics: metrics.prefault({}),
+});
+export type CoordinatorFile = z.infer<typeof CoordinatorFile>;
+
+const llm = section({
+  name: z.string().regex(/^[a-z0-9][a-z0-9._-]{0,63}$/i),
+  url: z.url({ protocol: /^https?$/ }),
+  /** The environment variable that holds the key; the key itself has no place in a file. */
+  api_key_env: z
+    .string()
+    .regex(/^[A-Z][A-Z0-9_]*$/, 'the name of an environment variable')
+    .nullable()
+    .default(null),
+  models: z.array(z.string()).nullable().default(null),
+  slots: atLeastOne.default(4),
+});
+
+export const AgentFile = z.strictObject({
+  ...shared,
+  listen: listen(7070),
+  home: z.string().min(1).default('./agent-home'),
+  metrics: metrics.prefault({}),
+  coordinator: section({
+    url: z
+      .url({ protocol: /^https?$/ })
+      .nullable()
+      .default(null),
+    ca_file: z.string().nullable().default(null),
+  }).prefault({}),
+  llm: z.array(llm).max(32).default([]),
+});
+export type AgentFile = z.infer<typeof AgentFile>;
+
+export type ConfigFile = CoordinatorFile | AgentFile;

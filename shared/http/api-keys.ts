@@ -1,0 +1,140 @@
+/**
+ * API keys: `qfl_<key id>_<secret>`. The store holds SHA-256 of the secret and never the secret. A plain hash is enough, where
+ * a password would need a slow one: the secret is 32 random bytes, so guessing is hopeless at any speed, and every request
+ * pays for the check.
+ */
+import { hash } from 'node:crypto';
+import { z } from 'zod';
+import { equalConstantTime, fromHex, fromUtf8, toBase64Url, toHex, utf8 } from '../bytes.ts';
+import type { Clock } from '../clock.ts';
+import { QflError } from '../errors.ts';
+import { DepartmentId, KeyId } from '../ids.ts';
+import { randomHex, type RandomBytes } from '../random.ts';
+import type { Store } from '../store/port.ts';
+import { DataClass } from '../wire/envelope.ts';
+
+const SECRET_BYTES = 32;
+const KEY_TEXT = /^qfl_([0-9a-f]{16})_([A-Za-z0-9_-]{43})$/;
+
+export const RoleName = z
+  .string()
+  .regex(/^[a-z][a-z0-9_-]{0,39}$/, 'a role is 1–40 characters of a–z, 0–9, "_" and "-"');
+
+const Stored = z.strictObject({
+  id: KeyId,
+  /** SHA-256 of the secret's text, hex. */
+  secretHash: z.string().regex(/^[0-9a-f]{64}$/),
+  name: z.string().min(1).max(100),
+  role: RoleName,
+  department: DepartmentId,
+  /** The highest class of data this key may send. */
+  dataClass: DataClass,
+  createdMs: z.int().nonnegative(),
+  expiresMs: z.int().nonnegative().nullable(),
+  revoked: z.boolean(),
+});
+type Stored = z.infer<typeof Stored>;
+
+/** A key as lists show it. */
+export type ApiKeyRecord = Omit<Stored, 'secretHash'>;
+
+export interface MintRequest {
+  readonly name: string;
+  readonly role: string;
+  readonly department: string;
+  readonly dataClass: DataClass;
+  readonly expiresMs?: number;
+}
+
+export interface ApiKeys {
+  /** The only moment at which the whole key exists here: show it once. @throws QflError `invalid_request` */
+  mint(request: MintRequest): Promise<{ readonly key: string; readonly record: ApiKeyRecord }>;
+  /** @throws QflError `unauthenticated`: same words and same work whether malformed, unknown, wrong, expired or revoked */
+  verify(key: string): Promise<ApiKeyRecord>;
+  /** @throws QflError `not_found` */
+  revoke(id: string): Promise<ApiKeyRecord>;
+  list(): Promise<readonly ApiKeyRecord[]>;
+}
+
+export interface ApiKeysOptions {
+  readonly store: Store;
+  /** Where in the store, ending in `/`. */
+  readonly prefix: string;
+  readonly clock: Clock;
+  readonly random: RandomBytes;
+}
+
+const hashOf = (secret: string): Uint8Array => hash('sha256', utf8(secret), 'buffer');
+
+/** Stands in for a record that is not there, so that an unknown id costs what a known one costs. */
+const NOBODY = {
+  id: '0'.repeat(16),
+  secretHash: 'f'.repeat(64),
+};
+
+const recordOf = (stored: Stored): ApiKeyRecord => {
+  const { id, name, role, department, dataClass, createdMs, expiresMs, revoked } = stored;
+  return { id, name, role, department, dataClass, createdMs, expiresMs, revoked };
+};
+
+export const createApiKeys = ({ store, prefix, clock, random }: ApiKeysOptions): ApiKeys => {
+  const read = async (id: string): Promise<Stored | undefined> => {
+    const bytes = await store.get(prefix + id);
+    return bytes === undefined ? undefined : Stored.parse(JSON.parse(fromUtf8(bytes)));
+  };
+  const write = (stored: Stored): Promise<void> =>
+    store.write([{ type: 'put', key: prefix + stored.id, value: utf8(JSON.stringify(stored)) }]);
+
+  const mint: ApiKeys['mint'] = async (request) => {
+    const secret = toBase64Url(random(SECRET_BYTES));
+    const id = randomHex(random, 8);
+    const stored = Stored.safeParse({
+      ...request,
+      id,
+      secretHash: toHex(hashOf(secret)),
+      createdMs: Math.trunc(clock.nowMs()),
+      expiresMs: request.expiresMs ?? null,
+      revoked: false,
+    });
+    if (!stored.success) {
+      const faults = stored.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`);
+      throw new QflError('invalid_request', { detail: faults.join('; ') });
+    }
+    await write(stored.data);
+    return { key: `qfl_${id}_${secret}`, record: recordOf(stored.data) };
+  };
+
+  const verify: ApiKeys['verify'] = async (key) => {
+    const [, id = NOBODY.id, secret = ''] = KEY_TEXT.exec(key) ?? [];
+    const stored = await read(id);
+    const matches = equalConstantTime(hashOf(secret), fromHex(stored?.secretHash ?? NOBODY.secretHash));
+    const current =
+      stored !== undefined &&
+      !stored.revoked &&
+      (stored.expiresMs === null || clock.nowMs() < stored.expiresMs);
+    if (matches && current) return recordOf(stored);
+    throw new QflError('unauthenticated', {
+      detail: 'The API key is not accepted.',
+      next: 'Send "Authorization: Bearer qfl_…" with a key of this program that is neither expired nor revoked.',
+    });
+  };
+
+  const revoke: ApiKeys['revoke'] = async (id) => {
+    const stored = KeyId.safeParse(id).success ? await read(id) : undefined;
+    if (stored === undefined)
+      throw new QflError('not_found', { detail: 'There is no API key with that id.' });
+    const revoked = { ...stored, revoked: true };
+    await write(revoked);
+    return recordOf(revoked);
+  };
+
+  const list = async (): Promise<readonly ApiKeyRecord[]> => {
+    const records: ApiKeyRecord[] = [];
+    for await (const { value } of store.list({ prefix })) {
+      records.push(recordOf(Stored.parse(JSON.parse(fromUtf8(value)))));
+    }
+    return records;
+  };
+
+  return { mint, verify, revoke, list };
+};

@@ -1,0 +1,62 @@
+/** What a coordinator tells anybody who asks: enough to verify it against the fingerprint in a join token. */
+import { z } from 'zod';
+import { equalConstantTime, fromBase64, utf8 } from '../bytes.ts';
+import { type IdentityPublic, verifySignature } from '../crypto/signature.ts';
+import { applyLeaf, COORDINATOR_NAME, fingerprintOf, type SiteKeys } from '../directory/record.ts';
+import { QflError } from '../errors.ts';
+
+export const FEDERATION_LABEL = 'qfl federation info v1';
+
+export const FederationInfo = z.strictObject({
+  v: z.literal(1),
+  name: z.string().max(100),
+  logOrigin: z.string().max(200),
+  keysVerifierKey: z.string().max(400),
+  auditVerifierKey: z.string().max(400),
+  /** The coordinator's identity leaf, base64. */
+  leaf: z.base64(),
+  signature: z.base64(),
+});
+export type FederationInfo = z.infer<typeof FederationInfo>;
+
+export const federationMessage = (info: Omit<FederationInfo, 'signature'>): Uint8Array =>
+  utf8(
+    JSON.stringify([
+      info.v,
+      info.name,
+      info.logOrigin,
+      info.keysVerifierKey,
+      info.auditVerifierKey,
+      info.leaf,
+    ]),
+  );
+
+export interface VerifiedFederation {
+  readonly info: FederationInfo;
+  readonly identity: IdentityPublic;
+  /** X-Wing key of its current epoch. */
+  readonly kemKey: Uint8Array;
+}
+
+/**
+ * Is this the coordinator whose fingerprint we hold?
+ * @throws QflError `key_changed`, `bad_signature`, `protocol`
+ */
+export const verifyFederation = (info: FederationInfo, fingerprint: Uint8Array): VerifiedFederation => {
+  const keys: SiteKeys | undefined = applyLeaf(new Map(), fromBase64(info.leaf)).get(COORDINATOR_NAME);
+  const kem = keys?.kem[0];
+  if (keys === undefined || kem === undefined)
+    throw new QflError('protocol', { detail: 'the coordinator shows no identity' });
+  if (!equalConstantTime(fingerprintOf(keys.identity), fingerprint)) {
+    throw new QflError('key_changed', {
+      detail: 'this is not the coordinator that the token names',
+      next: 'Check the address; if it is right, call the operator: somebody may stand between.',
+    });
+  }
+  if (
+    !verifySignature(keys.identity, FEDERATION_LABEL, federationMessage(info), fromBase64(info.signature))
+  ) {
+    throw new QflError('bad_signature', { detail: "the coordinator's description is not signed by it" });
+  }
+  return { info, identity: keys.identity, kemKey: kem.key };
+};

@@ -1,0 +1,63 @@
+import { createAuditLog } from '../../../shared/audit/audit-log.ts';
+import { createExport, type ExportLog, exportLog, type ExportOptions } from '../../../shared/audit/export.ts';
+import { AppendLog } from '../../../shared/audit/log.ts';
+import { ed25519NoteSigner } from '../../../shared/audit/note.ts';
+import { systemClock } from '../../../shared/clock.ts';
+import { secureRandomBytes } from '../../../shared/random.ts';
+import { createMemoryStore } from '../../../shared/store/memory.ts';
+
+export const signerOf = (name: string, byte: number) => ed25519NoteSigner(name, Buffer.alloc(32, byte));
+export const SIGNERS = {
+  coordinator: signerOf('f/coordinator', 1),
+  north: signerOf('f/north', 2),
+  keys: signerOf('f/keys', 3),
+};
+
+export const auditLogOf = async (name: 'coordinator' | 'north', count: number): Promise<ExportLog> => {
+  const log = await AppendLog.open({
+    store: createMemoryStore(),
+    prefix: 'a/',
+    signer: SIGNERS[name],
+    create: true,
+  });
+  const audit = createAuditLog({ log, source: name, clock: systemClock, random: secureRandomBytes });
+  await Promise.all(
+    Array.from({ length: count }, () => audit.record({ action: 'chat.served', outcome: 'ok' })),
+  );
+  return exportLog(name, 'audit', log);
+};
+
+export const keysLogOf = async (leaves: readonly Uint8Array[]): Promise<ExportLog> => {
+  const log = await AppendLog.open({
+    store: createMemoryStore(),
+    prefix: 'k/',
+    signer: SIGNERS.keys,
+    create: true,
+  });
+  await Promise.all(leaves.map((leaf) => log.append({ leaf })));
+  return exportLog('keys', 'opaque', log);
+};
+
+export const optionsOf = (logs: readonly ExportLog[], rest: Partial<ExportOptions> = {}): ExportOptions => ({
+  logs,
+  signer: SIGNERS.coordinator,
+  createdMs: 1_790_000_000_000,
+  generator: 'test',
+  organisation: 'Federation',
+  requestedBy: 'auditor',
+  ground: 'yearly review',
+  ...rest,
+});
+
+export const collect = async (source: AsyncIterable<Uint8Array>): Promise<Buffer> => {
+  const pieces: Uint8Array[] = [];
+  for await (const piece of source) pieces.push(piece);
+  return Buffer.concat(pieces);
+};
+
+export const exportOf = (logs: readonly ExportLog[], rest: Partial<ExportOptions> = {}): Promise<Buffer> =>
+  collect(createExport(optionsOf(logs, rest)));
+
+export async function* once(bytes: Uint8Array): AsyncIterable<Uint8Array> {
+  yield await Promise.resolve(bytes);
+}
