@@ -14,7 +14,7 @@ import type { Logger } from '../shared/log.ts';
 import { FederationInfo, type VerifiedFederation, verifyFederation } from '../shared/wire/federation-info.ts';
 import { type JoinToken, parseJoinToken } from '../shared/wire/join-token.ts';
 import { METHODS, Standing } from '../shared/wire/session.ts';
-import { createAgentLedger } from './budget/create.ts';
+import { createAgentLedger } from './ledger.ts';
 import type { AgentConfig } from '../shared/config/config.ts';
 import {
   type AgentHomeOptions,
@@ -27,6 +27,7 @@ import {
 } from './home.ts';
 import { openSession } from './federation/session.ts';
 import { openSocket } from './federation/socket.ts';
+import { readTrust } from './federation/trust.ts';
 
 const HTTP_TIMEOUT_MS = 15_000;
 const ENROLMENT_TIMEOUT_MS = 15_000;
@@ -80,7 +81,7 @@ const enrol = async (
   const socket = await openSocket({
     url: options.url,
     pinnedFingerprint: token.tlsFingerprint,
-    ca: await readCa(options),
+    ca: await readTrust(options.config),
     env: options.env,
     connectTimeoutMs: ENROLMENT_TIMEOUT_MS,
   });
@@ -108,15 +109,6 @@ const enrol = async (
   } finally {
     session.close();
   }
-};
-
-const readCa = async ({ config }: JoinOptions): Promise<readonly string[] | undefined> => {
-  if (config.coordinator.caFile === null) return undefined;
-  const [{ readFile }, { rootCertificates }] = await Promise.all([
-    import('node:fs/promises'),
-    import('node:tls'),
-  ]);
-  return [...rootCertificates, await readFile(config.coordinator.caFile, 'utf8')];
 };
 
 /** @throws QflError `token_refused`, `key_changed`, `not_connected`, `handshake_refused`, `conflict` */

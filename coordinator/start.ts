@@ -88,7 +88,7 @@ export const startCoordinator = async (
     keyLog.onGrowth(() => board.changed());
     const metrics = createMetrics('coordinator');
     const meters = createCoordinatorMetrics(metrics.registry, presence, audit);
-    const planner = createLivePlanner({ presence, clock, meters });
+    const planner = createLivePlanner({ presence, clock, meters, ...settings.planning });
     const kemPairs: readonly XWingKeyPair[] = (await vault.kemKeys()).map(({ pair }) => pair);
     const desk = createHandshakeDesk({
       keys: () => kemPairs,

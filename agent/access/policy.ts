@@ -39,7 +39,11 @@ export interface AccessPolicy {
 }
 
 /** @throws QflError `forbidden` */
-export const requirePermission = (policy: AccessPolicy, key: ApiKeyRecord, permission: Permission): void => {
+export const requirePermission = (
+  policy: AccessPolicy,
+  key: Pick<ApiKeyRecord, 'role'>,
+  permission: Permission,
+): void => {
   const granted = Object.hasOwn(policy.rolePermissions, key.role)
     ? (policy.rolePermissions[key.role] ?? [])
     : [];

@@ -18,6 +18,7 @@ import { type AccessPolicy, mayTravel } from '../access/policy.ts';
 import type { DirectoryMirror } from '../federation/directory.ts';
 import type { Link } from '../federation/link.ts';
 import type { Models } from '../llm/models.ts';
+import type { AgentMeters } from '../metrics.ts';
 import { drawSome, offering } from './candidates.ts';
 import { createLineReader } from './lines.ts';
 import { checkReceipt } from './receipts.ts';
@@ -52,6 +53,7 @@ export interface AskOptions {
   readonly audit: AuditLog;
   readonly clock: Clock;
   readonly random: RandomBytes;
+  readonly meters: Pick<AgentMeters, 'answered'>;
   board(): Board | undefined;
 }
 
@@ -193,6 +195,7 @@ export const createAsk = (options: AskOptions) => {
     logged.catch(() => undefined);
     let outcome: 'ok' | 'failed' = 'failed';
     let place: SiteId | undefined;
+    const startedMs = options.clock.monotonicMs();
     try {
       const sites = await choose(question);
       const events =
@@ -202,7 +205,13 @@ export const createAsk = (options: AskOptions) => {
       for await (const event of events) {
         // No entry, no action: the question may be on its way, but nothing of the answer is shown before its entry is on the disk.
         await logged;
-        if (event.kind === 'placed') place = event.site;
+        if (event.kind === 'placed') {
+          place = event.site;
+          options.meters.answered(
+            place === self ? 'local' : 'federation',
+            (options.clock.monotonicMs() - startedMs) / 1_000,
+          );
+        }
         yield event;
       }
       outcome = 'ok';

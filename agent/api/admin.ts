@@ -3,11 +3,12 @@ import { Readable } from 'node:stream';
 import { z } from 'zod';
 import type { AuditLog } from '../../shared/audit/audit-log.ts';
 import { QflError, toQflError } from '../../shared/errors.ts';
-import { type ApiKeys, KeyDataClass, RoleName } from '../../shared/http/api-keys.ts';
+import { type ApiKeys, RoleName } from '../../shared/http/api-keys.ts';
 import type { HttpApp } from '../../shared/http/app.ts';
 import { principalOf } from '../../shared/http/bearer.ts';
 import { OPERATOR_ROLE } from '../../shared/http/control.ts';
 import { DepartmentId } from '../../shared/ids.ts';
+import { DataClass } from '../../shared/wire/envelope.ts';
 import type { AgentHome } from '../home.ts';
 import { importFolder, type ImportProgress } from '../records/import-fhir.ts';
 import { importDocuments } from '../retrieval/import-documents.ts';
@@ -26,7 +27,7 @@ export const KeyRequest = z.strictObject({
   name: z.string().min(1).max(100),
   role: RoleName,
   department: DepartmentId,
-  dataClass: KeyDataClass,
+  dataClass: DataClass,
   expiresMs: z.int().positive().optional(),
 });
 

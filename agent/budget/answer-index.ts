@@ -5,14 +5,13 @@
  */
 import { z } from 'zod';
 import { fromUtf8, utf8 } from '../../shared/bytes.ts';
+import { hashKey, type KeyFilter, KEY_HASH_BYTES } from './key-filter.ts';
 import { canonicalJson } from '../../shared/audit/canonical.ts';
-import { blake2b } from '../../shared/crypto/hash.ts';
 import type { Store, StoreOperation } from '../../shared/store/port.ts';
 
 const PREFIX = 'ledger/ended/';
 const HEAD_KEY = 'ledger/index-head';
 const REBUILD_BATCH = 1_000;
-const DIGEST_BYTES = 16;
 
 const Place = z.strictObject({
   outcome: z.enum(['committed', 'unknown']),
@@ -35,31 +34,38 @@ const json = (value: Place | z.infer<typeof IndexHead>): Uint8Array => utf8(cano
 const parse = (bytes: Uint8Array): unknown => JSON.parse(fromUtf8(bytes));
 
 /** Order-independent digest of a set of keys: the exclusive or of their hashes. */
-export const keyDigest = (): { add(key: string): void; equals(other: Uint8Array): boolean; value(): Uint8Array } => {
-  const sum = new Uint8Array(DIGEST_BYTES);
+export interface KeyDigest {
+  add(keyHash: Uint8Array): void;
+  equals(other: KeyDigest): boolean;
+  value(): Uint8Array;
+}
+
+export const keyDigest = (): KeyDigest => {
+  const sum = new Uint8Array(KEY_HASH_BYTES);
   return {
-    add(key) {
-      const hash = blake2b(DIGEST_BYTES, utf8(key));
-      for (let at = 0; at < DIGEST_BYTES; at += 1) sum[at]! ^= hash[at]!;
+    add(keyHash) {
+      for (let at = 0; at < KEY_HASH_BYTES; at += 1) sum[at]! ^= keyHash[at]!;
     },
-    equals: (other) => Buffer.compare(sum, other) === 0,
+    equals: (other) => Buffer.compare(sum, other.value()) === 0,
     value: () => sum,
   };
 };
 
 export interface AnswerIndex {
+  /** The filter must know every key that was added. */
   get(key: string): Promise<Place | undefined>;
   /** Adds these; `counter` is the last record they cover. */
   add(ended: readonly Ended[], counter: number): Promise<void>;
   /** The last record whose ended queries the index claims to hold; −1 when it has none. */
   counter(): Promise<number>;
   /** Digest of the keys it really holds. */
-  digest(): Promise<Uint8Array>;
+  digest(): Promise<KeyDigest>;
   clear(): Promise<void>;
 }
 
-export const createAnswerIndex = (store: Store): AnswerIndex => ({
+export const createAnswerIndex = (store: Store, filter: KeyFilter): AnswerIndex => ({
   async get(key) {
+    if (!filter.mayHold(hashKey(key))) return undefined;
     const value = await store.get(PREFIX + key);
     return value === undefined ? undefined : Place.parse(parse(value));
   },
@@ -74,13 +80,18 @@ export const createAnswerIndex = (store: Store): AnswerIndex => ({
     await store.write(operations, { durable: false });
   },
   async counter() {
-    const value = await store.get(HEAD_KEY);
-    return value === undefined ? -1 : IndexHead.parse(parse(value)).counter;
+    try {
+      const value = await store.get(HEAD_KEY);
+      return value === undefined ? -1 : IndexHead.parse(parse(value)).counter;
+    } catch {
+      // Unreadable is as good as absent: everything is then written again from the journal.
+      return -1;
+    }
   },
   async digest() {
     const digest = keyDigest();
-    for await (const key of store.keys({ prefix: PREFIX })) digest.add(key.slice(PREFIX.length));
-    return digest.value();
+    for await (const key of store.keys({ prefix: PREFIX })) digest.add(hashKey(key.slice(PREFIX.length)));
+    return digest;
   },
   async clear() {
     let batch: StoreOperation[] = [{ type: 'del', key: HEAD_KEY }];

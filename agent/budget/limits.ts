@@ -4,7 +4,7 @@ import { QflError } from '../../shared/errors.ts';
 import { DepartmentId } from '../../shared/ids.ts';
 import { MicroEpsilon, microEpsilon } from '../../shared/privacy/epsilon.ts';
 import { costUnits, createFilter, type Filter, type FilterRule } from '../../shared/privacy/filter.ts';
-import { type Mechanism, mechanismToText } from '../../shared/privacy/mechanism.ts';
+import { type Mechanism, MechanismText, mechanismToText } from '../../shared/privacy/mechanism.ts';
 
 /** Text, because canonical records hold no floats. */
 const Delta = z
@@ -75,7 +75,8 @@ export interface Policy {
   filterOf(kind: LedgerKind, department: DepartmentId): PricedFilter;
   /**
    * Units per ledger for running all of these once.
-   * @throws QflError `forbidden` for a department without a budget, `invalid_request` when the rule cannot price a mechanism.
+   * @throws QflError `forbidden` for a department without a budget, `invalid_request` when the rule cannot price a mechanism, and for
+   * none, too many, or parameters too long to be recorded.
    */
   price(mechanisms: readonly Mechanism[], department: DepartmentId): Readonly<Record<LedgerKind, bigint>>;
 }
@@ -89,7 +90,11 @@ const filterNames = (limits: LedgerLimits): (readonly [string, BudgetLimit])[] =
   ),
 ];
 
-const buildFilter = (rule: FilterRule, budget: BudgetLimit, orderTenths: number | undefined): PricedFilter => ({
+const buildFilter = (
+  rule: FilterRule,
+  budget: BudgetLimit,
+  orderTenths: number | undefined,
+): PricedFilter => ({
   limit: budget,
   filter: createFilter(
     rule,
@@ -97,6 +102,17 @@ const buildFilter = (rule: FilterRule, budget: BudgetLimit, orderTenths: number 
     orderTenths === 0 ? undefined : orderTenths,
   ),
 });
+
+/** What one query may run; also the schema of its record. */
+export const MechanismTexts = z.array(MechanismText).min(1).max(1_000);
+
+/** A record must be readable at the next start, so what its schema refuses is refused here. */
+const checkRecordable = (mechanisms: readonly Mechanism[]): void => {
+  if (MechanismTexts.safeParse(mechanisms.map(mechanismToText)).success) return;
+  throw new QflError('invalid_request', {
+    detail: 'a query runs 1 to 1000 mechanisms, each with parameters of at most 39 digits',
+  });
+};
 
 /** Prices asked for again and again: a site's queries are mostly of a few shapes. */
 const PRICES_MAX = 1_000;
@@ -123,6 +139,7 @@ export const createPolicy = (limits: LedgerLimits, fixedOrders: Orders = {}): Po
     const known = prices.get(name);
     if (known !== undefined) return known;
     if (prices.size >= PRICES_MAX) prices.clear();
+    checkRecordable(mechanisms);
     const price = mechanisms.reduce((sum, mechanism) => sum + costUnits(mechanism, filter), 0n);
     prices.set(name, price);
     return price;

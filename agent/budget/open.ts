@@ -9,6 +9,7 @@ import type { Store } from '../../shared/store/port.ts';
 import { type AnswerIndex, createAnswerIndex, type Ended, keyDigest } from './answer-index.ts';
 import type { DurableFile, LedgerFolder } from './disk.ts';
 import { encodeFrame } from './frame.ts';
+import { createKeyFilter, hashKey, type KeyFilter } from './key-filter.ts';
 import { createPolicy, type LedgerLimits } from './limits.ts';
 import { type Head, readMark, resetMark } from './mark.ts';
 import { decodeRecord, encodeRecord } from './records.ts';
@@ -52,6 +53,8 @@ export interface OpenOptions extends LedgerPlace {
 export interface OpenedLedger {
   readonly state: LedgerState;
   readonly index: AnswerIndex;
+  /** Of the keys in the index. */
+  readonly filter: KeyFilter;
   readonly head: Head;
   readonly journal: DurableFile;
   readonly mark: DurableFile;
@@ -86,7 +89,11 @@ const removeHalfMade = async (folder: LedgerFolder): Promise<void> => {
 
 const GENESIS_BYTES_MAX = 64 * 1024;
 
-const writeGenesis = async (journal: DurableFile, place: LedgerPlace, limits: LedgerLimits): Promise<Head> => {
+const writeGenesis = async (
+  journal: DurableFile,
+  place: LedgerPlace,
+  limits: LedgerLimits,
+): Promise<Head> => {
   const { dataKey, clock, site, random = secureRandomBytes } = place;
   const { orders } = createPolicy(limits);
   const nowMs = Math.max(0, Math.floor(clock.nowMs()));
@@ -99,7 +106,11 @@ const writeGenesis = async (journal: DurableFile, place: LedgerPlace, limits: Le
     orders,
     atMs: nowMs,
   });
-  const { bytes, hash } = encodeFrame(0, EMPTY_HEAD.hash, sealAtRest(dataKey, recordName(0), payload, random));
+  const { bytes, hash } = encodeFrame(
+    0,
+    EMPTY_HEAD.hash,
+    sealAtRest(dataKey, recordName(0), payload, random),
+  );
   assert(bytes.byteLength <= GENESIS_BYTES_MAX, 'the first record is small');
   await journal.write(bytes, 0);
   await journal.sync();
@@ -172,7 +183,7 @@ const applyTo = (state: LedgerState, { dataKey, site }: LedgerPlace) => {
 };
 
 /** Brings the index up to the journal while it is replayed, and says whether it then holds what it should. */
-const indexFollower = async (index: AnswerIndex) => {
+const indexFollower = async (index: AnswerIndex, filter: KeyFilter) => {
   const known = await index.counter();
   const digest = keyDigest();
   let batch: Ended[] = [];
@@ -183,7 +194,9 @@ const indexFollower = async (index: AnswerIndex) => {
   return {
     follow: (ended: Ended | undefined, counter: number): void | Promise<void> => {
       if (ended === undefined) return undefined;
-      digest.add(ended.key);
+      const keyHash = hashKey(ended.key);
+      digest.add(keyHash);
+      filter.add(keyHash);
       if (counter <= known) return undefined;
       batch.push(ended);
       return batch.length < INDEX_BATCH ? undefined : flush(counter);
@@ -199,10 +212,11 @@ const replay = async (
   journal: DurableFile,
   mark: DurableFile,
   index: AnswerIndex,
+  filter: KeyFilter,
 ): Promise<{ readonly state: LedgerState; readonly head: Head } | undefined> => {
   const state = createState();
   const apply = applyTo(state, options);
-  const follower = await indexFollower(index);
+  const follower = await indexFollower(index, filter);
   const head = await recoverJournal(journal, mark, options.witnessed ?? [], (frame) =>
     follower.follow(apply(frame), frame.counter),
   );
@@ -211,12 +225,13 @@ const replay = async (
 };
 
 const replayWithIndex = async (options: OpenOptions, journal: DurableFile, mark: DurableFile) => {
-  const index = createAnswerIndex(options.store);
-  const first = await replay(options, journal, mark, index);
-  if (first !== undefined) return { ...first, index };
+  const filter = createKeyFilter();
+  const index = createAnswerIndex(options.store, filter);
+  const first = await replay(options, journal, mark, index, filter);
+  if (first !== undefined) return { ...first, index, filter };
   await index.clear();
-  const second = await replay(options, journal, mark, index);
-  if (second !== undefined) return { ...second, index };
+  const second = await replay(options, journal, mark, index, filter);
+  if (second !== undefined) return { ...second, index, filter };
   throw new QflError('storage_failed', {
     detail: 'the index of the privacy ledger could not be rebuilt',
     next: 'Check the disk: the local store does not keep what is written to it.',

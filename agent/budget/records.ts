@@ -7,8 +7,7 @@ import { concat, fromUtf8, u32, utf8 } from '../../shared/bytes.ts';
 import { type CanonicalValue, canonicalJson } from '../../shared/audit/canonical.ts';
 import { assert } from '../../shared/errors.ts';
 import { DepartmentId, Pseudonym, QueryId, SiteId } from '../../shared/ids.ts';
-import { MechanismText } from '../../shared/privacy/mechanism.ts';
-import { LedgerLimits, Orders } from './limits.ts';
+import { LedgerLimits, MechanismTexts, Orders } from './limits.ts';
 
 /** Why a charge may be given back: a public fact, known without the data, that nothing ran. The list is closed on purpose. */
 export const PublicReason = z.enum([
@@ -26,7 +25,9 @@ const Day = z.int().nonnegative();
 const TimeMs = z.int().nonnegative();
 const Words = z.string().min(1).max(200);
 
-export const EnvelopeHash = z.string().regex(/^[0-9a-f]{64}$/, 'an envelope hash is 64 hexadecimal characters');
+export const EnvelopeHash = z
+  .string()
+  .regex(/^[0-9a-f]{64}$/, 'an envelope hash is 64 hexadecimal characters');
 
 /** One query of one verified sender, exactly as it was sealed. */
 export const ChargeKey = z.strictObject({ sender: SiteId, queryId: QueryId, envelopeHash: EnvelopeHash });
@@ -57,7 +58,7 @@ const Reserved = z.strictObject({
   asker: Pseudonym,
   department: DepartmentId,
   day: Day,
-  mechanisms: z.array(MechanismText).min(1).max(1_000),
+  mechanisms: MechanismTexts,
   costs: Costs,
   atMs: TimeMs,
 });

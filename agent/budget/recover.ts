@@ -65,7 +65,10 @@ export const recoverJournal = async (
 ): Promise<Head> => {
   const mark = await readMark(markFile);
   if (mark === undefined)
-    throw new QflError('ledger_damaged', { detail: 'the mark of the privacy ledger is damaged', next: RESTORE });
+    throw new QflError('ledger_damaged', {
+      detail: 'the mark of the privacy ledger is damaged',
+      next: RESTORE,
+    });
   const expected = wanted(mark.head, witnessed);
   const end = await scanJournal(journal, (record) => {
     if (expected.get(record.counter)?.some((hash) => hash !== toHex(record.hash)) === true)

@@ -1,10 +1,12 @@
 /** Reads a journal from its start and verifies length, checksum, counter and chain of every record; needs no key. */
 import { QflError } from '../../shared/errors.ts';
 import type { DurableFile } from './disk.ts';
-import { decodeFrame, FRAME_BYTES_MAX, type Frame, frameLength, NO_RECORD } from './frame.ts';
+import { decodeFrame, type Frame, frameLength, NO_RECORD } from './frame.ts';
 import type { Head } from './mark.ts';
 
 const CHUNK_BYTES = 1024 * 1024;
+/** Enough for most answers in one read. */
+const SINGLE_CHUNK_BYTES = 16 * 1024;
 
 export interface Scanned extends Frame {
   readonly offset: number;
@@ -22,7 +24,10 @@ export const EMPTY_HEAD: Head = { counter: -1, hash: NO_RECORD, size: 0 };
 const same = (left: Uint8Array, right: Uint8Array): boolean => Buffer.compare(left, right) === 0;
 
 /** Hands out frames from large reads. */
-const frameReader = (file: DurableFile): ((offset: number) => Promise<Frame | undefined>) => {
+const frameReader = (
+  file: DurableFile,
+  chunkBytes = CHUNK_BYTES,
+): ((offset: number) => Promise<Frame | undefined>) => {
   let chunk: Uint8Array = new Uint8Array(0);
   let chunkOffset = 0;
   const load = async (offset: number, length: number): Promise<void> => {
@@ -33,9 +38,9 @@ const frameReader = (file: DurableFile): ((offset: number) => Promise<Frame | un
     const from = (): Uint8Array => chunk.subarray(Math.max(0, offset - chunkOffset));
     let frame = decodeFrame(from());
     if (frame === 'short') {
-      await load(offset, CHUNK_BYTES);
+      await load(offset, chunkBytes);
       const length = frameLength(from());
-      if (typeof length === 'number' && length > CHUNK_BYTES) await load(offset, FRAME_BYTES_MAX + 4);
+      if (typeof length === 'number' && length > chunkBytes) await load(offset, length);
       frame = decodeFrame(from());
     }
     return typeof frame === 'string' ? undefined : frame;
@@ -67,9 +72,9 @@ export const scanJournal = async (
 
 /** `count` records one after another from `offset`, checksums verified. @throws QflError `ledger_damaged` */
 export const readFrames = async (file: DurableFile, offset: number, count: number): Promise<Scanned[]> => {
-  const frameAt = frameReader(file);
+  const frameAt = frameReader(file, count === 1 ? SINGLE_CHUNK_BYTES : CHUNK_BYTES);
   const frames: Scanned[] = [];
-  for (let next = offset; frames.length < count; ) {
+  for (let next = offset; frames.length < count;) {
     const frame = await frameAt(next);
     if (frame === undefined) {
       throw new QflError('ledger_damaged', {

@@ -34,7 +34,9 @@ export interface WriterOptions {
 }
 
 export interface Writer {
-  /** @throws QflError `overloaded`, or `ledger_refuses` after a fault; also before `append` would. */
+  /** @throws QflError `ledger_refuses` after a fault, and once closed. */
+  assertServing(): void;
+  /** As `assertServing`, and @throws QflError `overloaded` when too much waits for the disk. */
   assertOpen(): void;
   /** Seals, chains and queues at once, so the order of calls is the order of records. */
   append(payload: Uint8Array): Appended;
@@ -79,6 +81,7 @@ export const createWriter = (options: WriterOptions): Writer => {
   let head = options.head;
   let durable = options.head;
   let fault: QflError | undefined;
+  let closing = false;
   let running: Promise<void> | undefined;
 
   const stop = (reason: QflError, batch: readonly Waiting[]): void => {
@@ -112,21 +115,29 @@ export const createWriter = (options: WriterOptions): Writer => {
       stop(stopped(cause), batch);
       return;
     }
+    // Something beside the journal failed meanwhile: these are written, but nobody is told any more.
+    if (fault !== undefined) {
+      stop(fault, batch);
+      return;
+    }
     durable = last.head;
     for (const { resolve } of batch) resolve();
   };
 
   const run = async (): Promise<void> => {
-    while (queue.length > 0) {
-      // Whoever was just told gets to add its next record to this batch.
-      await macrotask();
-      if (queue.length > 0) await writeBatch(takeBatch());
-    }
+    await macrotask();
+    // No pause between batches: one is on its way to the disk while the next gathers.
+    while (queue.length > 0) await writeBatch(takeBatch());
     running = undefined;
   };
 
-  const assertOpen = (): void => {
+  const assertServing = (): void => {
     if (fault !== undefined) throw fault;
+    if (closing) throw closed();
+  };
+
+  const assertOpen = (): void => {
+    assertServing();
     if (queue.length < queueRecordsMax) return;
     throw new QflError('overloaded', {
       detail: 'too many charges wait for the disk',
@@ -136,8 +147,9 @@ export const createWriter = (options: WriterOptions): Writer => {
 
   return {
     assertOpen,
+    assertServing,
     append(payload) {
-      if (fault !== undefined) throw fault;
+      assertServing();
       const counter = head.counter + 1;
       const sealed = sealAtRest(dataKey, recordName(counter), payload, random);
       const { bytes, hash } = encodeFrame(counter, head.hash, sealed);
@@ -149,6 +161,8 @@ export const createWriter = (options: WriterOptions): Writer => {
         queue.push({ bytes, head: next, resolve, reject });
       });
       running ??= run();
+      // Not every caller waits for its record; a failure reaches those that do.
+      written.catch(() => undefined);
       return { counter, hash, offset, durable: written };
     },
     durableHead: () => durable,
@@ -157,8 +171,8 @@ export const createWriter = (options: WriterOptions): Writer => {
     poison: (cause) => stop(stopped(cause), []),
     idle: () => running ?? Promise.resolve(),
     async close() {
+      closing = true;
       await running;
-      fault ??= closed();
     },
   };
 };

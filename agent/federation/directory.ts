@@ -15,6 +15,8 @@ import { unframed } from '../../shared/wire/framing.ts';
 
 const PREFIX = 'directory/';
 const TIMEOUT_MS = 15_000;
+/** About 1,000 sites for a year; what a synchronisation holds in memory stays bounded. */
+const LEAVES_PER_SYNC_MAX = 400_000;
 const leafKey = (index: number): string => PREFIX + String(index).padStart(12, '0');
 
 export interface DirectoryMirror {
@@ -22,6 +24,12 @@ export interface DirectoryMirror {
   readonly checkpoint: { readonly size: number; readonly root: Uint8Array };
   /** Fetches and checks what is new. @throws QflError `key_changed`, `bad_signature`, `protocol` */
   sync(peer: Peer): Promise<void>;
+}
+
+interface Gathered {
+  state: DirectoryState;
+  readonly range: CompactRange;
+  readonly leaves: Uint8Array[];
 }
 
 const refuse = (detail: string): QflError =>
@@ -40,42 +48,55 @@ export const openDirectoryMirror = async (store: Store, logVerifierKey: string):
   }
   let syncing: Promise<void> | undefined;
 
-  /** Applies leaves to copies, so that a refused batch leaves nothing behind. */
-  const accept = async (leaves: readonly Uint8Array[], note: string): Promise<boolean> => {
+  /** What a synchronisation gathers: copies, so that whatever is refused in the end leaves nothing behind. */
+  const begin = (): Gathered => ({ state, range: range.clone(), leaves: [] });
+  /** Adds a reply's leaves; true when the signed root says that these are all. */
+  const gather = (gathered: Gathered, leaves: readonly Uint8Array[], note: string): boolean => {
     const { checkpoint } = openCheckpoint(note, [verifier]);
     if (checkpoint.origin !== verifier.name) throw refuse('the checkpoint is of another log');
-    const next = range.clone();
-    let nextState = state;
+    if (gathered.leaves.length + leaves.length > LEAVES_PER_SYNC_MAX)
+      throw new QflError('too_large', { detail: 'the directory sends more records than it may hold' });
     for (const leaf of leaves) {
-      nextState = applyLeaf(nextState, leaf);
-      next.append(leafHash(leaf));
+      gathered.state = applyLeaf(gathered.state, leaf);
+      gathered.range.append(leafHash(leaf));
+      gathered.leaves.push(leaf);
     }
-    if (checkpoint.size < next.size) throw refuse('the directory is smaller than what it has shown before');
-    if (checkpoint.size === next.size && !equalConstantTime(checkpoint.root, next.root()))
+    const { size } = gathered.range;
+    if (checkpoint.size < size) throw refuse('the directory is smaller than what it has shown before');
+    if (checkpoint.size === size && !equalConstantTime(checkpoint.root, gathered.range.root()))
       throw refuse('the directory does not have the root that its leaves give');
+    return checkpoint.size === size;
+  };
+  /** Only now does anything of it count: a record is used when the whole tree it stands in is signed. */
+  const adopt = async (gathered: Gathered): Promise<void> => {
     const first = range.size;
-    if (leaves.length > 0)
+    if (gathered.leaves.length > 0)
       await store.write(
-        leaves.map((value, index): StoreOperation => ({ type: 'put', key: leafKey(first + index), value })),
+        gathered.leaves.map((value, index): StoreOperation => ({
+          type: 'put',
+          key: leafKey(first + index),
+          value,
+        })),
       );
-    state = nextState;
-    range = next;
-    return checkpoint.size > next.size;
+    state = gathered.state;
+    range = gathered.range;
   };
   const fetchAll = async (peer: Peer): Promise<void> => {
-    for (let more = true; more;) {
+    const gathered = begin();
+    for (let complete = false; !complete;) {
       const { header, payload } = await peer.request(
         METHODS.leaves,
-        { header: { from: range.size } },
+        { header: { from: gathered.range.size } },
         { timeoutMs: TIMEOUT_MS },
       );
       const reply = LeavesReply.safeParse(header);
       if (!reply.success) throw new QflError('protocol', { detail: 'a wrong directory reply' });
       const leaves = unframed(payload);
-      more = await accept(leaves, reply.data.checkpoint);
-      if (more && leaves.length === 0)
+      complete = gather(gathered, leaves, reply.data.checkpoint);
+      if (!complete && leaves.length === 0)
         throw new QflError('protocol', { detail: 'the directory withholds leaves' });
     }
+    await adopt(gathered);
   };
 
   return {

@@ -38,6 +38,8 @@ const PREKEY_RENEW_MS = DAY_MS;
 
 export interface FederationOptions {
   readonly home: AgentHome;
+  /** The coordinator's address now. */
+  readonly url: string;
   readonly ca: readonly string[] | undefined;
   readonly env: Environment;
   readonly clock: Clock;
@@ -185,7 +187,7 @@ export const startFederation = async (options: FederationOptions): Promise<Feder
   const link = startLink({
     connect: async () => {
       const socket = await openSocket({
-        url: profile.url,
+        url: options.url,
         pinnedFingerprint: profile.tlsFingerprint ?? undefined,
         ca: options.ca,
         env: options.env,

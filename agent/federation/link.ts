@@ -47,38 +47,59 @@ const sleep = (ms: number, signal: AbortSignal): Promise<void> =>
   new Promise((resolve) => {
     const done = (): void => {
       clearTimeout(timer);
+      signal.removeEventListener('abort', done);
       resolve();
     };
     const timer = setTimeout(done, ms);
     signal.addEventListener('abort', done, { once: true });
+    if (signal.aborted) done();
   });
 
 export const startLink = (options: LinkOptions): Link => {
   const { clock, random, logger, rules = DEFAULT_LINK_RULES } = options;
   const stop = new AbortController();
   let session: OpenSession | undefined;
+  /** Opened, but `onOpen` has not finished with it. */
+  let opening: OpenSession | undefined;
   let state: LinkState = 'connecting';
   let lastError: QflError | undefined;
   let failures = 0;
   const waiters = new Set<() => void>();
 
   const wake = (): void => {
+    // Each takes itself out of the set, which an iteration over a set allows.
     for (const waiter of waiters) waiter();
-    waiters.clear();
   };
   /** Full jitter: anywhere up to the doubling bound, so that a thousand agents do not return at once. */
   const backoffMs = (): number => {
     const bound = Math.min(rules.backoffMaxMs, rules.backoffMinMs * 2 ** failures);
     return rules.backoffMinMs + (bound * (Buffer.from(random(4)).readUInt32BE() % 1_000)) / 1_000;
   };
-  const connectOnce = async (): Promise<void> => {
-    const opened = await options.connect();
+  /** The next connection; on `close` it is not waited for, and closed should it still come. */
+  const connect = (): Promise<OpenSession> =>
+    new Promise((resolve, reject) => {
+      const onStop = (): void => reject(new QflError('cancelled'));
+      stop.signal.addEventListener('abort', onStop, { once: true });
+      options
+        .connect()
+        .then((opened) => (stop.signal.aborted ? opened.close() : resolve(opened)), reject)
+        .finally(() => stop.signal.removeEventListener('abort', onStop));
+    });
+  const prepare = async (): Promise<OpenSession> => {
+    const opened = await connect();
+    opening = opened;
     try {
       await options.onOpen(opened.peer);
+      return opened;
     } catch (error) {
       opened.close();
       throw error;
+    } finally {
+      opening = undefined;
     }
+  };
+  const connectOnce = async (): Promise<void> => {
+    const opened = await prepare();
     if (stop.signal.aborted) return opened.close();
     session = opened;
     state = 'online';
@@ -110,20 +131,27 @@ export const startLink = (options: LinkOptions): Link => {
   const running = run();
 
   const peerWithin = async (deadlineMs: number, signal: AbortSignal | undefined): Promise<Peer> => {
-    while (session === undefined) {
-      const leftMs = deadlineMs - clock.monotonicMs();
+    for (;;) {
       if (signal?.aborted === true) throw new QflError('cancelled');
+      if (session !== undefined) return session.peer;
+      const leftMs = deadlineMs - clock.monotonicMs();
       if (leftMs <= 0 || stop.signal.aborted) throw lastError ?? new QflError('not_connected');
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, leftMs);
-        waiters.add(() => {
-          clearTimeout(timer);
-          resolve();
-        });
-      });
+      await nextChange(leftMs, signal);
     }
-    return session.peer;
   };
+  /** Resolves when a connection comes up, the link closes, the caller gives up, or `ms` are over. */
+  const nextChange = (ms: number, signal: AbortSignal | undefined): Promise<void> =>
+    new Promise((resolve) => {
+      const done = (): void => {
+        clearTimeout(timer);
+        waiters.delete(done);
+        signal?.removeEventListener('abort', done);
+        resolve();
+      };
+      const timer = setTimeout(done, ms);
+      waiters.add(done);
+      signal?.addEventListener('abort', done, { once: true });
+    });
 
   return {
     get state() {
@@ -156,6 +184,9 @@ export const startLink = (options: LinkOptions): Link => {
     },
     async close() {
       stop.abort();
+      wake();
+      // Waiting for approval has no end of its own.
+      opening?.close();
       session?.close();
       await running;
     },

@@ -39,7 +39,13 @@ export interface OpenSession {
   close(): void;
 }
 
-const parseWelcome = (bytes: Uint8Array): Welcome => Welcome.parse(JSON.parse(fromUtf8(bytes)));
+const parseWelcome = (bytes: Uint8Array): Welcome => {
+  try {
+    return Welcome.parse(JSON.parse(fromUtf8(bytes)));
+  } catch (cause) {
+    throw new QflError('protocol', { detail: "the coordinator's welcome is not valid", cause });
+  }
+};
 
 /**
  * Runs the handshake on an open socket. `identity` is asked again for every fresh handshake, so that rotated keys come into
@@ -55,13 +61,21 @@ export const openSession = async (
   const { clock, hedge, logger } = deps;
   let waiting: { readonly state: AgentWaiting; readonly identity: SessionIdentity } | undefined;
   let rehandshake: NodeJS.Timeout | undefined;
+  let deadline: NodeJS.Timeout | undefined;
+  let isOpen = false;
+  let over = false;
   const opened = createDeferred<Welcome>();
   const ended = createDeferred<QflError>();
   // A refusal before the session opens reaches the caller through `opened`; nobody may be listening to it later.
   opened.promise.catch(() => undefined);
 
   const begin = async (): Promise<void> => {
+    deadline = setTimeout(
+      () => transport.close(new QflError('timeout', { detail: 'the handshake took too long' })),
+      HANDSHAKE_TIMEOUT_MS,
+    );
     const mine = await identity();
+    if (over) return;
     const { coordinatorKey, logOrigin, staticKey, leafHash, checkpoint, enrolment } = mine;
     const state = startHandshake({
       coordinatorKey,
@@ -85,6 +99,8 @@ export const openSession = async (
     waiting = undefined;
     const finished = state.finish(second, (hash) => mine.statement(hash));
     const welcome = parseWelcome(finished.welcome);
+    clearTimeout(deadline);
+    isOpen = true;
     // In this order: the old session's last frame, M3, then frames of the new session.
     transport.install(finished.keys, () => transport.sendHandshake(TAG_THIRD, finished.message));
     rehandshake = setTimeout(renew, welcome.rehandshakeMs);
@@ -97,6 +113,8 @@ export const openSession = async (
     },
     message: (message) => peer.receive(message),
     ended(error) {
+      over = true;
+      clearTimeout(deadline);
       clearTimeout(rehandshake);
       peer.close(error);
       opened.reject(error);
@@ -110,15 +128,14 @@ export const openSession = async (
   });
   void socket.gone.then(() =>
     transport.close(
-      waiting === undefined ? new QflError('not_connected', { detail: 'the connection was lost' }) : refused,
+      // Only the first handshake can be refused like this; a session that was open ends with a final frame or by a loss.
+      isOpen || waiting === undefined
+        ? new QflError('not_connected', { detail: 'the connection was lost' })
+        : refused,
     ),
   );
   socket.onFrame((bytes) => transport.receive(bytes));
 
-  const timer = setTimeout(
-    () => transport.close(new QflError('timeout', { detail: 'the handshake took too long' })),
-    HANDSHAKE_TIMEOUT_MS,
-  );
   try {
     await begin();
     const welcome = await opened.promise;
@@ -126,7 +143,5 @@ export const openSession = async (
   } catch (error) {
     transport.close(toQflError(error));
     throw error;
-  } finally {
-    clearTimeout(timer);
   }
 };

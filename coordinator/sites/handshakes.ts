@@ -48,6 +48,8 @@ export interface HandshakeDeskOptions {
   readonly audit: AuditLog;
   readonly clock: Clock;
   readonly random: RandomBytes;
+  /** How long a session may last before the agent has to run a fresh handshake. */
+  readonly rehandshakeMs?: number;
 }
 
 const refuse = (detail: string): QflError => new QflError('handshake_refused', { detail });
@@ -57,13 +59,13 @@ const sessionName = (transcriptHash: Uint8Array): string => toHex(hashOf('qfl se
 const leafOf = (statement: Uint8Array): Uint8Array => statement.subarray(ED25519_SIGNATURE_BYTES);
 
 export const createHandshakeDesk = (options: HandshakeDeskOptions): HandshakeDesk => {
-  const { keyLog, registry, invitations, audit, clock, random } = options;
+  const { keyLog, registry, invitations, audit, clock, random, rehandshakeMs = REHANDSHAKE_MS } = options;
 
   const welcome = (): Uint8Array => {
     const content: Welcome = {
       sessionId: randomHex(random, 16),
-      serverTimeMs: clock.nowMs(),
-      rehandshakeMs: REHANDSHAKE_MS,
+      serverTimeMs: Math.trunc(clock.nowMs()),
+      rehandshakeMs,
     };
     return utf8(JSON.stringify(content));
   };

@@ -34,6 +34,8 @@ export interface Invitations {
   list(): Promise<Omit<Invitation, 'psk'>[]>;
 }
 
+const parse = (value: Uint8Array): Invitation => Invitation.parse(JSON.parse(fromUtf8(value)));
+
 export const createInvitations = (
   store: Store,
   pins: { readonly fingerprint: Uint8Array; readonly tlsFingerprint: string | undefined },
@@ -41,7 +43,6 @@ export const createInvitations = (
   random: RandomBytes,
 ): Invitations => {
   const using = new Set<string>();
-  const parse = (value: Uint8Array): Invitation => Invitation.parse(JSON.parse(fromUtf8(value)));
   const live = (invitation: Invitation): boolean =>
     clock.nowMs() < invitation.expiresMs && clock.nowMs() >= invitation.createdMs - DAY_MS;
   const find = async (tokenId: Uint8Array): Promise<Invitation | undefined> => {

@@ -3,7 +3,7 @@
  * at a time, five seconds for it. After that, calls; every hour the agent runs a fresh handshake on the same socket.
  */
 import type { Clock } from '../../shared/clock.ts';
-import type { CoordinatorWaiting } from '../../shared/crypto/handshake.ts';
+import type { CoordinatorWaiting, Introduction, SessionKeys } from '../../shared/crypto/handshake.ts';
 import { QflError, toQflError } from '../../shared/errors.ts';
 import type { SiteId } from '../../shared/ids.ts';
 import type { Logger } from '../../shared/log.ts';
@@ -22,9 +22,16 @@ import type { HandshakeDesk } from './handshakes.ts';
 import { REHANDSHAKE_MS } from './handshakes.ts';
 import type { Connection, Presence } from './presence.ts';
 
-export const HANDSHAKE_TIMEOUT_MS = 5_000;
-/** A session that was not renewed in time ends; the slack covers a busy moment. */
-const SESSION_MAX_MS = REHANDSHAKE_MS * 1.25;
+export interface SiteLinkTimes {
+  /** From the opening of the socket, and from each later M1, to a valid M3. */
+  readonly handshakeMs: number;
+  /** A session that was not renewed in time ends; the slack covers a busy moment. */
+  readonly sessionMs: number;
+}
+export const DEFAULT_SITE_LINK_TIMES: SiteLinkTimes = {
+  handshakeMs: 5_000,
+  sessionMs: REHANDSHAKE_MS * 1.25,
+};
 /** Messages that may arrive between M3 and its entry in the log. */
 const EARLY_MESSAGES_MAX = 64;
 
@@ -35,6 +42,7 @@ export interface SiteLinkOptions {
   readonly logger: Logger;
   /** `connection` may be called once the first call arrives. */
   handlersFor(site: SiteId, connection: () => Connection): Handlers;
+  readonly times?: SiteLinkTimes;
 }
 
 export interface AcceptedSocket {
@@ -44,15 +52,19 @@ export interface AcceptedSocket {
 }
 
 export const acceptSocket = (wire: Wire, socketId: string, options: SiteLinkOptions): AcceptedSocket => {
-  const { desk, presence, clock, logger } = options;
+  const { desk, presence, clock, logger, times = DEFAULT_SITE_LINK_TIMES } = options;
+  let over = false;
   let waiting: CoordinatorWaiting | 'answering' | undefined;
   let connection: Connection | undefined;
   let early: Message[] | undefined = [];
   let peer: Peer | undefined;
-  let deadline = setTimeout(
-    () => transport.close(new QflError('timeout', { detail: 'no handshake in time' })),
-    HANDSHAKE_TIMEOUT_MS,
-  );
+  let sessionDeadline: NodeJS.Timeout | undefined;
+  const awaitHandshake = (): NodeJS.Timeout =>
+    setTimeout(
+      () => transport.close(new QflError('timeout', { detail: 'no handshake in time' })),
+      times.handshakeMs,
+    );
+  let handshakeDeadline = awaitHandshake();
 
   /** Tells an authenticated site why, then closes. */
   const dismiss = (error: QflError): void => {
@@ -67,27 +79,44 @@ export const acceptSocket = (wire: Wire, socketId: string, options: SiteLinkOpti
   const first = async (bytes: Uint8Array): Promise<void> => {
     if (waiting !== undefined) throw new QflError('protocol', { detail: 'a handshake is under way already' });
     waiting = 'answering';
+    clearTimeout(handshakeDeadline);
+    handshakeDeadline = awaitHandshake();
     const answered = await desk.answer(bytes, socketId);
+    // The socket may have gone while the store was read: then nobody will ever finish this.
+    if (over) return answered.abandon();
     waiting = answered;
     transport.sendHandshake(TAG_SECOND, answered.message);
   };
   const third = async (bytes: Uint8Array): Promise<void> => {
     if (waiting === undefined || waiting === 'answering')
       throw new QflError('protocol', { detail: 'M3 without M2' });
-    const { introduction, finish } = waiting;
+    const answered = waiting;
+    const { introduction } = answered;
     waiting = undefined;
-    const { statement, keys } = finish(bytes);
-    const site = desk.verify(introduction, statement, keys.transcriptHash);
-    if (connection !== undefined && (connection.site !== site || introduction.kind !== 'session'))
-      throw new QflError('protocol', { detail: 'a connection belongs to one site' });
+    const { statement, keys } = answered.finish(bytes);
+    const site = verified(introduction, statement, keys);
     transport.install(keys);
-    clearTimeout(deadline);
-    deadline = setTimeout(
+    clearTimeout(handshakeDeadline);
+    clearTimeout(sessionDeadline);
+    sessionDeadline = setTimeout(
       () => transport.close(new QflError('expired', { detail: 'the session was not renewed' })),
-      SESSION_MAX_MS,
+      times.sessionMs,
     );
     await desk.admit(introduction, statement, keys.transcriptHash);
-    if (connection === undefined) opened(site);
+    // A socket that went meanwhile must not stand in the list as this site's connection: nothing would take it out again.
+    if (connection === undefined && !over) opened(site);
+  };
+  const verified = (introduction: Introduction, statement: Uint8Array, keys: SessionKeys): SiteId => {
+    try {
+      const site = desk.verify(introduction, statement, keys.transcriptHash);
+      if (connection !== undefined && (connection.site !== site || introduction.kind !== 'session'))
+        throw new QflError('protocol', { detail: 'a connection belongs to one site' });
+      return site;
+    } catch (error) {
+      keys.send.close();
+      keys.receive.close();
+      throw error;
+    }
   };
   const opened = (site: SiteId): void => {
     const made = createPeer(
@@ -121,7 +150,9 @@ export const acceptSocket = (wire: Wire, socketId: string, options: SiteLinkOpti
     },
     message: transportMessage,
     ended(error) {
-      clearTimeout(deadline);
+      over = true;
+      clearTimeout(handshakeDeadline);
+      clearTimeout(sessionDeadline);
       if (waiting !== undefined && waiting !== 'answering') waiting.abandon();
       peer?.close(error);
       if (connection !== undefined) presence.left(connection);

@@ -30,6 +30,9 @@ export interface Presence {
   closeAll(error: QflError): void;
 }
 
+const modelNames = (telemetry: Telemetry | undefined): string | undefined =>
+  telemetry?.models.map(({ id }) => id).join();
+
 export const createPresence = (clock: Clock, changed: () => void): Presence => {
   const connections = new Map<SiteId, Connection>();
   const reports = new Map<SiteId, { telemetry: Telemetry; atMonotonicMs: number }>();
@@ -53,9 +56,8 @@ export const createPresence = (clock: Clock, changed: () => void): Presence => {
       if (connections.get(connection.site) !== connection) return;
       const before = reports.get(connection.site);
       reports.set(connection.site, { telemetry, atMonotonicMs: clock.monotonicMs() });
-      const models = (one: Telemetry | undefined) => one?.models.map(({ id }) => id).join();
       if (
-        models(before?.telemetry) !== models(telemetry) ||
+        modelNames(before?.telemetry) !== modelNames(telemetry) ||
         before?.telemetry.draining !== telemetry.draining
       )
         changed();

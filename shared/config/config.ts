@@ -36,6 +36,7 @@ const privacyOf = ({ privacy }: ConfigFile) => ({
   >,
   siteLifetimeBudgetEpsilon: privacy.site_lifetime_budget,
   siteLifetimeDelta: privacy.site_lifetime_delta,
+  compositionMethod: privacy.composition_method,
 });
 
 const securityOf = ({ security }: ConfigFile) => ({

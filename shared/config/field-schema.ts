@@ -64,7 +64,7 @@ export const fieldShape = {
       .default(EPSILON_PER_QUERY_POLICY_MAX),
     delta: positive.max(0.001, 'a delta above 0.001 protects nobody').default(1e-5),
     max_budget_per_user: positive.default(10),
-    asking_site_daily_budget: positive.default(10),
+    asking_site_daily_budget: positive.default(20),
     composition_method: z.enum(['rdp', 'zcdp', 'basic']).default('rdp'),
     department_budgets: budgets.default({ emergency: 20, icu: 15, surgery: 12, general: 8, research: 3 }),
     site_lifetime_budget: positive.default(20),

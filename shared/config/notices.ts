@@ -111,11 +111,6 @@ const crossedNotices = ({ performance, autoscaling }: ConfigFile): readonly Conf
     );
 };
 
-const compositionNotices = ({ privacy }: ConfigFile): readonly ConfigNotice[] =>
-  privacy.composition_method === 'rdp'
-    ? []
-    : [adjusted('privacy.composition_method', 'the ledger composes by rdp')];
-
 const environmentNotices = (env: Environment): readonly ConfigNotice[] =>
   Object.entries(OTHER_ENVIRONMENT)
     .filter(([name]) => env[name] !== undefined && env[name] !== '')
@@ -134,6 +129,5 @@ export const noticesOf = (
   ...paths.map((path) => noticeOf(path.join('.'))).filter((notice) => notice !== undefined),
   ...strategyNotices(file),
   ...crossedNotices(file),
-  ...compositionNotices(file),
   ...environmentNotices(env),
 ];

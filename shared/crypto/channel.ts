@@ -56,6 +56,7 @@ export const createChannel = (
   let bytesSinceRekey = 0;
   let rekeyedAtMs = clock.monotonicMs();
   let state: 'open' | 'finished' | 'closed' = 'open';
+  let peerFinished = false;
 
   const close = (): void => {
     state = 'closed';
@@ -87,14 +88,17 @@ export const createChannel = (
       return frame;
     },
     open(frame) {
-      const pulled = state === 'closed' ? undefined : keys.receive.pull(frame, nameReceived());
+      // libsodium would go on after a final tag; for us nothing follows the end.
+      const pulled =
+        state === 'closed' || peerFinished ? undefined : keys.receive.pull(frame, nameReceived());
       if (pulled === undefined) {
         close();
         throw new QflError('protocol', {
           detail: 'a frame that does not belong here: changed, lost, repeated or out of order',
         });
       }
-      return pulled.tag === 'final' ? undefined : unpad(pulled.message);
+      peerFinished = pulled.tag === 'final';
+      return peerFinished ? undefined : unpad(pulled.message);
     },
     close,
   };

@@ -45,6 +45,12 @@ export interface Vault {
 
 const epochKey = (epoch: number): string => `${KEM}${String(epoch).padStart(6, '0')}`;
 
+const chain = (before: SiteKeys | undefined) => ({
+  sequence: before === undefined ? 0 : before.sequence + 1,
+  previous: before === undefined ? null : toHex(before.lastLeaf),
+});
+const readPrekey = (value: Uint8Array) => StoredPrekey.parse(JSON.parse(fromUtf8(value)));
+
 /** Makes the keys of a new program. @throws QflError `conflict` when there are some already */
 export const createVault = async (store: Store, random: RandomBytes): Promise<Vault> => {
   if ((await store.get(IDENTITY)) !== undefined)
@@ -85,11 +91,6 @@ export const openVault = async (store: Store, random: RandomBytes): Promise<Vaul
       operation: { type: 'put', key: `${PREKEY}${id}`, value },
     };
   };
-  const chain = (before: SiteKeys | undefined) => ({
-    sequence: before === undefined ? 0 : before.sequence + 1,
-    previous: before === undefined ? null : toHex(before.lastLeaf),
-  });
-  const readPrekey = (value: Uint8Array) => StoredPrekey.parse(JSON.parse(fromUtf8(value)));
 
   return {
     identity,

@@ -36,14 +36,15 @@ export const encodeJoinToken = (token: JoinToken): string =>
     ),
   );
 
+const refuse = (): never => {
+  throw new QflError('token_refused', {
+    detail: 'this is not a join token',
+    next: 'Paste the whole text that "qfl site invite" printed.',
+  });
+};
+
 /** @throws QflError `token_refused` */
 export const parseJoinToken = (text: string): JoinToken => {
-  const refuse = (): never => {
-    throw new QflError('token_refused', {
-      detail: 'this is not a join token',
-      next: 'Paste the whole text that "qfl site invite" printed.',
-    });
-  };
   const trimmed = text.trim();
   if (!trimmed.startsWith(PREFIX)) return refuse();
   const bytes = fromBase64Url(trimmed.slice(PREFIX.length));

@@ -51,18 +51,19 @@ export interface PeerLimits {
 }
 export const DEFAULT_PEER_LIMITS: PeerLimits = { callsMax: 2_048, bufferedMax: 4_096 };
 
+const WIRE_TEXT_MAX = 1_000;
 const RequestHeader = z.strictObject({ m: z.string().max(64), h: z.unknown() });
 const WireError = z.strictObject({
   code: z.string().refine(isErrorCode),
-  detail: z.string().max(1_000).optional(),
-  next: z.string().max(1_000).optional(),
+  detail: z.string().max(WIRE_TEXT_MAX).optional(),
+  next: z.string().max(WIRE_TEXT_MAX).optional(),
   facts: z.record(z.string(), z.unknown()).optional(),
 });
 
 const toWire = (error: QflError): z.input<typeof WireError> => ({
   code: error.code,
-  ...(error.detail === undefined ? {} : { detail: error.detail }),
-  ...(error.next === undefined ? {} : { next: error.next }),
+  ...(error.detail === undefined ? {} : { detail: error.detail.slice(0, WIRE_TEXT_MAX) }),
+  ...(error.next === undefined ? {} : { next: error.next.slice(0, WIRE_TEXT_MAX) }),
   ...(error.facts === undefined ? {} : { facts: { ...error.facts } }),
 });
 const fromWire = (header: unknown): QflError => {
@@ -130,7 +131,13 @@ export const createPeer = (
     lastId = (lastId + 1) >>> 0;
     const id = lastId;
     waiting.set(id, wait);
-    post('request', id, { header: { m: method, h: message.header }, payload: message.payload ?? EMPTY });
+    try {
+      post('request', id, { header: { m: method, h: message.header }, payload: message.payload ?? EMPTY });
+    } catch (error) {
+      // Too large, or the connection went this moment: nothing was asked, so nothing will be answered.
+      waiting.delete(id);
+      throw error;
+    }
     return id;
   };
   const give = (id: number): void => {
@@ -139,7 +146,7 @@ export const createPeer = (
 
   const request = (method: string, message: Reply, { timeoutMs, signal }: CallOptions): Promise<Received> =>
     new Promise((resolve, reject) => {
-      if (signal?.aborted === true) return void reject(new QflError('cancelled'));
+      if (signal?.aborted === true) throw new QflError('cancelled');
       let timer: NodeJS.Timeout | undefined;
       const finish = (): void => {
         clearTimeout(timer);
@@ -152,6 +159,12 @@ export const createPeer = (
       };
       const onAbort = (): void => fail(id, new QflError('cancelled'));
       let id = 0;
+      // Before anything is sent: an answer must find the timer that it has to stop.
+      timer = setTimeout(
+        () => fail(id, new QflError('timeout', { detail: `${method} had no answer in ${timeoutMs} ms` })),
+        timeoutMs,
+      );
+      signal?.addEventListener('abort', onAbort, { once: true });
       try {
         id = begin(method, message, {
           kind: 'plain',
@@ -162,13 +175,9 @@ export const createPeer = (
           },
         });
       } catch (error) {
-        return void reject(toQflError(error));
+        finish();
+        reject(toQflError(error));
       }
-      timer = setTimeout(
-        () => fail(id, new QflError('timeout', { detail: `${method} had no answer in ${timeoutMs} ms` })),
-        timeoutMs,
-      );
-      signal?.addEventListener('abort', onAbort, { once: true });
     });
 
   async function* stream(
@@ -197,6 +206,15 @@ export const createPeer = (
     }
   }
 
+  const postError = (id: number, error: QflError): void => {
+    try {
+      post('error', id, { header: toWire(error) });
+    } catch (thrown) {
+      // Facts that JSON cannot hold: the caller still has to hear that it failed.
+      logger.error({ err: thrown }, 'an error could not be sent as it is');
+      post('error', id, { header: { code: error.code } });
+    }
+  };
   const serveStream = async (
     id: number,
     answers: AsyncIterable<Reply>,
@@ -220,7 +238,7 @@ export const createPeer = (
     } catch (thrown) {
       const error = toQflError(thrown);
       if (error.code === 'internal') logger.error({ err: thrown, method }, 'a call failed');
-      if (!call.signal.aborted) post('error', id, { header: toWire(error) });
+      if (!call.signal.aborted) postError(id, error);
     } finally {
       running.delete(id);
     }
@@ -229,12 +247,10 @@ export const createPeer = (
     const { m: method, h } = parseRequest(header);
     const handler = Object.hasOwn(handlers, method) ? handlers[method] : undefined;
     if (handler === undefined || handler.kind === 'event')
-      return post('error', id, { header: toWire(new QflError('not_found', { detail: 'unknown method' })) });
+      return postError(id, new QflError('not_found', { detail: 'unknown method' }));
     if (running.has(id)) throw new QflError('protocol', { detail: 'a call id used twice' });
     if (running.size >= limits.callsMax)
-      return post('error', id, {
-        header: toWire(new QflError('overloaded', { detail: 'too many calls at once' })),
-      });
+      return postError(id, new QflError('overloaded', { detail: 'too many calls at once' }));
     const controller = new AbortController();
     running.set(id, controller);
     void serve(id, method, { header: h, payload, signal: controller.signal }, handler);

@@ -1,0 +1,82 @@
+/**
+ * Questions that cost privacy are kept on disk until they are closed: asked again after a lost connection or a restart, they are the
+ * same question and cost nothing more. Closing one destroys its reply key, so that nobody can open its answers later.
+ */
+import { z } from 'zod';
+import { fromUtf8, utf8 } from '../../shared/bytes.ts';
+import type { Clock } from '../../shared/clock.ts';
+import { HOUR_MS } from '../../shared/clock.ts';
+import { QueryId, SiteId } from '../../shared/ids.ts';
+import type { Store, StoreOperation } from '../../shared/store/port.ts';
+import { StatsResult } from '../../shared/wire/stats.ts';
+
+const OPEN = 'outbox/';
+const CLOSED = 'result/';
+/** How long results can be fetched again. */
+export const RESULT_LIFE_MS = 24 * HOUR_MS;
+
+const OpenQuestion = z.strictObject({
+  queryId: QueryId,
+  /** The sealed question as it goes out, base64; empty when only this site is asked. */
+  sealed: z.string(),
+  replySeed: z.string(),
+  sites: z.array(SiteId),
+  query: z.unknown(),
+  counted: z.string(),
+  microEpsilon: z.int(),
+  asker: z.string(),
+  role: z.string(),
+  department: z.string(),
+  confidence: z.number(),
+  expiresMs: z.int(),
+});
+export type OpenQuestion = z.infer<typeof OpenQuestion>;
+
+const Closed = z.strictObject({ atMs: z.int(), asker: z.string(), result: StatsResult });
+
+export interface Outbox {
+  add(question: OpenQuestion): Promise<void>;
+  open(): Promise<OpenQuestion[]>;
+  /** Keeps the result and destroys the question with its reply key, in one write. */
+  close(question: OpenQuestion, result: StatsResult): Promise<void>;
+  /** Drops a question that can get no answer any more. */
+  drop(queryId: QueryId): Promise<void>;
+  /** The result of a closed question of this asker. */
+  result(queryId: QueryId, asker: string): Promise<StatsResult | undefined>;
+  forgetOld(): Promise<void>;
+}
+
+export const createOutbox = (store: Store, clock: Clock): Outbox => {
+  const parse = <T>(schema: z.ZodType<T>, value: Uint8Array): T => schema.parse(JSON.parse(fromUtf8(value)));
+  const json = (value: unknown): Uint8Array => utf8(JSON.stringify(value));
+  return {
+    add: (question) =>
+      store.write([{ type: 'put', key: OPEN + question.queryId, value: json(OpenQuestion.parse(question)) }]),
+    async open() {
+      const found: OpenQuestion[] = [];
+      for await (const { value } of store.list({ prefix: OPEN })) found.push(parse(OpenQuestion, value));
+      return found;
+    },
+    close: ({ queryId, asker }, result) =>
+      store.write([
+        { type: 'del', key: OPEN + queryId },
+        {
+          type: 'put',
+          key: CLOSED + queryId,
+          value: json({ atMs: Math.trunc(clock.nowMs()), asker, result }),
+        },
+      ]),
+    drop: (queryId) => store.write([{ type: 'del', key: OPEN + queryId }]),
+    async result(queryId, asker) {
+      const value = await store.get(CLOSED + queryId);
+      const closed = value === undefined ? undefined : parse(Closed, value);
+      return closed?.asker === asker ? closed.result : undefined;
+    },
+    async forgetOld() {
+      const gone: StoreOperation[] = [];
+      for await (const { key, value } of store.list({ prefix: CLOSED }))
+        if (parse(Closed, value).atMs + RESULT_LIFE_MS < clock.nowMs()) gone.push({ type: 'del', key });
+      if (gone.length > 0) await store.write(gone);
+    },
+  };
+};

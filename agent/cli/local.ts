@@ -1,0 +1,229 @@
+/** `qfl agent import|documents|key|opt-out|status`: through the running agent of a home folder, or on the folder itself when none runs. */
+import type { Command } from 'commander';
+import { z } from 'zod';
+import { resolve } from 'node:path';
+import { AGENT_HOME, connect, type TargetOptions, withClient, withTarget } from '../../shared/cli/connect.ts';
+import { printJson, run, say, table } from '../../shared/cli/output.ts';
+import { systemClock } from '../../shared/clock.ts';
+import { isErrorCode, QflError } from '../../shared/errors.ts';
+import { readControlFile } from '../../shared/http/control.ts';
+import { DepartmentId } from '../../shared/ids.ts';
+import { secureRandomBytes } from '../../shared/random.ts';
+import { DataClass } from '../../shared/wire/envelope.ts';
+import { importAll } from '../api/admin.ts';
+import { type AgentHome, openAgentHome } from '../home.ts';
+import type { ImportProgress, ImportResult } from '../records/import-fhir.ts';
+import { createImportProgressBar, formatImportResult } from './import-progress.ts';
+
+const homeOf = (options: TargetOptions): string => options.home ?? process.env['QFL_HOME'] ?? AGENT_HOME;
+
+/** Works on the folder itself; a running agent holds it, and then this says so. */
+const withHome = async <T>(options: TargetOptions, use: (home: AgentHome) => Promise<T>): Promise<T> => {
+  const home = await openAgentHome({
+    sources: {
+      home: homeOf(options),
+      environment: process.env['MASTER_KEY'],
+      credentialsFolder: process.env['CREDENTIALS_DIRECTORY'],
+    },
+    clock: systemClock,
+    random: secureRandomBytes,
+  });
+  try {
+    return await use(home);
+  } finally {
+    await home.close();
+  }
+};
+
+/** Is an agent reachable that these options name? A control file may be left from a crash. */
+const isRunning = async (options: TargetOptions): Promise<boolean> => {
+  if (options.url !== undefined || process.env['QFL_URL'] !== undefined) return true;
+  if ((await readControlFile(homeOf(options))) === undefined) return false;
+  try {
+    await withClient(connect(options, 'agent'), (client) => client.json('GET', '/health', z.unknown()));
+    return true;
+  } catch {
+    return false;
+  }
+};
+
+const Line = z.looseObject({ kind: z.enum(['progress', 'result', 'error']) });
+const Failure = z.looseObject({
+  code: z.string(),
+  detail: z.string().nullable(),
+  next: z.string().nullable(),
+});
+
+const importThrough = (
+  options: TargetOptions,
+  body: object,
+  tell: (progress: ImportProgress) => void,
+): Promise<unknown> =>
+  withClient(connect(options, 'agent'), async (client) => {
+    for await (const line of client.ndjson('POST', '/v1/admin/import', Line, { body })) {
+      if (line.kind === 'result') return line;
+      if (line.kind === 'progress') tell(line as unknown as ImportProgress);
+      else {
+        const { code, detail, next } = Failure.parse(line);
+        throw new QflError(isErrorCode(code) ? code : 'internal', {
+          ...(detail === null ? {} : { detail }),
+          ...(next === null ? {} : { next }),
+        });
+      }
+    }
+    throw new QflError('cut', {
+      detail: 'the agent stopped in the middle of the import',
+      next: 'Start the same import again: it goes on where it stopped.',
+    });
+  });
+
+const importFrom = async (folder: string, documents: boolean, options: TargetOptions): Promise<void> => {
+  const body = { folder: resolve(folder), documents };
+  const bar = options.json === true || documents ? undefined : createImportProgressBar(process.stderr);
+  const tell = (progress: ImportProgress): void => bar?.onProgress(progress);
+  try {
+    const abort = new AbortController();
+    process.once('SIGINT', () => abort.abort());
+    const result = (await isRunning(options))
+      ? await importThrough(options, body, tell)
+      : await withHome(options, (home) => importAll(home, body, tell, abort.signal));
+    bar?.stop();
+    if (options.json === true || documents) printJson(result);
+    else say(formatImportResult(result as ImportResult));
+  } finally {
+    bar?.stop();
+  }
+};
+
+const KeyShown = z.looseObject({
+  id: z.string(),
+  name: z.string(),
+  role: z.string(),
+  department: z.string(),
+  dataClass: DataClass,
+  revoked: z.boolean(),
+  createdMs: z.number(),
+});
+const Minted = z.object({ key: z.string(), record: KeyShown });
+
+interface KeyOptions extends TargetOptions {
+  readonly role: string;
+  readonly department: string;
+  readonly name?: string;
+  readonly dataClass: string;
+}
+
+const createKey = async (options: KeyOptions): Promise<void> => {
+  const request = {
+    name: options.name ?? `${options.role} in ${options.department}`,
+    role: options.role,
+    department: DepartmentId.parse(options.department),
+    dataClass: DataClass.parse(options.dataClass),
+  };
+  const minted = (await isRunning(options))
+    ? await withClient(connect(options, 'agent'), (client) =>
+        client.json('POST', '/v1/admin/keys', Minted, { body: request }),
+      )
+    : await withHome(options, async (home) => {
+        await home.audit.record({
+          action: 'key.created',
+          outcome: 'begun',
+          objects: [{ kind: 'role', id: request.role }],
+        });
+        return home.apiKeys.mint(request);
+      });
+  if (options.json === true) return printJson(minted);
+  say(
+    `${minted.key}\n\nShown once; only its hash is kept. Role ${request.role}, department ${request.department}, data class ${request.dataClass}, user "${request.name}".`,
+  );
+};
+
+const listKeys = async (options: TargetOptions): Promise<void> => {
+  const { keys } = await withClient(connect(options, 'agent'), (client) =>
+    client.json('GET', '/v1/admin/keys', z.object({ keys: z.array(KeyShown) })),
+  );
+  if (options.json === true) return printJson(keys);
+  say(
+    table(
+      ['id', 'user', 'role', 'department', 'class', 'state'],
+      keys.map((key) => [
+        key.id,
+        key.name,
+        key.role,
+        key.department,
+        key.dataClass,
+        key.revoked ? 'revoked' : 'valid',
+      ]),
+    ),
+  );
+};
+
+const showStatus = async (options: TargetOptions): Promise<void> => {
+  const status = await withClient(connect(options, 'agent'), (client) =>
+    client.json('GET', '/status', z.record(z.string(), z.unknown())),
+  );
+  if (options.json === true) return printJson(status);
+  for (const [name, value] of Object.entries(status))
+    say(`${name.padEnd(14)} ${typeof value === 'object' ? JSON.stringify(value) : String(value)}`);
+};
+
+export const registerLocal = (agent: Command): void => {
+  withTarget(
+    agent
+      .command('import DIR')
+      .description('FHIR R4 records: bulk NDJSON (gzip or not) and transaction bundles'),
+    'agent',
+  ).action((folder: string, options: TargetOptions) =>
+    run(() => importFrom(folder, false, options), options.json ?? false),
+  );
+  withTarget(
+    agent.command('documents DIR').description('internal documents (.md, .txt) that extractive-local quotes'),
+    'agent',
+  ).action((folder: string, options: TargetOptions) =>
+    run(() => importFrom(folder, true, options), options.json ?? false),
+  );
+  withTarget(agent.command('opt-out PATIENT').description('never count this patient again'), 'agent')
+    .option('--withdraw', 'count the patient again')
+    .action((patient: string, options: TargetOptions & { withdraw?: boolean }) =>
+      run(async () => {
+        const optedOut = options.withdraw !== true;
+        if (await isRunning(options))
+          await withClient(connect(options, 'agent'), (client) =>
+            client.json('POST', '/v1/admin/opt-outs', z.unknown(), { body: { patient, optedOut } }),
+          );
+        else
+          await withHome(options, (home) =>
+            optedOut ? home.records.optOut(patient) : home.records.withdrawOptOut(patient),
+          );
+        if (options.json === true) printJson({ optedOut });
+        else say(optedOut ? 'Opted out; it counts from now on.' : 'Opt-out withdrawn.');
+      }, options.json ?? false),
+    );
+  const key = agent.command('key').description('API keys of this site');
+  withTarget(key.command('create').description('make a key; it is shown once'), 'agent')
+    .requiredOption('--role ROLE', 'doctor, nurse, researcher, admin …')
+    .requiredOption('--department NAME', 'whose budget it uses')
+    .option('--name NAME', 'whose key it is; keys of one name share one user budget')
+    .option(
+      '--data-class CLASS',
+      'the most sensitive class it may send, and the class of requests that name none',
+      'confidential',
+    )
+    .action((options: KeyOptions) => run(() => createKey(options), options.json ?? false));
+  withTarget(key.command('list').description('all keys'), 'agent').action((options: TargetOptions) =>
+    run(() => listKeys(options), options.json ?? false),
+  );
+  withTarget(key.command('revoke ID').description('end a key at once'), 'agent').action(
+    (id: string, options: TargetOptions) =>
+      run(async () => {
+        const shown = await withClient(connect(options, 'agent'), (client) =>
+          client.json('DELETE', `/v1/admin/keys/${encodeURIComponent(id)}`, KeyShown),
+        );
+        if (options.json === true) printJson(shown);
+        else say(`Key ${shown.id} is revoked.`);
+      }, options.json ?? false),
+  );
+  withTarget(agent.command('status').description('how the running agent is'), 'agent').action(
+    (options: TargetOptions) => run(() => showStatus(options), options.json ?? false),
+  );
+};

@@ -1,0 +1,251 @@
+/** Puts an agent together: opens its home, joins its parts, binds its face, and takes it apart in reverse order. */
+import { toHex } from '../shared/bytes.ts';
+import type { Clock } from '../shared/clock.ts';
+import type { AgentConfig } from '../shared/config/config.ts';
+import { fingerprintOf, fingerprintPhrase } from '../shared/directory/record.ts';
+import { createHttpApp, type HttpAddress } from '../shared/http/app.ts';
+import { removeControlFile, withControlKey, writeControlFile } from '../shared/http/control.ts';
+import { createMetrics } from '../shared/http/metrics.ts';
+import type { Environment } from '../shared/http/proxy.ts';
+import { tlsOf } from '../shared/http/tls.ts';
+import type { Logger } from '../shared/log.ts';
+import type { RandomBytes } from '../shared/random.ts';
+import { METHODS, type Telemetry } from '../shared/wire/session.ts';
+import type { AccessPolicy } from './access/policy.ts';
+import { createPseudonyms } from './access/pseudonyms.ts';
+import { createAsk } from './answer/ask.ts';
+import { createContribute } from './answer/contribute.ts';
+import { createOutbox } from './answer/outbox.ts';
+import { createServeChat } from './answer/serve-chat.ts';
+import { createServeStats } from './answer/serve-stats.ts';
+import { createServe } from './answer/serve.ts';
+import { createStatistics } from './answer/statistics.ts';
+import { registerAdmin } from './api/admin.ts';
+import { registerChat } from './api/chat.ts';
+import { registerPrivacy } from './api/privacy.ts';
+import { registerStatus } from './api/status.ts';
+import { streamAuditLog } from './federation/audit-log.ts';
+import { type Federation, startFederation } from './federation/federation.ts';
+import { readTrust } from './federation/trust.ts';
+import { type AgentHome, type AgentHomeOptions, openAgentHome } from './home.ts';
+import { lifetimeReading, openAgentLedger } from './ledger.ts';
+import { createEmbeddedBackend } from './llm/embedded.ts';
+import { createExtractiveAnswerer } from './llm/extractive.ts';
+import { createModels } from './llm/models.ts';
+import { createOpenAiBackend } from './llm/openai.ts';
+import { createAgentMetrics } from './metrics.ts';
+
+export const VERSION = '0.1.0';
+const BACKEND_SILENCE_MAX_MS = 120_000;
+/** Remaining shares are told in tenths, rounded down: a hint for planning that says little. */
+const TENTHS = 10n;
+
+export interface AgentDeps extends AgentHomeOptions {
+  readonly clock: Clock;
+  readonly random: RandomBytes;
+  readonly logger: Logger;
+  readonly env: Environment;
+}
+
+export interface RunningAgent {
+  readonly address: HttpAddress;
+  readonly home: AgentHome;
+  readonly federation: Federation;
+  readonly fingerprintPhrase: string;
+  close(): Promise<void>;
+}
+
+const accessPolicy = ({ security }: AgentConfig): AccessPolicy => ({
+  rolePermissions: Object.fromEntries(security.rolePermissions),
+  restrictedTravelsTo: [],
+  restrictedAcceptedFrom: [],
+});
+
+export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<RunningAgent> => {
+  const { clock, random, logger, env } = deps;
+  const home = await openAgentHome(deps);
+  const undo: (() => Promise<void> | void)[] = [() => home.close()];
+  const close = async (): Promise<void> => {
+    for (const step of undo.splice(0).toReversed()) await step();
+  };
+  try {
+    return await assemble();
+  } catch (error) {
+    await close();
+    throw error;
+  }
+
+  async function assemble(): Promise<RunningAgent> {
+    const { audit, vault, store, records, documents } = home;
+    const self = home.profile.site;
+    await audit.record({ action: 'program.start', outcome: 'ok' });
+    undo.push(
+      async () =>
+        void (await audit
+          .record({ action: 'program.stop', outcome: 'ok' })
+          .catch((error: unknown) => logger.error({ err: error }, 'the stop could not be logged'))),
+    );
+    const tls = await tlsOf(config.tls, { folder: config.home, hosts: [config.listen.host] }, clock);
+    const { ledger, confirmTime } = await openAgentLedger({
+      home: config.home,
+      site: self,
+      dataKey: home.dataKey,
+      store,
+      config,
+      clock,
+      random,
+    });
+    undo.push(() => ledger.close());
+    const policy = accessPolicy(config);
+    const pseudonyms = createPseudonyms(vault.secretFor('pseudonyms'));
+    const external = config.llm.map(({ name, url, apiKeyEnv, models, slots }) =>
+      createOpenAiBackend({
+        name,
+        baseUrl: url.replace(/\/$/, ''),
+        apiKey: apiKeyEnv === null ? undefined : env[apiKeyEnv],
+        slots,
+        models: models ?? undefined,
+        silenceMaxMs: BACKEND_SILENCE_MAX_MS,
+      }),
+    );
+    undo.push(async () => void (await Promise.all(external.map((backend) => backend.close()))));
+    const models = createModels(
+      [...external, createEmbeddedBackend(createExtractiveAnswerer(documents), () => clock.nowMs())],
+      clock,
+      { waitingMax: config.limits.chatsInFlight },
+    );
+    const hasRecords = async (): Promise<boolean> => {
+      for await (const _ of records.store.keys({ prefix: 'records/', limit: 1 })) return true;
+      return false;
+    };
+    const budgetTenths = (): number | null => {
+      const lifetime = lifetimeReading(ledger, self);
+      return lifetime === undefined || lifetime.budgetUnits === 0n
+        ? null
+        : Number((lifetime.remainingUnits * TENTHS) / lifetime.budgetUnits);
+    };
+    const telemetry = async (): Promise<Telemetry> => ({
+      atMs: Math.trunc(clock.nowMs()),
+      source: 'measured',
+      draining: false,
+      models: await models.telemetry(),
+      records: await hasRecords(),
+      budgetTenths: budgetTenths(),
+    });
+    const metrics = createMetrics('agent');
+    const meters = createAgentMetrics(metrics.registry, self, ledger, () => federation.link, audit);
+    const contribute = createContribute({ ledger, records, random, meters });
+    const federation: Federation = await startFederation({
+      home,
+      url: config.coordinator.url ?? home.profile.url,
+      ca: await readTrust(config),
+      env,
+      clock,
+      random,
+      logger,
+      telemetry,
+      confirmDay: confirmTime,
+      handlers: () => ({
+        [METHODS.serve]: { kind: 'stream', answer: (call) => serve(call) },
+        [METHODS.auditLog]: { kind: 'stream', answer: () => streamAuditLog(audit.log) },
+      }),
+    });
+    undo.push(() => federation.close());
+    const { link, mirror } = federation;
+    const board = () => federation.board();
+    const serve = createServe({
+      self,
+      policy,
+      vault,
+      mirror,
+      audit,
+      clock,
+      refreshDirectory: () => federation.refreshDirectory(),
+      answers: {
+        chat: createServeChat({ self, vault, models, clock }),
+        stats: createServeStats({ self, vault, policy, contribute, clock }),
+      },
+    });
+    const sealing = { self, vault, mirror, clock, random };
+    const ask = createAsk({
+      self,
+      policy,
+      models,
+      link,
+      mirror,
+      sealing,
+      audit,
+      clock,
+      random,
+      board,
+      meters,
+    });
+    const statistics = createStatistics({
+      self,
+      link,
+      mirror,
+      sealing,
+      contribute,
+      outbox: createOutbox(store, clock),
+      audit,
+      clock,
+      random,
+      logger,
+      hasRecords,
+      board,
+    });
+    const control = withControlKey(home.apiKeys, random, clock.nowMs());
+    const app = await createHttpApp({
+      logger,
+      clock,
+      title: 'Quantum-Enhanced Federated LLM: agent',
+      version: VERSION,
+      bodyLimitBytes: config.limits.bodyBytes,
+      rateLimit: config.limits.rateLimit,
+      trustedProxies: config.trustedProxies,
+      apiKeys: control.apiKeys,
+      metrics,
+      tls,
+    });
+    const fingerprint = fingerprintPhrase(fingerprintOf(vault.identity.publicKeys));
+    registerStatus(app, {
+      home,
+      federation,
+      models,
+      metrics,
+      clock,
+      startedMs: clock.nowMs(),
+      fingerprint,
+      ledgerFault: () => ledger.status().fault ?? null,
+    });
+    registerChat(app, { ask, models, policy, pseudonyms, board });
+    registerPrivacy(app, {
+      self,
+      statistics,
+      ledger,
+      policy,
+      pseudonyms,
+      defaultEpsilon: config.privacy.epsilonPerQuery,
+    });
+    registerAdmin(app, {
+      home,
+      apiKeys: home.apiKeys,
+      roles: new Set(config.security.rolePermissions.keys()),
+    });
+    undo.push(() => app.close());
+    const address = await app.listen(config.listen);
+    await writeControlFile(config.home, {
+      url: address.url,
+      key: control.key,
+      pid: process.pid,
+      tlsFingerprint: tls?.fingerprint ?? null,
+    });
+    undo.push(() => removeControlFile(config.home));
+    await statistics.resume();
+    logger.info(
+      { url: address.url, site: self, identity: toHex(fingerprintOf(vault.identity.publicKeys)) },
+      'the agent is ready',
+    );
+    return { address, home, federation, fingerprintPhrase: fingerprint, close };
+  }
+};

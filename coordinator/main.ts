@@ -1,0 +1,92 @@
+/** `qfl coordinator …`: settings and signals. */
+import type { Command } from 'commander';
+import { printJson, run, say } from '../shared/cli/output.ts';
+import {
+  runUntilSignal,
+  type ServiceOptions,
+  showNotices,
+  withOverrides,
+  withService,
+} from '../shared/cli/service.ts';
+import { systemClock } from '../shared/clock.ts';
+import type { CoordinatorConfig } from '../shared/config/config.ts';
+import { loadConfig } from '../shared/config/load.ts';
+import { DepartmentId } from '../shared/ids.ts';
+import { fingerprintPhrase } from '../shared/directory/record.ts';
+import { createLogger } from '../shared/log.ts';
+import { secureRandomBytes } from '../shared/random.ts';
+import { createCoordinatorHome, type HomeOptions } from './home.ts';
+import { startCoordinator } from './start.ts';
+
+interface Options extends ServiceOptions {
+  readonly json?: boolean;
+  readonly name: string;
+}
+
+const load = async (options: ServiceOptions): Promise<CoordinatorConfig> => {
+  const { config, notices } = await loadConfig('coordinator', {
+    env: process.env,
+    ...(options.config === undefined ? {} : { file: options.config }),
+  });
+  showNotices(notices);
+  return withOverrides(config, options);
+};
+
+const homeOptions = (home: string): HomeOptions => ({
+  sources: {
+    home,
+    environment: process.env['MASTER_KEY'],
+    credentialsFolder: process.env['CREDENTIALS_DIRECTORY'],
+  },
+  clock: systemClock,
+  random: secureRandomBytes,
+});
+
+const init = async (options: Options): Promise<void> => {
+  const config = await load(options);
+  const home = await createCoordinatorHome(options.name, homeOptions(config.home));
+  try {
+    const { key } = await home.apiKeys.mint({
+      name: 'first administrator',
+      role: 'admin',
+      department: DepartmentId.parse('operations'),
+      dataClass: 'internal',
+    });
+    const fingerprint = fingerprintPhrase(home.fingerprint);
+    if (options.json === true)
+      return printJson({ home: config.home, federation: options.name, fingerprint, adminKey: key });
+    say(`The coordinator of federation "${options.name}" is set up in ${config.home}.`);
+    say(`Fingerprint:  ${fingerprint}   (hospitals compare it when they join)`);
+    say(`Admin key:    ${key}   (shown once; only its hash is kept)`);
+    say(`Back up ${config.home}/master.key away from this machine: without it nothing here can be read.`);
+    say(`Start it with:  qfl coordinator start --home ${config.home}`);
+  } finally {
+    await home.close();
+  }
+};
+
+const start = async (options: Options): Promise<void> => {
+  const config = await load(options);
+  const logger = createLogger('coordinator', config.logLevel);
+  const running = await startCoordinator(config, { ...homeOptions(config.home), logger });
+  if (options.json === true)
+    printJson({ url: running.address.url, fingerprint: running.fingerprintPhrase, pid: process.pid });
+  else
+    say(
+      `Coordinator of "${running.home.name}" at ${running.address.url}, fingerprint ${running.fingerprintPhrase}`,
+    );
+  await runUntilSignal(() => running.close());
+};
+
+export const register = (program: Command): void => {
+  const coordinator = program.command('coordinator').description('the meeting point of a federation');
+  withService(
+    coordinator.command('init').description('make keys, logs and the first admin key in an empty folder'),
+  )
+    .option('--name NAME', 'name of the federation', 'federation')
+    .option('--json', 'print JSON')
+    .action((options: Options) => run(() => init(options), options.json ?? false));
+  withService(coordinator.command('start').description('run until stopped by a signal'))
+    .option('--json', 'print JSON')
+    .action((options: Options) => run(() => start(options), options.json ?? false));
+};

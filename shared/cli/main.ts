@@ -1,0 +1,25 @@
+#!/usr/bin/env node
+/** The `qfl` command. */
+import { Command } from 'commander';
+import { registerAudit } from './audit.ts';
+import { registerConfig } from './config.ts';
+import { registerPrivacy } from './privacy.ts';
+import { loadProgram } from './programs.ts';
+import { registerQuery } from './query.ts';
+import { registerSite } from './site.ts';
+// import { registerUp } from './up.ts';
+
+const program = new Command('qfl')
+  .description('LLM answers and statistics across hospitals that keep their data')
+  .version('0.1.0')
+  .showHelpAfterError('(add --help for what there is)');
+
+// registerUp(program);
+for (const name of ['coordinator', 'agent'] as const) (await loadProgram(name))(program);
+registerSite(program);
+registerQuery(program);
+registerPrivacy(program);
+registerAudit(program);
+registerConfig(program);
+
+await program.parseAsync();

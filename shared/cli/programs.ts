@@ -1,0 +1,21 @@
+/**
+ * The one place where the command reaches the two programs: by path, at run time. `shared` imports neither, so each installs without
+ * the other.
+ */
+import type { Command } from 'commander';
+import { z } from 'zod';
+import { QflError } from '../errors.ts';
+
+const ProgramModule = z.looseObject({
+  register: z.custom<(command: Command) => void>((value) => typeof value === 'function'),
+});
+
+export const loadProgram = async (name: 'agent' | 'coordinator'): Promise<(command: Command) => void> => {
+  const here = import.meta.url;
+  const url = new URL(`../../${name}/main${here.endsWith('.ts') ? '.ts' : '.js'}`, here);
+  try {
+    return ProgramModule.parse(await import(url.href)).register;
+  } catch (cause) {
+    throw new QflError('internal', { detail: `the ${name} is not installed here`, cause });
+  }
+};

@@ -1,0 +1,125 @@
+/**
+ * A mechanism is what is done to a query's exact integer result before anybody sees it. It decides the cost; an epsilon per
+ * query is only a way to choose its noise. Sensitivity and noise are stated apart, and the relation between
+ * neighbouring data sets is part of the type: one patient with everything about them, added or removed.
+ */
+import { z } from 'zod';
+import { QflError } from '../errors.ts';
+import type { RandomBytes } from '../random.ts';
+import { epsilonOf, type MicroEpsilon } from './epsilon.ts';
+import { randomIntegers } from './random-bits.ts';
+import { divide, type Rational, rational } from './rational.ts';
+import { sampleDiscreteGaussian, sampleDiscreteLaplace } from './samplers.ts';
+
+export type Relation = 'add_or_remove_patient';
+
+/** P(x) ∝ exp(−|x|/scale) on an integer whose value one patient moves by at most `sensitivity`. */
+export interface DiscreteLaplace {
+  readonly kind: 'discrete_laplace';
+  readonly relation: Relation;
+  /** In units of the integer grid, at least 1. */
+  readonly sensitivity: bigint;
+  readonly scale: Rational;
+}
+
+/**
+ * P(x) ∝ exp(−x²/(2σ²)) on each of one or more integers, which one patient moves by at most √sensitivitySquared in
+ * Euclidean length. Squares, because √m (a patient in m bins) is not a fraction and only squares enter the cost.
+ */
+export interface DiscreteGaussian {
+  readonly kind: 'discrete_gaussian';
+  readonly relation: Relation;
+  readonly sensitivitySquared: Rational;
+  readonly sigmaSquared: Rational;
+}
+
+export type Mechanism = DiscreteLaplace | DiscreteGaussian;
+
+/** What a site allows for one query, whatever is asked. */
+export interface QueryPolicy {
+  readonly microEpsilonPerQueryMax: MicroEpsilon;
+}
+
+const needPositive = (value: bigint, what: string): void => {
+  if (value > 0n) return;
+  throw new QflError('invalid_request', { detail: `${what} must be above 0` });
+};
+
+/** @throws QflError `invalid_request` */
+export const discreteLaplace = (sensitivity: bigint, scale: Rational): DiscreteLaplace => {
+  needPositive(sensitivity, 'sensitivity');
+  needPositive(scale.numerator, 'scale');
+  return { kind: 'discrete_laplace', relation: 'add_or_remove_patient', sensitivity, scale };
+};
+
+/** @throws QflError `invalid_request` */
+export const discreteGaussian = (sensitivitySquared: Rational, sigmaSquared: Rational): DiscreteGaussian => {
+  needPositive(sensitivitySquared.numerator, 'sensitivity');
+  needPositive(sigmaSquared.numerator, 'sigma');
+  return { kind: 'discrete_gaussian', relation: 'add_or_remove_patient', sensitivitySquared, sigmaSquared };
+};
+
+/**
+ * The discrete Laplace mechanism that is epsilon-DP at this sensitivity: scale = sensitivity / epsilon, exactly.
+ * @throws QflError `invalid_request` when the policy allows less per query.
+ */
+export const laplaceForEpsilon = (
+  ask: { readonly epsilon: MicroEpsilon; readonly sensitivity: bigint },
+  policy: QueryPolicy,
+): DiscreteLaplace => {
+  if (ask.epsilon > policy.microEpsilonPerQueryMax) {
+    throw new QflError('invalid_request', {
+      detail: 'epsilon for one query is above what this site allows',
+      next: 'Ask with a smaller epsilon: more noise, less of the budget.',
+      facts: { microEpsilon: ask.epsilon, microEpsilonPerQueryMax: policy.microEpsilonPerQueryMax },
+    });
+  }
+  return discreteLaplace(ask.sensitivity, divide(rational(ask.sensitivity), epsilonOf(ask.epsilon)));
+};
+
+/** Fresh noise of this mechanism, one integer per call of the function returned. */
+export const noiseOf = (mechanism: Mechanism, random: RandomBytes): (() => bigint) => {
+  const integers = randomIntegers(random);
+  return mechanism.kind === 'discrete_laplace'
+    ? () => sampleDiscreteLaplace(mechanism.scale, integers)
+    : () => sampleDiscreteGaussian(mechanism.sigmaSquared, integers);
+};
+
+const Digits = z.string().regex(/^[1-9]\d{0,38}$/);
+const RationalText = z.tuple([Digits, Digits]);
+
+/** How a mechanism stands in ledgers and on the wire: integers as decimal strings. */
+export const MechanismText = z.discriminatedUnion('kind', [
+  z.strictObject({ kind: z.literal('discrete_laplace'), sensitivity: Digits, scale: RationalText }),
+  z.strictObject({
+    kind: z.literal('discrete_gaussian'),
+    sensitivitySquared: RationalText,
+    sigmaSquared: RationalText,
+  }),
+]);
+export type MechanismText = z.infer<typeof MechanismText>;
+
+const rationalText = ({ numerator, denominator }: Rational): [string, string] => [
+  String(numerator),
+  String(denominator),
+];
+const rationalOfText = ([numerator, denominator]: readonly [string, string]): Rational =>
+  rational(BigInt(numerator), BigInt(denominator));
+
+export const mechanismToText = (mechanism: Mechanism): MechanismText =>
+  mechanism.kind === 'discrete_laplace'
+    ? {
+        kind: mechanism.kind,
+        sensitivity: String(mechanism.sensitivity),
+        scale: rationalText(mechanism.scale),
+      }
+    : {
+        kind: mechanism.kind,
+        sensitivitySquared: rationalText(mechanism.sensitivitySquared),
+        sigmaSquared: rationalText(mechanism.sigmaSquared),
+      };
+
+export const mechanismOfText = (text: MechanismText): Mechanism =>
+  text.kind === 'discrete_laplace'
+    ? discreteLaplace(BigInt(text.sensitivity), rationalOfText(text.scale))
+    : discreteGaussian(rationalOfText(text.sensitivitySquared), rationalOfText(text.sigmaSquared));
