@@ -90,14 +90,14 @@ const join = async (url: string, options: JoinOptions): Promise<void> => {
 
 const withAgent = (command: Command): Command =>
   withService(command)
-    .option('--coordinator-url URL', 'address of the coordinator, when it moved since joining')
-    .option('--coordinator-ca FILE', 'PEM file of a private certificate authority of the coordinator')
+    .option('--coordinator-url <URL>', 'address of the coordinator, when it moved since joining')
+    .option('--coordinator-ca <FILE>', 'PEM file of a private certificate authority of the coordinator')
     .option('--json', 'print JSON');
 
 export const register = (program: Command): void => {
   const agent = program.command('agent').description('the part at one hospital');
-  withAgent(agent.command('join URL').description('make keys here and join a federation'))
-    .requiredOption('--token TOKEN', 'from "qfl site invite"')
+  withAgent(agent.command('join <URL>').description('make keys here and join a federation'))
+    .requiredOption('--token <TOKEN>', 'from "qfl site invite"')
     .option('--start', 'serve at once')
     .action((url: string, options: JoinOptions) => run(() => join(url, options), options.json ?? false));
   withAgent(agent.command('start').description('run until stopped by a signal')).action((options: Options) =>

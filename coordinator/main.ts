@@ -83,7 +83,7 @@ export const register = (program: Command): void => {
   withService(
     coordinator.command('init').description('make keys, logs and the first admin key in an empty folder'),
   )
-    .option('--name NAME', 'name of the federation', 'federation')
+    .option('--name <NAME>', 'name of the federation', 'federation')
     .option('--json', 'print JSON')
     .action((options: Options) => run(() => init(options), options.json ?? false));
   withService(coordinator.command('start').description('run until stopped by a signal'))

@@ -27,14 +27,18 @@ const SECRET_FIELDS = [
 ];
 
 export const createLogger = (program: 'agent' | 'coordinator' | 'cli', level: string): Logger =>
-  pino({
-    level,
-    base: { program, pid: process.pid },
-    timestamp: pino.stdTimeFunctions.isoTime,
-    redact: {
-      paths: SECRET_FIELDS.flatMap((field) => [field, `*.${field}`, `*.*.${field}`]),
-      censor: '[redacted]',
+  pino(
+    {
+      level,
+      base: { program, pid: process.pid },
+      timestamp: pino.stdTimeFunctions.isoTime,
+      redact: {
+        paths: SECRET_FIELDS.flatMap((field) => [field, `*.${field}`, `*.*.${field}`]),
+        censor: '[redacted]',
+      },
     },
-  });
+    // The error stream: the output stream belongs to what a command prints.
+    pino.destination(2),
+  );
 
 export const silentLogger: Logger = pino({ level: 'silent' });

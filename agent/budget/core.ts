@@ -1,9 +1,8 @@
 /** What the parts of a running ledger share: one writer, one state, one index, and the day. */
 import type { Clock } from '../../shared/clock.ts';
-import type { QflError } from '../../shared/errors.ts';
 import { openAtRest } from '../../shared/store/encrypted.ts';
 import type { AnswerIndex, Ended } from './answer-index.ts';
-import type { DurableFile } from './disk.ts';
+import type { DurableFile, LedgerFolder } from './disk.ts';
 import { createIndexFeed } from './index-feed.ts';
 import { type OpenedLedger, type OpenOptions, RESERVE_NAME } from './open.ts';
 import { type DecodedRecord, decodeRecord, encodeRecord, type LedgerRecord } from './records.ts';
@@ -117,6 +116,15 @@ const dayTurner = (
   };
 };
 
+/** Best effort: the other parts of the program get room to shut down in order. */
+const freeReserve = async (folder: LedgerFolder): Promise<void> => {
+  try {
+    await folder.remove(RESERVE_NAME);
+  } catch {
+    // The disk failed already; the ledger has stopped either way.
+  }
+};
+
 export const createCore = (options: OpenOptions, opened: OpenedLedger): Core => {
   const { folder, dataKey, clock, confirmedDay = () => undefined } = options;
   const { state, index, journal, mark, unlock } = opened;
@@ -127,8 +135,7 @@ export const createCore = (options: OpenOptions, opened: OpenedLedger): Core => 
     dataKey,
     random: opened.random,
     queueRecordsMax: QUEUE_RECORDS_MAX,
-    // Best effort: the other parts of the program get room to shut down in order.
-    onFault: (_fault: QflError) => void folder.remove(RESERVE_NAME).catch(() => undefined),
+    onFault: () => void freeReserve(folder),
   });
   const feed = createIndexFeed(index, (cause) => writer.poison(cause));
   const toIndex: Core['toIndex'] = (ended, counter, held) => {

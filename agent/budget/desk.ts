@@ -1,5 +1,6 @@
 /** Where queries are charged: once per key, all ledgers together, and the answer kept for whoever asks the same again. */
 import { assert, QflError } from '../../shared/errors.ts';
+import { admits } from '../../shared/privacy/filter.ts';
 import { mechanismToText } from '../../shared/privacy/mechanism.ts';
 import type { Charge } from './accounts.ts';
 import type { Place } from './answer-index.ts';
@@ -67,9 +68,10 @@ const reservedRecord = (request: ChargeRequest, charge: Charge, atMs: number): R
 /** @throws QflError `budget_exceeded` or `clock_refused`, by public parameters only. */
 const refuseIfOver = (core: Core, charge: Charge, clockDay: number): void => {
   for (const kind of LEDGER_KINDS) {
-    const reading = readLedger(core.state, kind, charge);
     const cost = charge.costs[kind];
-    if (cost <= reading.remainingUnits) continue;
+    const { filter } = core.state.policy().filterOf(kind, charge.department);
+    if (admits(filter, core.state.accounts().spent(kind, charge), cost)) continue;
+    const reading = readLedger(core.state, kind, charge);
     if (reading.day !== null && reading.day !== clockDay) throw clockRefused(reading, cost, clockDay);
     throw budgetExceeded(reading, cost);
   }
@@ -132,7 +134,7 @@ const endCommitted = async (seat: Seat, sealedAnswer: Uint8Array): Promise<Answe
   const { ended, counter, durable } = core.write(record, sealedAnswer);
   await durable;
   const answered: Answered = { ...facts, status: 'answered', sealedAnswer };
-  run.answered = answered;
+  run.ended = answered;
   run.outcome.resolve(answered);
   if (ended !== undefined) core.toIndex(ended, counter, leave);
   return answered;
@@ -153,7 +155,8 @@ const endUnknown = async ({ core, run, facts, leave }: Seat): Promise<void> => {
   } as const;
   const { ended, counter, durable } = core.write(record);
   await durable;
-  run.outcome.reject(outcomeUnknown());
+  run.ended = outcomeUnknown();
+  run.outcome.reject(run.ended);
   if (ended !== undefined) core.toIndex(ended, counter, leave);
 };
 

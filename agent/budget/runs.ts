@@ -55,14 +55,14 @@ export interface Run {
   /** Resolves once it is known whether there is a run to join. */
   readonly admission: Deferred<'charged' | Answered>;
   readonly outcome: Deferred<RunOutcome>;
-  /** Set at the end, until the index holds the answer. */
-  answered: Answered | undefined;
+  /** How it ended, until the index holds that. */
+  ended: Answered | QflError | undefined;
 }
 
 export const createRun = (): Run => ({
   admission: deferred(),
   outcome: deferred(),
-  answered: undefined,
+  ended: undefined,
 });
 
 export const failRun = (run: Run, reason: unknown): void => {
@@ -74,5 +74,6 @@ export const failRun = (run: Run, reason: unknown): void => {
 export const joinRun = async (run: Run): Promise<Answered | Running> => {
   const admission = await run.admission.promise;
   if (admission !== 'charged') return admission;
-  return run.answered ?? { status: 'running', settled: run.outcome.promise };
+  if (run.ended instanceof QflError) throw run.ended;
+  return run.ended ?? { status: 'running', settled: run.outcome.promise };
 };

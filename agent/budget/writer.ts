@@ -29,8 +29,8 @@ export interface WriterOptions {
   readonly random: RandomBytes;
   /** Records that may wait for the disk. */
   readonly queueRecordsMax: number;
-  /** Called once, with the first failure, before anybody is told. */
-  readonly onFault: (fault: QflError) => void;
+  /** Called once, at the first failure. Must not throw. */
+  readonly onFault: () => void;
 }
 
 export interface Writer {
@@ -87,7 +87,7 @@ export const createWriter = (options: WriterOptions): Writer => {
   const stop = (reason: QflError, batch: readonly Waiting[]): void => {
     if (fault === undefined) {
       fault = reason;
-      onFault(reason);
+      onFault();
     }
     const waiting = [...batch, ...queue];
     queue = [];

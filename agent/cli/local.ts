@@ -13,6 +13,7 @@ import { DataClass } from '../../shared/wire/envelope.ts';
 import { importAll } from '../api/admin.ts';
 import { type AgentHome, openAgentHome } from '../home.ts';
 import type { ImportProgress, ImportResult } from '../records/import-fhir.ts';
+import { generateHospital } from '../records/sample.ts';
 import { createImportProgressBar, formatImportResult } from './import-progress.ts';
 
 const homeOf = (options: TargetOptions): string => options.home ?? process.env['QFL_HOME'] ?? AGENT_HOME;
@@ -167,22 +168,47 @@ const showStatus = async (options: TargetOptions): Promise<void> => {
     say(`${name.padEnd(14)} ${typeof value === 'object' ? JSON.stringify(value) : String(value)}`);
 };
 
+const writeSample = async (
+  folder: string,
+  options: { site: string; patients: string; json?: boolean },
+): Promise<void> => {
+  const made = await generateHospital(resolve(folder), {
+    site: options.site,
+    patients: Number(options.patients),
+  });
+  if (options.json === true) return printJson(made);
+  say(
+    `Generated records (no real person) in ${made.recordsFolder}, ${made.documents} documents in ${made.documentsFolder}.`,
+  );
+};
+
 export const registerLocal = (agent: Command): void => {
+  agent
+    .command('sample <DIR>')
+    .description('write the generated records and documents of a demonstration hospital')
+    .requiredOption('--site <NAME>', 'each name gives other records')
+    .option('--patients <COUNT>', 'how many', '400')
+    .option('--json', 'print JSON')
+    .action((folder: string, options: { site: string; patients: string; json?: boolean }) =>
+      run(() => writeSample(folder, options), options.json ?? false),
+    );
   withTarget(
     agent
-      .command('import DIR')
+      .command('import <DIR>')
       .description('FHIR R4 records: bulk NDJSON (gzip or not) and transaction bundles'),
     'agent',
   ).action((folder: string, options: TargetOptions) =>
     run(() => importFrom(folder, false, options), options.json ?? false),
   );
   withTarget(
-    agent.command('documents DIR').description('internal documents (.md, .txt) that extractive-local quotes'),
+    agent
+      .command('documents <DIR>')
+      .description('internal documents (.md, .txt) that extractive-local quotes'),
     'agent',
   ).action((folder: string, options: TargetOptions) =>
     run(() => importFrom(folder, true, options), options.json ?? false),
   );
-  withTarget(agent.command('opt-out PATIENT').description('never count this patient again'), 'agent')
+  withTarget(agent.command('opt-out <PATIENT>').description('never count this patient again'), 'agent')
     .option('--withdraw', 'count the patient again')
     .action((patient: string, options: TargetOptions & { withdraw?: boolean }) =>
       run(async () => {
@@ -201,11 +227,11 @@ export const registerLocal = (agent: Command): void => {
     );
   const key = agent.command('key').description('API keys of this site');
   withTarget(key.command('create').description('make a key; it is shown once'), 'agent')
-    .requiredOption('--role ROLE', 'doctor, nurse, researcher, admin …')
-    .requiredOption('--department NAME', 'whose budget it uses')
-    .option('--name NAME', 'whose key it is; keys of one name share one user budget')
+    .requiredOption('--role <ROLE>', 'doctor, nurse, researcher, admin …')
+    .requiredOption('--department <NAME>', 'whose budget it uses')
+    .option('--name <NAME>', 'whose key it is; keys of one name share one user budget')
     .option(
-      '--data-class CLASS',
+      '--data-class <CLASS>',
       'the most sensitive class it may send, and the class of requests that name none',
       'confidential',
     )
@@ -213,7 +239,7 @@ export const registerLocal = (agent: Command): void => {
   withTarget(key.command('list').description('all keys'), 'agent').action((options: TargetOptions) =>
     run(() => listKeys(options), options.json ?? false),
   );
-  withTarget(key.command('revoke ID').description('end a key at once'), 'agent').action(
+  withTarget(key.command('revoke <ID>').description('end a key at once'), 'agent').action(
     (id: string, options: TargetOptions) =>
       run(async () => {
         const shown = await withClient(connect(options, 'agent'), (client) =>

@@ -54,7 +54,7 @@ const none = (envelope: Envelope, refusals: Refusals): QflError =>
   });
 
 const parseServed = (piece: Received): ServedPart => {
-  const parsed = ServedPart.safeParse(piece.header);
+  const parsed = ServedPart.safeParse(piece.header ?? {});
   if (!parsed.success) throw new QflError('protocol', { detail: 'a wrong piece of a serving site' });
   return parsed.data;
 };

@@ -58,7 +58,8 @@ export const createPresence = (clock: Clock, changed: () => void): Presence => {
       reports.set(connection.site, { telemetry, atMonotonicMs: clock.monotonicMs() });
       if (
         modelNames(before?.telemetry) !== modelNames(telemetry) ||
-        before?.telemetry.draining !== telemetry.draining
+        before?.telemetry.draining !== telemetry.draining ||
+        before.telemetry.records !== telemetry.records
       )
         changed();
     },

@@ -45,8 +45,8 @@ export const registerAudit = (program: Command): void => {
     audit.command('export').description("the coordinator's and all reachable sites' logs as one file"),
     'coordinator',
   )
-    .requiredOption('--out FILE', 'file to write')
-    .option('--ground TEXT', 'why, kept in the file', 'audit')
+    .requiredOption('--out <FILE>', 'file to write')
+    .option('--ground <TEXT>', 'why, kept in the file', 'audit')
     .action((options: TargetOptions & { out: string; ground: string }) =>
       run(async () => {
         await withClient(connect(options, 'coordinator'), (client) =>
@@ -60,11 +60,11 @@ export const registerAudit = (program: Command): void => {
       }, options.json ?? false),
     );
   audit
-    .command('verify FILE')
+    .command('verify <FILE>')
     .description(
       'check an export, without network and without trust in who made it (exit 0 good, 2 tampered, 3 incomplete, 4 policy not met)',
     )
-    .option('--trust KEY...', 'verifier keys that you got another way')
+    .option('--trust <KEY...>', 'verifier keys that you got another way')
     .option('--json', 'print JSON')
     .action((file: string, options: { trust?: string[]; json?: boolean }) =>
       run(async () => {

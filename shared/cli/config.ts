@@ -7,7 +7,7 @@ export const registerConfig = (program: Command): void => {
   program
     .command('config')
     .description('configuration files')
-    .command('check FILE')
+    .command('check <FILE>')
     .description('check a file of either program')
     .option('--json', 'print JSON')
     .action((file: string, options: { json?: boolean }) =>

@@ -21,12 +21,12 @@ export const AGENT_HOME = './agent-home';
 /** Adds the options that name a program. */
 export const withTarget = (command: Command, program: 'coordinator' | 'agent'): Command =>
   command
-    .option('--url URL', `address of the ${program} (or QFL_URL)`)
-    .option('--key KEY', 'API key (or QFL_API_KEY)')
-    .option('--pin HEX', "SHA-256 fingerprint of the server's self-signed certificate (or QFL_PIN)")
-    .option('--ca FILE', 'PEM file of a private certificate authority')
+    .option('--url <URL>', `address of the ${program} (or QFL_URL)`)
+    .option('--key <KEY>', 'API key (or QFL_API_KEY)')
+    .option('--pin <HEX>', "SHA-256 fingerprint of the server's self-signed certificate (or QFL_PIN)")
+    .option('--ca <FILE>', 'PEM file of a private certificate authority')
     .option(
-      '--home DIR',
+      '--home <DIR>',
       `folder of a ${program} on this machine: uses the key its running program left there (or QFL_HOME)`,
     )
     .option('--json', 'print JSON');

@@ -7,14 +7,14 @@ import { registerPrivacy } from './privacy.ts';
 import { loadProgram } from './programs.ts';
 import { registerQuery } from './query.ts';
 import { registerSite } from './site.ts';
-// import { registerUp } from './up.ts';
+import { registerUp } from './up.ts';
 
 const program = new Command('qfl')
   .description('LLM answers and statistics across hospitals that keep their data')
   .version('0.1.0')
   .showHelpAfterError('(add --help for what there is)');
 
-// registerUp(program);
+registerUp(program);
 for (const name of ['coordinator', 'agent'] as const) (await loadProgram(name))(program);
 registerSite(program);
 registerQuery(program);

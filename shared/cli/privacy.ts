@@ -37,7 +37,7 @@ export const registerPrivacy = (program: Command): void => {
     }, options.json ?? false),
   );
   withTarget(privacy.command('history').description('records of the ledger, newest first'), 'agent')
-    .option('--limit COUNT', 'records', '20')
+    .option('--limit <COUNT>', 'records', '20')
     .action((options: TargetOptions & { limit: string }) =>
       run(async () => {
         const { entries } = await withClient(connect(options, 'agent'), (client) =>

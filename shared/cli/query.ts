@@ -95,11 +95,14 @@ const statsText = (result: StatsResult): string => {
 export const registerQuery = (program: Command): void => {
   const query = program.command('query').description('ask the federation through an agent');
   withTarget(
-    query.command('chat PROMPT').description('ask a model; the coordinator plans which site answers'),
+    query.command('chat <PROMPT>').description('ask a model; the coordinator plans which site answers'),
     'agent',
   )
-    .option('--model ID', 'see "GET /v1/models"', 'extractive-local')
-    .option('--data-class CLASS', "public, internal, confidential or restricted; the key's class by default")
+    .option('--model <ID>', 'see "GET /v1/models"', 'extractive-local')
+    .option(
+      '--data-class <CLASS>',
+      "public, internal, confidential or restricted; the key's class by default",
+    )
     .action((prompt: string, options: ChatOptions) =>
       run(async () => {
         if (options.json !== true) return streamChat(prompt, options);
@@ -117,13 +120,13 @@ export const registerQuery = (program: Command): void => {
     query.command('stats').description('count patients at every site, with differential privacy'),
     'agent',
   )
-    .requiredOption('--count TYPE', 'FHIR resource type, such as Condition')
+    .requiredOption('--count <TYPE>', 'FHIR resource type, such as Condition')
     .option(
-      '--where CONDITION...',
+      '--where <CONDITION...>',
       'code=SYSTEM|CODE, code=CODE, gender=…, birthdate=ge1960-01-01; all must hold',
     )
-    .option('--epsilon DECIMAL', "charge per site; the site's default (0.1) when left out")
-    .option('--confidence SHARE', 'of the interval', '0.95')
+    .option('--epsilon <DECIMAL>', "charge per site; the site's default (0.1) when left out")
+    .option('--confidence <SHARE>', 'of the interval', '0.95')
     .action(
       (options: TargetOptions & { count: string; where?: string[]; epsilon?: string; confidence: string }) =>
         run(async () => {

@@ -16,14 +16,14 @@ export interface ServiceOptions {
 
 export const withService = (command: Command): Command =>
   command
-    .option('--home DIR', 'folder of this program (or QFL_HOME)')
-    .option('--config FILE', 'YAML configuration (or QUANTUM_CONFIG_PATH)')
-    .option('--host ADDRESS', 'address to listen on; other than loopback needs TLS')
-    .option('--port PORT', 'port to listen on; 0 takes a free one')
-    .option('--tls-cert FILE', 'PEM certificate')
-    .option('--tls-key FILE', 'PEM key')
+    .option('--home <DIR>', 'folder of this program (or QFL_HOME)')
+    .option('--config <FILE>', 'YAML configuration (or QUANTUM_CONFIG_PATH)')
+    .option('--host <ADDRESS>', 'address to listen on; other than loopback needs TLS')
+    .option('--port <PORT>', 'port to listen on; 0 takes a free one')
+    .option('--tls-cert <FILE>', 'PEM certificate')
+    .option('--tls-key <FILE>', 'PEM key')
     .option('--tls-self-signed', 'make a certificate here; join tokens pin its fingerprint')
-    .option('--log-level LEVEL', 'trace, debug, info, warn, error, fatal or silent');
+    .option('--log-level <LEVEL>', 'trace, debug, info, warn, error, fatal or silent');
 
 export const showNotices = (notices: readonly ConfigNotice[]): void => {
   for (const { kind, path, message } of notices) note(`config: ${kind}: ${path}: ${message}`);
@@ -69,9 +69,12 @@ export const runUntilSignal = (close: () => Promise<void>, deadlineMs = 15_000):
     const stop = (): void => {
       if (stopping) process.exit(1);
       stopping = true;
+      process.stdin.destroy();
       setTimeout(() => process.exit(1), deadlineMs).unref();
       close().then(resolve, reject);
     };
     process.on('SIGINT', stop);
     process.on('SIGTERM', stop);
+    // Started by "qfl up": when that process is gone, however it went, its end of the pipe closes.
+    if (process.env['QFL_STOP_WITH_STDIN'] === '1') process.stdin.resume().once('end', stop);
   });

@@ -19,7 +19,7 @@ const siteRow = (site: z.infer<typeof SiteShown>, nowMs: number): string[] => [
 export const registerSite = (program: Command): void => {
   const site = program.command('site').description('sites of the federation, at its coordinator');
   withTarget(
-    site.command('invite NAME').description('make a one-time token (24 h) for a hospital to join with'),
+    site.command('invite <NAME>').description('make a one-time token (24 h) for a hospital to join with'),
     'coordinator',
   )
     .option('--auto-approve', 'the site needs no "qfl site approve"')
@@ -58,10 +58,10 @@ export const registerSite = (program: Command): void => {
     }, options.json ?? false),
   );
   withTarget(
-    site.command('approve NAME').description('let a site in after comparing fingerprints'),
+    site.command('approve <NAME>').description('let a site in after comparing fingerprints'),
     'coordinator',
   )
-    .option('--fingerprint PHRASE', 'what the hospital read to you; refused when it is not the same')
+    .option('--fingerprint <PHRASE>', 'what the hospital read to you; refused when it is not the same')
     .action((name: string, options: TargetOptions & { fingerprint?: string }) =>
       run(async () => {
         const body = options.fingerprint === undefined ? {} : { fingerprint: options.fingerprint };
@@ -73,10 +73,12 @@ export const registerSite = (program: Command): void => {
       }, options.json ?? false),
     );
   withTarget(
-    site.command('revoke NAME').description("end a site's sessions and take its keys out of force, for good"),
+    site
+      .command('revoke <NAME>')
+      .description("end a site's sessions and take its keys out of force, for good"),
     'coordinator',
   )
-    .option('--reason TEXT', 'kept in the directory')
+    .option('--reason <TEXT>', 'kept in the directory')
     .action((name: string, options: TargetOptions & { reason?: string }) =>
       run(async () => {
         const body = options.reason === undefined ? {} : { reason: options.reason };

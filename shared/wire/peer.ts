@@ -52,7 +52,7 @@ export interface PeerLimits {
 export const DEFAULT_PEER_LIMITS: PeerLimits = { callsMax: 2_048, bufferedMax: 4_096 };
 
 const WIRE_TEXT_MAX = 1_000;
-const RequestHeader = z.strictObject({ m: z.string().max(64), h: z.unknown() });
+const RequestHeader = z.strictObject({ m: z.string().max(64), h: z.unknown().optional() });
 const WireError = z.strictObject({
   code: z.string().refine(isErrorCode),
   detail: z.string().max(WIRE_TEXT_MAX).optional(),

@@ -1,0 +1,171 @@
+/** `qfl up --check`: one of everything through the running federation, by the commands a user would type. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { QflError } from '../../errors.ts';
+import { createHttpClient } from '../../http/client.ts';
+import { readControlFile } from '../../http/control.ts';
+import { qfl } from './children.ts';
+import type { UpFederation, UpSite } from './federation.ts';
+
+export interface CheckRow {
+  readonly what: string;
+  readonly ok: boolean;
+  readonly tookMs: number;
+  readonly found: string;
+}
+
+const Chat = z.looseObject({
+  choices: z.array(z.looseObject({ message: z.looseObject({ content: z.string() }) })).min(1),
+  qfl: z.looseObject({
+    site: z.string(),
+    plan: z.looseObject({ solver: z.string(), costMs: z.number(), boundMs: z.number() }).nullable(),
+  }),
+});
+const Stats = z.looseObject({
+  total: z.string(),
+  complete: z.boolean(),
+  interval: z.looseObject({ low: z.string(), high: z.string() }),
+  sites: z.array(z.looseObject({ site: z.string(), status: z.string() })),
+});
+const Refusal = z.looseObject({
+  error: z.looseObject({
+    code: z.string(),
+    detail: z.string().nullable(),
+    facts: z.looseObject({ ledger: z.string() }).nullable(),
+  }),
+});
+
+const need = (condition: boolean, found: string): string => {
+  if (!condition) throw new QflError('internal', { detail: found });
+  return found;
+};
+
+const askOptions = (site: UpSite, key = site.apiKey): string[] => ['--url', site.url, '--key', key, '--json'];
+
+const chat = async (site: UpSite): Promise<string> => {
+  const answer = Chat.parse(
+    JSON.parse(
+      await qfl([
+        'query',
+        'chat',
+        'When should lactate be measured in suspected sepsis?',
+        ...askOptions(site),
+      ]),
+    ),
+  );
+  const [choice] = answer.choices;
+  const text = choice?.message.content ?? '';
+  return need(
+    text.includes('"'),
+    `${text.length} characters, quoted, from ${answer.qfl.site}${answer.qfl.plan === null ? '' : ` (${answer.qfl.plan.solver}, cost ${answer.qfl.plan.costMs} ms, bound ${answer.qfl.plan.boundMs} ms)`}`,
+  );
+};
+
+const count = async (federation: UpFederation, site: UpSite): Promise<string> => {
+  const result = Stats.parse(
+    JSON.parse(
+      await qfl(['query', 'stats', '--count', 'Condition', '--where', 'code=44054006', ...askOptions(site)]),
+    ),
+  );
+  const all = result.complete && result.sites.length === federation.sites.length;
+  return need(
+    all,
+    `${result.total} patients (${result.interval.low} … ${result.interval.high}) from ${result.sites.length} sites`,
+  );
+};
+
+/** A key whose department can pay for one large question, not for two. */
+const researchKey = async (site: UpSite): Promise<string> => {
+  const made = await qfl([
+    'agent',
+    'key',
+    'create',
+    '--role',
+    'doctor',
+    '--department',
+    'research',
+    '--name',
+    'qfl up check',
+    '--home',
+    site.home,
+    '--json',
+  ]);
+  return z.object({ key: z.string() }).parse(JSON.parse(made)).key;
+};
+
+const overBudget = async (site: UpSite): Promise<string> => {
+  const key = await researchKey(site);
+  const control = await readControlFile(site.home);
+  const client = createHttpClient({
+    baseUrl: control?.url ?? site.url,
+    apiKey: key,
+    env: process.env,
+    timeoutMs: 60_000,
+  });
+  try {
+    for (let asked = 1; asked <= 4; asked += 1) {
+      try {
+        await client.json('POST', '/v1/stats', z.unknown(), {
+          body: { count: 'Condition', where: ['code=38341003'], epsilon: '1' },
+        });
+      } catch (error) {
+        if (!(error instanceof QflError) || error.code !== 'budget_exceeded') throw error;
+        const { error: shown } = Refusal.parse({
+          error: { code: error.code, detail: error.detail ?? null, facts: error.facts ?? null },
+        });
+        return need(
+          shown.facts !== null,
+          `question ${asked} of ε 1 refused: ${shown.facts?.ledger} of department research`,
+        );
+      }
+    }
+    throw new QflError('internal', { detail: 'four questions of epsilon 1 passed a budget of 3' });
+  } finally {
+    await client.close();
+  }
+};
+
+const exportAndVerify = async (federation: UpFederation): Promise<string> => {
+  const folder = await mkdtemp(join(tmpdir(), 'qfl-check-'));
+  try {
+    const file = join(folder, 'audit.tar');
+    await qfl(['audit', 'export', '--out', file, '--home', federation.coordinator.home, '--json']);
+    const report = z
+      .looseObject({
+        outcome: z.string(),
+        logs: z.array(z.looseObject({ name: z.string(), size: z.number() })),
+      })
+      .parse(JSON.parse(await qfl(['audit', 'verify', file, '--json'])));
+    const complete = report.logs.length === federation.sites.length + 2;
+    return need(
+      report.outcome === 'good' && complete,
+      `${report.outcome}: ${report.logs.map(({ name, size }) => `${name} ${size}`).join(', ')}`,
+    );
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+};
+
+export const checkFederation = async (federation: UpFederation): Promise<CheckRow[]> => {
+  const [first, second = first] = federation.sites;
+  if (first === undefined || second === undefined)
+    throw new QflError('invalid_request', { detail: 'a check needs a site' });
+  const steps: [string, () => Promise<string>][] = [
+    ['chat, planned and sealed', () => chat(first)],
+    ['federated count', () => count(federation, first)],
+    ['over budget is refused', () => overBudget(second)],
+    ['audit export and offline check', () => exportAndVerify(federation)],
+  ];
+  const rows: CheckRow[] = [];
+  for (const [what, step] of steps) {
+    const startedMs = performance.now();
+    const outcome = await step().then(
+      (found) => ({ ok: true, found }),
+      (error: unknown) => ({ ok: false, found: error instanceof Error ? error.message : String(error) }),
+    );
+    rows.push({ what, ...outcome, tookMs: Math.round(performance.now() - startedMs) });
+  }
+  return rows;
+};
