@@ -56,6 +56,8 @@ export interface AgentHomeOptions {
   readonly sources: MasterKeySources;
   readonly clock: Clock;
   readonly random: RandomBytes;
+  /** Audit entries that may wait for the disk. */
+  readonly logQueueEntries?: number;
 }
 
 /** The folder's state store before anything else is known. */
@@ -103,6 +105,7 @@ export const openAuditLog = (
   profile: Profile,
   home: string,
   create: boolean,
+  logQueueEntries?: number,
 ): Promise<AppendLog> => {
   const origin = auditOrigin(profile);
   return AppendLog.open({
@@ -111,6 +114,7 @@ export const openAuditLog = (
     signer: ed25519NoteSigner(origin, vault.noteSeed(origin)),
     create,
     anchor: fileAnchor(join(home, 'audit.checkpoint')),
+    ...(logQueueEntries === undefined ? {} : { queueEntriesMax: logQueueEntries }),
   });
 };
 
@@ -131,7 +135,7 @@ export const openAgentHome = async (options: AgentHomeOptions): Promise<AgentHom
       });
     let profile = found;
     const vault = await openVault(store, random);
-    const log = await openAuditLog(store, vault, profile, sources.home, false);
+    const log = await openAuditLog(store, vault, profile, sources.home, false, options.logQueueEntries);
     undo.push(() => log.close());
     const recordStore = encryptedStore(await openLevelStore(join(sources.home, 'records')), dataKey, random);
     undo.push(() => recordStore.close());

@@ -5,6 +5,7 @@ import type { AgentConfig } from '../shared/config/config.ts';
 import { fingerprintOf, fingerprintPhrase } from '../shared/directory/record.ts';
 import { createHttpApp, type HttpAddress } from '../shared/http/app.ts';
 import { removeControlFile, withControlKey, writeControlFile } from '../shared/http/control.ts';
+import { metricsPlace, serveMetrics } from '../shared/http/metrics-server.ts';
 import { createMetrics } from '../shared/http/metrics.ts';
 import type { Environment } from '../shared/http/proxy.ts';
 import { tlsOf } from '../shared/http/tls.ts';
@@ -63,7 +64,7 @@ const accessPolicy = ({ security }: AgentConfig): AccessPolicy => ({
 
 export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<RunningAgent> => {
   const { clock, random, logger, env } = deps;
-  const home = await openAgentHome(deps);
+  const home = await openAgentHome({ ...deps, logQueueEntries: config.limits.logQueueEntries });
   const undo: (() => Promise<void> | void)[] = [() => home.close()];
   const close = async (): Promise<void> => {
     for (const step of undo.splice(0).toReversed()) await step();
@@ -213,12 +214,13 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
       federation,
       models,
       metrics,
+      metricsHere: metricsPlace(config.metrics) === 'main',
       clock,
       startedMs: clock.nowMs(),
       fingerprint,
       ledgerFault: () => ledger.status().fault ?? null,
     });
-    registerChat(app, { ask, models, policy, pseudonyms, board });
+    registerChat(app, { ask, models, policy, pseudonyms, board, timeoutMs: config.limits.chatTimeoutMs });
     registerPrivacy(app, {
       self,
       statistics,
@@ -231,7 +233,10 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
       home,
       apiKeys: home.apiKeys,
       roles: new Set(config.security.rolePermissions.keys()),
+      defaultDataClass: config.security.defaultDataClass,
     });
+    if (config.metrics.port !== null && metricsPlace(config.metrics) === 'own')
+      undo.push(await serveMetrics(metrics, { host: config.listen.host, port: config.metrics.port }));
     undo.push(() => app.close());
     const address = await app.listen(config.listen);
     await writeControlFile(config.home, {

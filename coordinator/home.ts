@@ -38,6 +38,8 @@ export interface HomeOptions {
   readonly sources: MasterKeySources;
   readonly clock: Clock;
   readonly random: RandomBytes;
+  /** Log entries that may wait for the disk. */
+  readonly logQueueEntries?: number;
 }
 
 const readName = async (store: Store): Promise<string> => {
@@ -55,7 +57,7 @@ const assemble = async (
   vault: Vault,
   name: string,
   create: boolean,
-  { sources, clock, random }: HomeOptions,
+  { sources, clock, random, logQueueEntries }: HomeOptions,
 ): Promise<CoordinatorHome> => {
   const openLog = (kind: 'keys' | 'audit'): Promise<AppendLog> => {
     const origin = `qfl/${name}/${kind}`;
@@ -65,6 +67,7 @@ const assemble = async (
       signer: ed25519NoteSigner(origin, vault.noteSeed(origin)),
       create,
       anchor: fileAnchor(join(sources.home, `${kind}.checkpoint`)),
+      ...(logQueueEntries === undefined ? {} : { queueEntriesMax: logQueueEntries }),
     });
   };
   const keyLog = await openKeyLog(await openLog('keys'));

@@ -5,6 +5,7 @@ import { fingerprintPhrase } from '../shared/directory/record.ts';
 import { QflError } from '../shared/errors.ts';
 import { createHttpApp, type HttpAddress } from '../shared/http/app.ts';
 import { removeControlFile, withControlKey, writeControlFile } from '../shared/http/control.ts';
+import { metricsPlace, serveMetrics } from '../shared/http/metrics-server.ts';
 import { createMetrics } from '../shared/http/metrics.ts';
 import { tlsOf } from '../shared/http/tls.ts';
 import type { CoordinatorConfig } from '../shared/config/config.ts';
@@ -51,7 +52,7 @@ export const startCoordinator = async (
   deps: CoordinatorDeps,
 ): Promise<RunningCoordinator> => {
   const { clock, random, logger } = deps;
-  const home = await openCoordinatorHome(deps);
+  const home = await openCoordinatorHome({ ...deps, logQueueEntries: settings.limits.logQueueEntries });
   const undo: (() => Promise<void> | void)[] = [() => home.close()];
   const close = async (): Promise<void> => {
     for (const step of undo.splice(0).toReversed()) await step();
@@ -131,6 +132,7 @@ export const startCoordinator = async (
       presence,
       policy,
       metrics,
+      metricsHere: metricsPlace(settings.metrics) === 'main',
       clock,
       startedMs: clock.nowMs(),
       info: await federationInfo(home.name, vault.identity, keyLog, audit.log.verifierKey),
@@ -141,6 +143,8 @@ export const startCoordinator = async (
       accept: (wire, socketId) =>
         acceptSocket(wire, socketId, { desk, presence, clock, logger, handlersFor }),
     });
+    if (settings.metrics.port !== null && metricsPlace(settings.metrics) === 'own')
+      undo.push(await serveMetrics(metrics, { host: settings.listen.host, port: settings.metrics.port }));
     undo.push(() => app.close());
     undo.push(async () => {
       presence.closeAll(new QflError('not_connected', { detail: 'the coordinator is stopping' }));

@@ -84,6 +84,10 @@ export class QflError extends Error {
   }
 }
 
+/** Why a signal was aborted: its own reason where it gives one, else that the caller went away. */
+export const abortedBy = (signal: AbortSignal): QflError =>
+  signal.reason instanceof QflError ? signal.reason : new QflError('cancelled');
+
 /** A broken invariant: never expected, never handled; the program stops rather than guess. */
 export class InvariantError extends Error {
   override readonly name = 'InvariantError';

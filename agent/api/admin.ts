@@ -17,6 +17,8 @@ export interface AdminOptions {
   readonly home: AgentHome;
   readonly apiKeys: ApiKeys;
   readonly roles: ReadonlySet<string>;
+  /** Of keys made without one. */
+  readonly defaultDataClass: DataClass;
 }
 
 const ADMIN = ['admin', OPERATOR_ROLE] as const;
@@ -27,7 +29,7 @@ export const KeyRequest = z.strictObject({
   name: z.string().min(1).max(100),
   role: RoleName,
   department: DepartmentId,
-  dataClass: DataClass,
+  dataClass: DataClass.optional(),
   expiresMs: z.int().positive().optional(),
 });
 
@@ -40,11 +42,11 @@ export const checkRole = (roles: ReadonlySet<string>, role: string): void => {
     });
 };
 
-const keyRoutes = ({ fastify }: HttpApp, { home, apiKeys, roles }: AdminOptions): void => {
+const keyRoutes = ({ fastify }: HttpApp, { home, apiKeys, roles, defaultDataClass }: AdminOptions): void => {
   const config = { access: ADMIN };
   fastify.post('/v1/admin/keys', { config, schema: { body: KeyRequest } }, async (request, reply) => {
     checkRole(roles, request.body.role);
-    const { expiresMs, ...rest } = request.body;
+    const { expiresMs, dataClass = defaultDataClass, ...rest } = request.body;
     await home.audit.record({
       action: 'key.created',
       outcome: 'begun',
@@ -54,7 +56,11 @@ const keyRoutes = ({ fastify }: HttpApp, { home, apiKeys, roles }: AdminOptions)
         { kind: 'department', id: rest.department },
       ],
     });
-    const made = await apiKeys.mint({ ...rest, ...(expiresMs === undefined ? {} : { expiresMs }) });
+    const made = await apiKeys.mint({
+      ...rest,
+      dataClass,
+      ...(expiresMs === undefined ? {} : { expiresMs }),
+    });
     return reply.code(201).send(made);
   });
   fastify.get('/v1/admin/keys', { config }, async () => ({ keys: await apiKeys.list() }));

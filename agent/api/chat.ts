@@ -20,6 +20,8 @@ export interface ChatRouteOptions {
   readonly models: Models;
   readonly policy: AccessPolicy;
   readonly pseudonyms: Pseudonyms;
+  /** The longest a whole answer may take. */
+  readonly timeoutMs: number;
   board(): Board | undefined;
 }
 
@@ -61,20 +63,33 @@ const untilPlaced = async (events: AsyncIterator<AnswerEvent>): Promise<Placed> 
   return value;
 };
 
+/** Ends when the caller goes away, or when the answer takes too long. */
+const answerSignal = (reply: FastifyReply, timeoutMs: number): AbortController => {
+  const abort = new AbortController();
+  const timer = setTimeout(
+    () =>
+      abort.abort(new QflError('timeout', { detail: `the answer took more than ${timeoutMs / 1_000} s` })),
+    timeoutMs,
+  );
+  reply.raw.once('close', () => {
+    clearTimeout(timer);
+    if (!reply.raw.writableFinished) abort.abort();
+  });
+  return abort;
+};
+
 const streamAnswer = async (
   app: HttpApp,
   reply: FastifyReply,
   question: ChatQuestion,
-  ask: Ask,
+  { ask, timeoutMs }: ChatRouteOptions,
 ): Promise<void> => {
-  const abort = new AbortController();
-  const onClose = (): void => abort.abort();
-  reply.raw.once('close', onClose);
+  const abort = answerSignal(reply, timeoutMs);
   const events = ask(question, abort.signal);
   const placed = await untilPlaced(events);
   announce(reply, placed);
   const sse = openSse(reply, app.streams);
-  sse.signal.addEventListener('abort', () => abort.abort(), { once: true });
+  sse.signal.addEventListener('abort', () => abort.abort(sse.signal.reason), { once: true });
   let receipt: Receipt | null = null;
   let id: string | undefined;
   try {
@@ -107,11 +122,12 @@ const streamAnswer = async (
   }
 };
 
-const wholeAnswer = async (reply: FastifyReply, question: ChatQuestion, ask: Ask): Promise<string> => {
-  const abort = new AbortController();
-  reply.raw.once('close', () => {
-    if (!reply.raw.writableFinished) abort.abort();
-  });
+const wholeAnswer = async (
+  reply: FastifyReply,
+  question: ChatQuestion,
+  { ask, timeoutMs }: ChatRouteOptions,
+): Promise<string> => {
+  const abort = answerSignal(reply, timeoutMs);
   let placed: Placed | undefined;
   let json: string | undefined;
   let receipt: Receipt | null = null;
@@ -147,7 +163,7 @@ const allModels = async ({ models, board }: ChatRouteOptions) => {
 
 export const registerChat = (app: HttpApp, options: ChatRouteOptions): void => {
   const { fastify } = app;
-  const { policy, pseudonyms, ask } = options;
+  const { policy, pseudonyms } = options;
   fastify.get('/v1/models', { config: { access: 'any-key' } }, async (request) => {
     requirePermission(policy, principalOf(request), 'query');
     return { object: 'list', data: await allModels(options) };
@@ -175,13 +191,13 @@ export const registerChat = (app: HttpApp, options: ChatRouteOptions): void => {
         requestId: request.id,
       };
       if (request.body.stream === true) {
-        await streamAnswer(app, reply, question, ask);
+        await streamAnswer(app, reply, question, options);
         return reply;
       }
       return reply
         .type('application/json')
         .serializer(String)
-        .send(await wholeAnswer(reply, question, ask));
+        .send(await wholeAnswer(reply, question, options));
     },
   );
 };

@@ -13,6 +13,8 @@ export interface StatusOptions {
   readonly federation: Federation;
   readonly models: Models;
   readonly metrics: Metrics;
+  /** False when metrics are answered on a port of their own, or not at all. */
+  readonly metricsHere: boolean;
   readonly clock: Clock;
   readonly startedMs: number;
   readonly fingerprint: string;
@@ -38,9 +40,10 @@ export const registerStatus = ({ fastify }: HttpApp, options: StatusOptions): vo
     if (fault !== null) throw new QflError('not_ready', { detail: fault });
     return { status: 'ready' };
   });
-  fastify.get('/metrics', open, async (_request, reply) =>
-    reply.type(metrics.contentType).send(await metrics.render()),
-  );
+  if (options.metricsHere)
+    fastify.get('/metrics', open, async (_request, reply) =>
+      reply.type(metrics.contentType).send(await metrics.render()),
+    );
   fastify.get('/status', { config: { access: 'any-key' } }, async () => ({
     program: 'agent',
     site: home.profile.site,

@@ -10,7 +10,8 @@ import { readControlFile } from '../../shared/http/control.ts';
 import { DepartmentId } from '../../shared/ids.ts';
 import { secureRandomBytes } from '../../shared/random.ts';
 import { DataClass } from '../../shared/wire/envelope.ts';
-import { importAll } from '../api/admin.ts';
+import { loadConfig } from '../../shared/config/load.ts';
+import { checkRole, importAll } from '../api/admin.ts';
 import { type AgentHome, openAgentHome } from '../home.ts';
 import type { ImportProgress, ImportResult } from '../records/import-fhir.ts';
 import { generateHospital } from '../records/sample.ts';
@@ -111,7 +112,7 @@ interface KeyOptions extends TargetOptions {
   readonly role: string;
   readonly department: string;
   readonly name?: string;
-  readonly dataClass: string;
+  readonly dataClass?: string;
 }
 
 const createKey = async (options: KeyOptions): Promise<void> => {
@@ -119,7 +120,7 @@ const createKey = async (options: KeyOptions): Promise<void> => {
     name: options.name ?? `${options.role} in ${options.department}`,
     role: options.role,
     department: DepartmentId.parse(options.department),
-    dataClass: DataClass.parse(options.dataClass),
+    ...(options.dataClass === undefined ? {} : { dataClass: DataClass.parse(options.dataClass) }),
   };
   const minted = (await isRunning(options))
     ? await withClient(connect(options, 'agent'), (client) =>
@@ -131,11 +132,13 @@ const createKey = async (options: KeyOptions): Promise<void> => {
           outcome: 'begun',
           objects: [{ kind: 'role', id: request.role }],
         });
-        return home.apiKeys.mint(request);
+        const { config } = await loadConfig('agent', { env: process.env });
+        checkRole(new Set(config.security.rolePermissions.keys()), request.role);
+        return home.apiKeys.mint({ dataClass: config.security.defaultDataClass, ...request });
       });
   if (options.json === true) return printJson(minted);
   say(
-    `${minted.key}\n\nShown once; only its hash is kept. Role ${request.role}, department ${request.department}, data class ${request.dataClass}, user "${request.name}".`,
+    `${minted.key}\n\nShown once; only its hash is kept. Role ${request.role}, department ${request.department}, data class ${minted.record.dataClass}, user "${request.name}".`,
   );
 };
 
@@ -232,8 +235,7 @@ export const registerLocal = (agent: Command): void => {
     .option('--name <NAME>', 'whose key it is; keys of one name share one user budget')
     .option(
       '--data-class <CLASS>',
-      'the most sensitive class it may send, and the class of requests that name none',
-      'confidential',
+      'the most sensitive class it may send, and the class of requests that name none; security_level of the configuration by default',
     )
     .action((options: KeyOptions) => run(() => createKey(options), options.json ?? false));
   withTarget(key.command('list').description('all keys'), 'agent').action((options: TargetOptions) =>

@@ -4,7 +4,7 @@
  * because it is known for every kind of back end.
  */
 import type { Clock } from '../../shared/clock.ts';
-import { QflError } from '../../shared/errors.ts';
+import { abortedBy, QflError } from '../../shared/errors.ts';
 import type { ChatRequest } from '../../shared/wire/chat.ts';
 import type { Telemetry } from '../../shared/wire/session.ts';
 import type { Backend, ModelInfo } from './port.ts';
@@ -69,7 +69,7 @@ export const createModels = (backends: readonly Backend[], clock: Clock, limits:
       };
       const onAbort = (): void => {
         lane.waiting.splice(lane.waiting.indexOf(waiter), 1);
-        reject(new QflError('cancelled'));
+        reject(abortedBy(signal));
       };
       signal.addEventListener('abort', onAbort, { once: true });
       const place = lane.waiting.findIndex((other) => other.priority < priority);
@@ -88,7 +88,7 @@ export const createModels = (backends: readonly Backend[], clock: Clock, limits:
       lane.firstTokenMs === null ? tookMs : lane.firstTokenMs + AVERAGE_WEIGHT * (tookMs - lane.firstTokenMs);
   };
   async function* chat(request: ChatRequest, priority: number, signal: AbortSignal): AsyncGenerator<string> {
-    if (signal.aborted) throw new QflError('cancelled');
+    if (signal.aborted) throw abortedBy(signal);
     const lane = await laneOf(request.model);
     if (lane === undefined)
       throw new QflError('not_found', {

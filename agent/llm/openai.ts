@@ -1,7 +1,7 @@
 /** Any OpenAI-compatible server as a back end: Ollama, vLLM, llama.cpp, or a gateway in front of them. */
 import { Agent, request } from 'undici';
 import { z } from 'zod';
-import { QflError } from '../../shared/errors.ts';
+import { abortedBy, QflError } from '../../shared/errors.ts';
 import type { ChatRequest } from '../../shared/wire/chat.ts';
 import type { Backend, ModelInfo } from './port.ts';
 
@@ -102,7 +102,7 @@ export const createOpenAiBackend = (options: OpenAiBackendOptions): Backend & { 
         signal,
       });
     } catch (cause) {
-      throw signal.aborted ? new QflError('cancelled') : failed('cannot be reached', cause);
+      throw signal.aborted ? abortedBy(signal) : failed('cannot be reached', cause);
     }
   };
   async function* chat(body: ChatRequest, signal: AbortSignal): AsyncGenerator<string> {
@@ -121,7 +121,7 @@ export const createOpenAiBackend = (options: OpenAiBackendOptions): Backend & { 
       else yield* untilDone(readEvents(response.body));
     } catch (error) {
       if (error instanceof QflError) throw error;
-      throw signal.aborted ? new QflError('cancelled') : failed('the answer broke off', error);
+      throw signal.aborted ? abortedBy(signal) : failed('the answer broke off', error);
     }
   }
   async function* untilDone(events: AsyncIterable<string>): AsyncGenerator<string> {

@@ -30,6 +30,8 @@ export interface RouteOptions {
   readonly presence: Presence;
   readonly policy: PolicyBook;
   readonly metrics: Metrics;
+  /** False when metrics are answered on a port of their own, or not at all. */
+  readonly metricsHere: boolean;
   readonly clock: Clock;
   readonly startedMs: number;
   readonly info: FederationInfo;
@@ -74,9 +76,10 @@ const readRoutes = ({ fastify }: HttpApp, options: RouteOptions): void => {
     },
     () => ({ status: 'ready' as const, sitesOnline: presence.online().length }),
   );
-  fastify.get('/metrics', open, async (_request, reply) =>
-    reply.type(metrics.contentType).send(await metrics.render()),
-  );
+  if (options.metricsHere)
+    fastify.get('/metrics', open, async (_request, reply) =>
+      reply.type(metrics.contentType).send(await metrics.render()),
+    );
   fastify.get(
     '/v1/federation',
     { config: { access: 'public' }, schema: { response: { 200: FederationInfo } } },

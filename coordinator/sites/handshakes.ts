@@ -106,9 +106,25 @@ export const createHandshakeDesk = (options: HandshakeDeskOptions): HandshakeDes
     await registry.approve(invitation.site);
   };
 
+  /**
+   * The agent says which directory it has seen. If ours is not a continuation of it, one of the two was forked or rolled back; neither
+   * should go on talking as if nothing had happened.
+   */
+  const checkHistory = async (answered: CoordinatorWaiting): Promise<void> => {
+    const { size, root } = answered.head.checkpoint;
+    if (size === 0n) return;
+    const same =
+      size <= BigInt(keyLog.log.size) && equalConstantTime(await keyLog.log.rootAt(Number(size)), root);
+    if (same) return;
+    answered.abandon();
+    throw refuse(
+      'the agent has seen another directory than this one: a fork, or a restore from an old backup',
+    );
+  };
+
   return {
-    answer: (first, socketId) =>
-      answerHandshake(first, {
+    async answer(first, socketId) {
+      const answered = await answerHandshake(first, {
         keys: options.keys(),
         logOrigin: keyLog.log.origin,
         socketId,
@@ -119,7 +135,10 @@ export const createHandshakeDesk = (options: HandshakeDeskOptions): HandshakeDes
           return invitation === undefined ? undefined : pskOf(invitation);
         },
         welcome,
-      }),
+      });
+      await checkHistory(answered);
+      return answered;
+    },
     verify(introduction, statement, transcriptHash) {
       const { site, identity } = identityStated(introduction, statement);
       const signature = statement.subarray(0, ED25519_SIGNATURE_BYTES);

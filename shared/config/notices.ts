@@ -20,7 +20,11 @@ const NOT_HONOURED: readonly Entry[] = [
     'scheduler.quantum_coherence_threshold',
     'quantum_planning.coherence_threshold is the one that counts',
   ],
-  ['later', 'security.enable_quantum_signatures', 'the trust part will honour it; Ed25519 signs until then'],
+  [
+    'adjusted',
+    'security.enable_quantum_signatures',
+    'identity records and restricted questions always carry both signatures; checkpoints Ed25519 until the trust part',
+  ],
   [
     'later',
     'security.security_lockdown',
@@ -52,7 +56,7 @@ const NOT_HONOURED: readonly Entry[] = [
     'the planning layer will honour it; limits of memory and processor belong to the service unit',
   ],
   ['later', 'backends', 'the quantum back ends will honour it'],
-  ['replaced', 'autoscaling', 'the Kubernetes files in deploy/ carry these'],
+  ['later', 'autoscaling', 'the deployment part will carry these'],
   ['later', 'liquid', 'the liquid model will honour it'],
   ['later', 'monitoring', 'the monitoring part will honour it; /health, /ready and /metrics answer already'],
   ['later', 'compliance', 'the compliance part will honour it; nothing is deleted until then'],

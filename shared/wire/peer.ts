@@ -3,7 +3,7 @@
  * and can be cancelled; everything has a limit. It knows messages, not sockets.
  */
 import { z } from 'zod';
-import { isErrorCode, QflError, toQflError } from '../errors.ts';
+import { abortedBy, isErrorCode, QflError, toQflError } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import { EMPTY, type Message } from './message.ts';
 
@@ -146,7 +146,7 @@ export const createPeer = (
 
   const request = (method: string, message: Reply, { timeoutMs, signal }: CallOptions): Promise<Received> =>
     new Promise((resolve, reject) => {
-      if (signal?.aborted === true) throw new QflError('cancelled');
+      if (signal?.aborted === true) throw abortedBy(signal);
       let timer: NodeJS.Timeout | undefined;
       const finish = (): void => {
         clearTimeout(timer);
@@ -189,7 +189,8 @@ export const createPeer = (
     let id = 0;
     const queue = createQueue(limits.bufferedMax, () => give(id));
     id = begin(method, message, { kind: 'stream', push: (item) => queue.push(item) });
-    const onAbort = (): void => queue.push(new QflError('cancelled'));
+    const onAbort = (): void =>
+      queue.push(signal === undefined ? new QflError('cancelled') : abortedBy(signal));
     signal?.addEventListener('abort', onAbort, { once: true });
     try {
       for (;;) {
