@@ -62,7 +62,7 @@ export const createAgentLedger = async (options: AgentLedgerOptions): Promise<vo
 export interface AgentLedger {
   readonly ledger: Ledger;
   /** The coordinator signed this time. */
-  confirmTime(timeMs: number): void;
+  readonly confirmTime: (timeMs: number) => void;
 }
 
 /** Opens the ledger; its budgets follow the configuration, and the change is a record of its own. */

@@ -41,45 +41,49 @@ export const createAgentMetrics = (
     help: 'Queries refused because a budget did not allow them',
     registers,
   });
-  new Gauge({
-    name: 'privacy_budget_remaining',
-    help: 'Remaining epsilon by ledger',
-    labelNames: ['ledger', 'department'] as const,
-    registers,
-    collect() {
-      for (const department of Object.keys(ledger.limits().departmentDay)) {
-        for (const one of ledger.readings({
-          sender: site,
-          asker: NOBODY,
-          department: DepartmentId.parse(department),
-        })) {
-          if (one.ledger === 'department_day')
-            this.set({ ledger: one.ledger, department }, one.remainingMicroEpsilon / MICRO_PER_EPSILON);
-          else if (one.ledger !== 'user_day')
-            this.set(
-              { ledger: one.ledger, department: 'all' },
-              one.remainingMicroEpsilon / MICRO_PER_EPSILON,
-            );
+  // Sampled when they are scraped; the registry keeps them.
+  const sampled = [
+    new Gauge({
+      name: 'privacy_budget_remaining',
+      help: 'Remaining epsilon by ledger',
+      labelNames: ['ledger', 'department'] as const,
+      registers,
+      collect() {
+        for (const department of Object.keys(ledger.limits().departmentDay)) {
+          for (const one of ledger.readings({
+            sender: site,
+            asker: NOBODY,
+            department: DepartmentId.parse(department),
+          })) {
+            if (one.ledger === 'department_day')
+              this.set({ ledger: one.ledger, department }, one.remainingMicroEpsilon / MICRO_PER_EPSILON);
+            else if (one.ledger !== 'user_day')
+              this.set(
+                { ledger: one.ledger, department: 'all' },
+                one.remainingMicroEpsilon / MICRO_PER_EPSILON,
+              );
+          }
         }
-      }
-    },
-  });
-  new Gauge({
-    name: 'qfl_connected',
-    help: '1 while connected to the coordinator',
-    registers,
-    collect() {
-      this.set(link().state === 'online' ? 1 : 0);
-    },
-  });
-  new Gauge({
-    name: 'audit_events_total',
-    help: 'Entries in the audit log',
-    registers,
-    collect() {
-      this.set(audit.log.size);
-    },
-  });
+      },
+    }),
+    new Gauge({
+      name: 'qfl_connected',
+      help: '1 while connected to the coordinator',
+      registers,
+      collect() {
+        this.set(link().state === 'online' ? 1 : 0);
+      },
+    }),
+    new Gauge({
+      name: 'audit_events_total',
+      help: 'Entries in the audit log',
+      registers,
+      collect() {
+        this.set(audit.log.size);
+      },
+    }),
+  ];
+  void sampled;
   return {
     answered: (where, seconds) => firstToken.observe({ where }, seconds),
     charged: (value) => epsilon.inc(value),

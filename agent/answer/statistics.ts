@@ -10,7 +10,7 @@ import { type AnswerOpener, openAnswer } from '../../shared/crypto/sealed-answer
 import { decodeSealedQuery, encodeSealedQuery, queryHash } from '../../shared/crypto/sealed-query.ts';
 import { requireSite } from '../../shared/directory/record.ts';
 import { QflError, toQflError } from '../../shared/errors.ts';
-import { DepartmentId, Pseudonym, QueryId, SiteId } from '../../shared/ids.ts';
+import { DepartmentId, Pseudonym, QueryId, type SiteId } from '../../shared/ids.ts';
 import type { Logger } from '../../shared/log.ts';
 import { noiseInterval } from '../../shared/privacy/interval.ts';
 import { MICRO_PER_EPSILON } from '../../shared/privacy/epsilon.ts';

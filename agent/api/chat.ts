@@ -143,10 +143,10 @@ const wholeAnswer = async (
 };
 
 /** Models of this site and of all that are online, each once. */
-const allModels = async ({ models, board }: ChatRouteOptions) => {
-  const own = (await models.list()).map(({ id, ownedBy }) => ({ id, ownedBy, sites: ['here'] }));
+const allModels = async (options: ChatRouteOptions) => {
+  const own = (await options.models.list()).map(({ id, ownedBy }) => ({ id, ownedBy, sites: ['here'] }));
   const byId = new Map(own.map((model) => [model.id, model]));
-  for (const { site, online, models: offered } of board()?.sites ?? []) {
+  for (const { site, online, models: offered } of options.board()?.sites ?? []) {
     for (const id of online ? offered : []) {
       const known = byId.get(id) ?? { id, ownedBy: 'federation', sites: [] };
       byId.set(id, { ...known, sites: [...known.sites, site] });

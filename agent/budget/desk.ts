@@ -1,14 +1,13 @@
 /** Where queries are charged: once per key, all ledgers together, and the answer kept for whoever asks the same again. */
 import { assert, QflError } from '../../shared/errors.ts';
 import { admits } from '../../shared/privacy/filter.ts';
-import { mechanismToText } from '../../shared/privacy/mechanism.ts';
 import type { Charge } from './accounts.ts';
 import type { Place } from './answer-index.ts';
 import type { Core } from './core.ts';
 import type { ChargeRequest } from './ledger.ts';
 import { LEDGER_KINDS } from './limits.ts';
 import { budgetExceeded, clockRefused, readLedger } from './readings.ts';
-import { keyText, type PublicReason, type ReservedRecord } from './records.ts';
+import { committedRecord, keyText, type PublicReason, reservedRecord } from './records.ts';
 import {
   type Answered,
   type ChargeFacts,
@@ -45,26 +44,6 @@ export interface Desk {
   reserve(request: ChargeRequest): Promise<ReserveResult>;
 }
 
-const textCosts = (costs: Charge['costs']): ReservedRecord['costs'] => ({
-  site_lifetime: String(costs.site_lifetime),
-  asking_site_day: String(costs.asking_site_day),
-  department_day: String(costs.department_day),
-  user_day: String(costs.user_day),
-});
-
-const reservedRecord = (request: ChargeRequest, charge: Charge, atMs: number): ReservedRecord => ({
-  type: 'reserved',
-  sender: request.sender,
-  queryId: request.queryId,
-  envelopeHash: request.envelopeHash,
-  asker: request.asker,
-  department: request.department,
-  day: charge.day,
-  mechanisms: request.mechanisms.map(mechanismToText),
-  costs: textCosts(charge.costs),
-  atMs,
-});
-
 /** @throws QflError `budget_exceeded` or `clock_refused`, by public parameters only. */
 const refuseIfOver = (core: Core, charge: Charge, clockDay: number): void => {
   for (const kind of LEDGER_KINDS) {
@@ -85,7 +64,9 @@ const charge = (core: Core, request: ChargeRequest): ChargeFacts & { readonly du
   const { sender, asker, department } = request;
   const made: Charge = { sender, asker, department, day: core.state.accounts().day(), costs };
   refuseIfOver(core, made, clockDay);
-  const { hash, counter, durable } = core.write(reservedRecord(request, made, core.nowMs()));
+  const { hash, counter, durable } = core.write(
+    reservedRecord(request, made, request.mechanisms, core.nowMs()),
+  );
   return { spendUnits: costs.site_lifetime, costs, recordHash: hash, recordCounter: counter, durable };
 };
 
@@ -130,7 +111,7 @@ const needPhase = (phase: Phase, ...allowed: readonly Phase[]): void =>
 
 const endCommitted = async (seat: Seat, sealedAnswer: Uint8Array): Promise<Answered> => {
   const { core, run, facts, leave } = seat;
-  const record = { type: 'committed', reserved: facts.recordCounter, atMs: core.nowMs() } as const;
+  const record = committedRecord(facts.recordCounter, core.nowMs());
   const { ended, counter, durable } = core.write(record, sealedAnswer);
   await durable;
   const answered: Answered = { ...facts, status: 'answered', sealedAnswer };

@@ -6,7 +6,6 @@
  * The record's hash is BLAKE2b-256 of everything before the checksum, the checksum is its first half. The chain runs over
  * ciphertext, so it can be verified without the data key.
  */
-import { concat, u32, u64 } from '../../shared/bytes.ts';
 import { blake2b, HASH_BYTES } from '../../shared/crypto/hash.ts';
 
 const LENGTH_BYTES = 4;
@@ -35,9 +34,17 @@ export const encodeFrame = (
   previous: Uint8Array,
   sealed: Uint8Array,
 ): { readonly bytes: Uint8Array; readonly hash: Uint8Array } => {
-  const body = concat(u32(OVERHEAD_BYTES + sealed.byteLength), u64(BigInt(counter)), previous, sealed);
-  const hash = blake2b(HASH_BYTES, body);
-  return { bytes: concat(body, hash.subarray(0, CHECKSUM_BYTES)), hash };
+  const length = OVERHEAD_BYTES + sealed.byteLength;
+  const bytes = Buffer.allocUnsafe(LENGTH_BYTES + length);
+  bytes.writeUInt32BE(length);
+  bytes.writeBigUInt64BE(BigInt(counter), LENGTH_BYTES);
+  bytes.set(previous, LENGTH_BYTES + COUNTER_BYTES);
+  bytes.set(sealed, HEAD_BYTES);
+  const end = bytes.byteLength - CHECKSUM_BYTES;
+  const hash = blake2b(HASH_BYTES, bytes.subarray(0, end));
+  bytes.set(hash.subarray(0, CHECKSUM_BYTES), end);
+  return { bytes, hash };
+};
 };
 
 /** `short`: the bytes end before the frame does. `bad`: they are not a frame. */

@@ -168,7 +168,7 @@ const showStatus = async (options: TargetOptions): Promise<void> => {
   );
   if (options.json === true) return printJson(status);
   for (const [name, value] of Object.entries(status))
-    say(`${name.padEnd(14)} ${typeof value === 'object' ? JSON.stringify(value) : String(value)}`);
+    say(`${name.padEnd(14)} ${typeof value === 'string' ? value : JSON.stringify(value)}`);
 };
 
 const writeSample = async (

@@ -33,7 +33,7 @@ export interface LivePlannerOptions {
 
 interface Pending {
   readonly request: PlacementRequest;
-  resolve(placement: Placement | undefined): void;
+  readonly resolve: (placement: Placement | undefined) => void;
 }
 
 /** Queries under way at a site that went through here. */

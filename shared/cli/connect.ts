@@ -31,50 +31,59 @@ export const withTarget = (command: Command, program: 'coordinator' | 'agent'): 
     )
     .option('--json', 'print JSON');
 
-const client = (
-  baseUrl: string,
-  apiKey: string | undefined,
-  pin: string | null | undefined,
-  ca: string | undefined,
-): HttpClient =>
-  createHttpClient({
-    baseUrl,
-    apiKey,
-    pinnedFingerprint: pin ?? undefined,
-    caFile: ca,
-    env: process.env,
-    timeoutMs: TIMEOUT_MS,
-  });
+interface Target {
+  readonly url: string | undefined;
+  readonly key: string | undefined;
+  readonly pin: string | null | undefined;
+}
+
+/** `--home` means the program of that folder; without it the environment may name one, and then the default folder. */
+const targetOf = async (options: TargetOptions, home: string, needsUserKey: boolean): Promise<Target> => {
+  const env = options.home === undefined ? process.env : {};
+  const control = await readControlFile(home);
+  const url = options.url ?? env['QFL_URL'] ?? control?.url;
+  const key = options.key ?? env['QFL_API_KEY'];
+  // The control key belongs to the program that wrote it, and asks no questions about patients.
+  const own = !needsUserKey && control?.url === url ? control?.key : undefined;
+  return {
+    url,
+    key: key ?? own,
+    pin: options.pin ?? env['QFL_PIN'] ?? (control?.url === url ? control?.tlsFingerprint : undefined),
+  };
+};
 
 /**
  * A client for what the options name. Without a key, the control file of a home folder is used, which needs to be on the same machine.
- * @throws QflError `invalid_request` when nothing is named, `not_connected` when nothing runs there
+ * @throws QflError `not_connected` when nothing is named or runs there, `unauthenticated` without a key
  */
 export const connect = async (
   options: TargetOptions,
   program: 'coordinator' | 'agent',
   needsUserKey = false,
 ): Promise<HttpClient> => {
-  const env = process.env;
-  const key = options.key ?? env['QFL_API_KEY'];
-  const home = options.home ?? env['QFL_HOME'] ?? (program === 'coordinator' ? COORDINATOR_HOME : AGENT_HOME);
-  const control = await readControlFile(home);
-  const url = options.url ?? env['QFL_URL'] ?? control?.url;
-  const pin = options.pin ?? env['QFL_PIN'] ?? control?.tlsFingerprint;
+  const home =
+    options.home ?? process.env['QFL_HOME'] ?? (program === 'coordinator' ? COORDINATOR_HOME : AGENT_HOME);
+  const { url, key, pin } = await targetOf(options, home, needsUserKey);
   if (url === undefined) {
     throw new QflError('not_connected', {
       detail: `no ${program} is running from ${home}`,
       next: `Start it with "qfl ${program} start --home ${home}", or name another one with --url and --key.`,
     });
   }
-  if (key !== undefined) return client(url, key, pin, options.ca);
-  if (needsUserKey || control === undefined || control.url !== url) {
+  if (key === undefined) {
     throw new QflError('unauthenticated', {
       detail: 'no API key was given',
       next: 'Give --key or set QFL_API_KEY; "qfl agent key create" makes one.',
     });
   }
-  return client(url, control.key, pin, options.ca);
+  return createHttpClient({
+    baseUrl: url,
+    apiKey: key,
+    pinnedFingerprint: pin ?? undefined,
+    caFile: options.ca,
+    env: process.env,
+    timeoutMs: TIMEOUT_MS,
+  });
 };
 
 export const withClient = async <T>(

@@ -1,9 +1,11 @@
 /** What commands print: tables for people, JSON for programs, errors that say what to do next. */
+import { z } from 'zod';
 import { type QflError, toQflError } from '../errors.ts';
 
 export const EXIT_FAILED = 1;
 
-const width = (text: string): number => [...text].length;
+/** Characters, not code units; the tables hold no combining ones. */
+const width = (text: string): number => Array.from(text).length;
 
 /** Left-aligned columns, two spaces apart. */
 export const table = (head: readonly string[], rows: readonly (readonly string[])[]): string => {
@@ -24,13 +26,17 @@ export const note = (text: string): void => void process.stderr.write(`${text}\n
 export const printJson = (value: unknown): void =>
   say(JSON.stringify(value, (_key, one: unknown) => (typeof one === 'bigint' ? String(one) : one), 2));
 
+const Faults = z.object({
+  faults: z.array(z.looseObject({ path: z.string(), message: z.string(), line: z.number().optional() })),
+});
+
+/** Several faults at once, as configuration files have them. */
 const factLines = ({ facts }: QflError): string[] => {
-  const faults = facts?.['faults'];
-  if (!Array.isArray(faults)) return [];
-  return faults.map((fault: unknown) => {
-    const { path, message, line } = Object(fault) as { path?: unknown; message?: unknown; line?: unknown };
-    return `  ${String(path)}${line === undefined ? '' : ` (line ${String(line)})`}: ${String(message)}`;
-  });
+  const parsed = Faults.safeParse(facts);
+  const place = (line: number | undefined): string => (line === undefined ? '' : ` (line ${line})`);
+  return parsed.success
+    ? parsed.data.faults.map(({ path, message, line }) => `  ${path}${place(line)}: ${message}`)
+    : [];
 };
 
 export const errorText = (error: QflError): string =>

@@ -66,7 +66,7 @@ const watchStatus = (federation: UpFederation): (() => void) => {
       `\r\u001b[2K${new Date().toISOString().slice(11, 19)}  ${online}/${status.sites.length} sites online · ${status.auditSize} log entries · ${status.directorySize} directory records · Ctrl-C stops everything`,
     );
   };
-  if (process.stderr.isTTY !== true) return () => undefined;
+  if (!process.stderr.isTTY) return () => undefined;
   const timer = setInterval(() => void show().catch(() => undefined), STATUS_MS);
   return () => {
     clearInterval(timer);

@@ -46,7 +46,7 @@ export interface UpOptions {
   readonly home: string;
   readonly sites: number;
   readonly patients: string;
-  tell(text: string): void;
+  readonly tell: (text: string) => void;
 }
 
 const exists = async (path: string): Promise<boolean> => {
