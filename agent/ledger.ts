@@ -1,5 +1,6 @@
 /** The site's privacy ledger with the budgets of its configuration; the rules themselves are in `budget/`. */
 import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '../shared/clock.ts';
 import { DAY_MS } from '../shared/clock.ts';
 import type { AgentConfig } from '../shared/config/config.ts';
@@ -76,7 +77,7 @@ export const openAgentLedger = async (options: AgentLedgerOptions): Promise<Agen
       : Math.floor((confirmed.timeMs + clock.monotonicMs() - confirmed.atMonotonicMs) / DAY_MS);
   const ledger = await openLedger({ ...(await place(options)), store: options.store, confirmedDay });
   const wanted = limitsOf(options.config);
-  if (JSON.stringify(LedgerLimits.parse(ledger.limits())) !== JSON.stringify(wanted))
+  if (!isDeepStrictEqual(LedgerLimits.parse(ledger.limits()), wanted))
     await ledger.changeLimits(wanted, {
       by: 'configuration',
       reason: 'the budgets of the configuration changed',

@@ -9,7 +9,7 @@ import { hashOf } from '../../shared/crypto/hash.ts';
 import { type AnswerOpener, openAnswer } from '../../shared/crypto/sealed-answer.ts';
 import { decodeSealedQuery, encodeSealedQuery, queryHash } from '../../shared/crypto/sealed-query.ts';
 import { requireSite } from '../../shared/directory/record.ts';
-import { QflError, toQflError } from '../../shared/errors.ts';
+import { isErrorCode, QflError, toQflError } from '../../shared/errors.ts';
 import { DepartmentId, Pseudonym, QueryId, type SiteId } from '../../shared/ids.ts';
 import type { Logger } from '../../shared/log.ts';
 import { noiseInterval } from '../../shared/privacy/interval.ts';
@@ -362,7 +362,7 @@ const asError = (
   result: StatsResult,
   refusals: readonly StatsSiteResult[],
 ): QflError =>
-  new QflError(first.code === 'budget_exceeded' ? 'budget_exceeded' : 'refused_by_site', {
+  new QflError(isErrorCode(first.code) ? first.code : 'refused_by_site', {
     detail: `${first.site}: ${first.detail ?? first.code}`,
     facts: { ...first.facts, queryId: result.queryId, sites: refusals },
   });

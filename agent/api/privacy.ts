@@ -1,5 +1,6 @@
 /** Statistics and the privacy budgets behind them. */
 import { z } from 'zod';
+import { QflError } from '../../shared/errors.ts';
 import type { HttpApp } from '../../shared/http/app.ts';
 import { principalOf } from '../../shared/http/bearer.ts';
 import type { ApiKeyRecord } from '../../shared/http/api-keys.ts';
@@ -58,9 +59,18 @@ export const registerPrivacy = ({ fastify }: HttpApp, options: PrivacyRouteOptio
       const key = principalOf(request);
       requirePermission(policy, key, 'measurement');
       const { count, where, epsilon, confidence } = request.body;
+      const microEpsilonAsked = epsilonOf(epsilon);
+      const { microEpsilonPerQueryMax } = ledger.limits();
+      // Told here, before any other site hears of it: most sites have the same bound.
+      if (microEpsilonAsked > microEpsilonPerQueryMax) {
+        throw new QflError('invalid_request', {
+          detail: `a query may charge at most epsilon ${microEpsilonPerQueryMax / MICRO_PER_EPSILON}`,
+          next: 'Ask with a smaller epsilon: more noise, less of the budget.',
+        });
+      }
       return statistics.count({
         cohort: parseCohortOptions(count, where),
-        microEpsilon: epsilonOf(epsilon),
+        microEpsilon: microEpsilonAsked,
         confidence,
         asker: askerOf(key, pseudonyms),
       });

@@ -45,7 +45,6 @@ export const encodeFrame = (
   bytes.set(hash.subarray(0, CHECKSUM_BYTES), end);
   return { bytes, hash };
 };
-};
 
 /** `short`: the bytes end before the frame does. `bad`: they are not a frame. */
 export type FrameFault = 'short' | 'bad';

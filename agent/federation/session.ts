@@ -103,7 +103,8 @@ export const openSession = async (
     isOpen = true;
     // In this order: the old session's last frame, M3, then frames of the new session.
     transport.install(finished.keys, () => transport.sendHandshake(TAG_THIRD, finished.message));
-    rehandshake = setTimeout(renew, welcome.rehandshakeMs);
+    // The session of an enrolment is short: its token opens no second one.
+    if (mine.enrolment === undefined) rehandshake = setTimeout(renew, welcome.rehandshakeMs);
     opened.resolve(welcome);
   };
   const transport: Transport = createTransport(socket.wire, 'agent', clock, {

@@ -5,7 +5,7 @@ import { io } from 'socket.io-client';
 import { QflError } from '../../shared/errors.ts';
 import { openTls } from '../../shared/http/connect.ts';
 import { type Environment, proxyFor } from '../../shared/http/proxy.ts';
-import { FRAME_EVENT, frameParser } from '../../shared/wire/socketio-parser.ts';
+import { FRAME_EVENT, frameParser, isCongested } from '../../shared/wire/socketio-parser.ts';
 import type { Wire } from '../../shared/wire/transport.ts';
 
 export interface SocketTarget {
@@ -72,6 +72,7 @@ export const openSocket = (target: SocketTarget): Promise<OpenSocket> => {
   let closed = false;
   const wire: Wire = {
     send: (bytes) => void (closed || socket.emit(FRAME_EVENT, bytes)),
+    congested: () => !closed && isCongested(socket.io.engine),
     close() {
       if (closed) return;
       closed = true;

@@ -151,6 +151,11 @@ export const acceptSocket = (wire: Wire, socketId: string, options: SiteLinkOpti
     message: transportMessage,
     ended(error) {
       over = true;
+      if (error.code !== 'not_connected')
+        logger.warn(
+          { site: connection?.site, code: error.code, detail: error.detail, err: error.cause },
+          'a connection was ended',
+        );
       clearTimeout(handshakeDeadline);
       clearTimeout(sessionDeadline);
       if (waiting !== undefined && waiting !== 'answering') waiting.abandon();

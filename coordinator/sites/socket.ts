@@ -3,7 +3,7 @@ import type { Server as HttpServer } from 'node:http';
 import { Server } from 'socket.io';
 import type { Clock } from '../../shared/clock.ts';
 import { MINUTE_MS } from '../../shared/clock.ts';
-import { FRAME_EVENT, frameParser } from '../../shared/wire/socketio-parser.ts';
+import { FRAME_EVENT, frameParser, isCongested } from '../../shared/wire/socketio-parser.ts';
 import type { Wire } from '../../shared/wire/transport.ts';
 import type { AcceptedSocket } from './link.ts';
 
@@ -57,6 +57,7 @@ export const attachSocketServer = (
     let closed = false;
     const wire: Wire = {
       send: (bytes) => void (closed || socket.emit(FRAME_EVENT, bytes)),
+      congested: () => !closed && isCongested(socket.conn),
       close() {
         if (closed) return;
         closed = true;

@@ -41,8 +41,8 @@ interface Target {
 const targetOf = async (options: TargetOptions, home: string, needsUserKey: boolean): Promise<Target> => {
   const env = options.home === undefined ? process.env : {};
   const control = await readControlFile(home);
-  const url = options.url ?? env['QFL_URL'] ?? control?.url;
-  const key = options.key ?? env['QFL_API_KEY'];
+  const url = options.url ?? (env['QFL_URL'] || undefined) ?? control?.url;
+  const key = options.key ?? (env['QFL_API_KEY'] || undefined);
   // The control key belongs to the program that wrote it, and asks no questions about patients.
   const own = !needsUserKey && control?.url === url ? control?.key : undefined;
   return {

@@ -11,7 +11,33 @@ const Budgets = z.object({
   ledgers: z.array(LedgerShown),
   meaning: z.string(),
 });
-const History = z.object({ entries: z.array(z.looseObject({ type: z.string() })) });
+const History = z.object({
+  entries: z.array(
+    z.object({
+      counter: z.int(),
+      hash: z.string(),
+      record: z.looseObject({
+        type: z.string(),
+        atMs: z.number().optional(),
+        sender: z.string().optional(),
+        department: z.string().optional(),
+        queryId: z.string().optional(),
+        reserved: z.int().optional(),
+      }),
+    }),
+  ),
+});
+
+/** What a record is about, in a few words. */
+const aboutOf = ({
+  sender,
+  department,
+  queryId,
+  reserved,
+}: z.infer<typeof History>['entries'][number]['record']): string => {
+  if (queryId !== undefined) return `query ${queryId} of ${sender ?? '?'}, department ${department ?? '?'}`;
+  return reserved === undefined ? '' : `record ${reserved}`;
+};
 
 export const registerPrivacy = (program: Command): void => {
   const privacy = program.command('privacy').description("a site's privacy ledger");
@@ -44,7 +70,14 @@ export const registerPrivacy = (program: Command): void => {
           client.json('GET', `/privacy/history?limit=${encodeURIComponent(options.limit)}`, History),
         );
         if (options.json === true) return printJson(entries);
-        for (const entry of entries) say(JSON.stringify(entry));
+        const rows = entries.map(({ counter, record, hash }) => [
+          String(counter),
+          record.type,
+          record.atMs === undefined ? '–' : new Date(record.atMs).toISOString(),
+          aboutOf(record),
+          hash.slice(0, 16),
+        ]);
+        say(table(['record', 'kind', 'when', 'about', 'hash'], rows));
       }, options.json ?? false),
     );
 };

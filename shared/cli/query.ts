@@ -60,7 +60,7 @@ const streamChat = (prompt: string, options: ChatOptions): Promise<void> =>
     );
   });
 
-const statsText = (result: StatsResult): string => {
+const statsText = (result: StatsResult, asked: string): string => {
   const rows = result.sites.map((one) =>
     one.status === 'answered'
       ? [
@@ -80,7 +80,7 @@ const statsText = (result: StatsResult): string => {
       ? ''
       : `  (${result.interval.confidence * 100} % interval from the noise alone: ${result.interval.low} … ${result.interval.high})`;
   return [
-    `${result.counted}: ${result.total ?? 'no answer'} patients${interval}`,
+    `${asked}: ${result.total ?? 'no answer'} patients${interval}`,
     '',
     table(
       ['site', 'noisy count', 'interval', 'ε charged', 'left: user', 'department', 'asking site', 'lifetime'],
@@ -140,7 +140,7 @@ export const registerQuery = (program: Command): void => {
             client.json('POST', '/v1/stats', StatsResultSchema, { body }),
           );
           if (options.json === true) printJson(result);
-          else say(statsText(result));
+          else say(statsText(result, [options.count, ...(options.where ?? [])].join(' with ')));
         }, options.json ?? false),
     );
 };

@@ -16,11 +16,14 @@ export interface RekeyRule {
 export const DEFAULT_REKEY: RekeyRule = { bytes: 2 ** 30, intervalMs: 15 * MINUTE_MS };
 
 export interface Channel {
-  /** Pads and seals one message made of `parts` (together at most 256 KiB and 60 bytes). */
+  /**
+   * Pads and seals one message made of `parts` (together at most 256 KiB and 60 bytes); `roomBytes` in front of the frame are
+   * free for the caller, which spares a copy of it.
+   */
   seal(...parts: readonly Uint8Array[]): Uint8Array;
-  /** The last frame of an orderly close; nothing can be sealed after it. */
+  /** The last frame of an orderly close, with the same room; nothing can be sealed after it. */
   sealFinal(): Uint8Array;
-  /** The message of the next frame; undefined for the peer's final frame. @throws QflError `protocol` */
+  /** The message of the next frame (without the room); undefined for the peer's final frame. @throws QflError `protocol` */
   open(frame: Uint8Array): Uint8Array | undefined;
   /** Forgets the keys; idempotent. */
   close(): void;
@@ -50,6 +53,7 @@ export const createChannel = (
   side: ChannelSide,
   clock: Clock,
   rule: RekeyRule = DEFAULT_REKEY,
+  roomBytes = 0,
 ): Channel => {
   const nameSent = frameName(side === 'agent' ? UP : DOWN);
   const nameReceived = frameName(side === 'agent' ? DOWN : UP);
@@ -73,7 +77,7 @@ export const createChannel = (
   };
   const push = (padded: Uint8Array, tag: StreamTag): Uint8Array => {
     if (state !== 'open') throw new QflError('not_connected', { detail: 'the channel is closed' });
-    return keys.send.push(padded, tag, nameSent());
+    return keys.send.push(padded, tag, nameSent(), roomBytes);
   };
 
   return {

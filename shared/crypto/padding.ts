@@ -24,13 +24,14 @@ export const paddedSize = (length: number): number => {
 /** u32 length, the parts, zeros. One allocation, one copy. */
 export const pad = (...parts: readonly Uint8Array[]): Uint8Array => {
   const length = parts.reduce((sum, part) => sum + part.byteLength, 0);
-  const padded = Buffer.alloc(paddedSize(length));
+  const padded = Buffer.allocUnsafe(paddedSize(length));
   padded.writeUInt32BE(length, 0);
   let offset = LENGTH_BYTES;
   for (const part of parts) {
     padded.set(part, offset);
     offset += part.byteLength;
   }
+  padded.fill(0, offset);
   return padded;
 };
 

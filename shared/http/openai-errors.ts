@@ -40,6 +40,7 @@ export const openAiError = ({ error, status, title, fields }: HttpFault): OpenAi
     ...fields.map(({ path, message }) => `${path}: ${message}`),
     ...(error.next === undefined ? [] : [error.next]),
   ];
+  const sentences = parts.map((part) => (/[.!?]$/.test(part) ? part : `${part}.`));
   const { type, code } = SPECIAL[error.code] ?? { type: typeOf(status), code: error.code };
-  return { error: { message: parts.join(' '), type, param: first?.path ?? null, code } };
+  return { error: { message: sentences.join(' '), type, param: first?.path ?? null, code } };
 };

@@ -88,7 +88,7 @@ export const noiseOf = (mechanism: Mechanism, random: RandomBytes): (() => bigin
 const Digits = z.string().regex(/^[1-9]\d{0,38}$/);
 const RationalText = z.tuple([Digits, Digits]);
 
-/** How a mechanism stands in ledgers and on the wire: integers as decimal strings. */
+/** How a mechanism stands in ledgers and on the wire: integers as decimal strings, members in canonical order. */
 export const MechanismText = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('discrete_laplace'), sensitivity: Digits, scale: RationalText }),
   z.strictObject({
@@ -110,8 +110,8 @@ export const mechanismToText = (mechanism: Mechanism): MechanismText =>
   mechanism.kind === 'discrete_laplace'
     ? {
         kind: mechanism.kind,
-        sensitivity: String(mechanism.sensitivity),
         scale: rationalText(mechanism.scale),
+        sensitivity: String(mechanism.sensitivity),
       }
     : {
         kind: mechanism.kind,

@@ -34,15 +34,15 @@ const LAST = 2;
 
 const broken = (detail: string): QflError => new QflError('protocol', { detail });
 
-export const encodeMessage = (message: Message): Uint8Array => {
+/** The bytes of a message, as two pieces to be joined: everything before the payload, and the payload as it came. */
+export const encodeMessage = (message: Message): readonly [Uint8Array, Uint8Array] => {
   const header = message.header === undefined ? EMPTY : utf8(JSON.stringify(message.header));
-  const bytes = Buffer.allocUnsafe(PREFIX_BYTES + header.byteLength + message.payload.byteLength);
-  bytes[0] = MESSAGE_TYPES.indexOf(message.type);
-  bytes.writeUInt32BE(message.id, 1);
-  bytes.writeUInt32BE(header.byteLength, 5);
-  bytes.set(header, PREFIX_BYTES);
-  bytes.set(message.payload, PREFIX_BYTES + header.byteLength);
-  return bytes;
+  const head = Buffer.allocUnsafe(PREFIX_BYTES + header.byteLength);
+  head[0] = MESSAGE_TYPES.indexOf(message.type);
+  head.writeUInt32BE(message.id, 1);
+  head.writeUInt32BE(header.byteLength, 5);
+  head.set(header, PREFIX_BYTES);
+  return [head, message.payload];
 };
 
 const parseHeader = (bytes: Uint8Array): unknown => {
@@ -70,20 +70,29 @@ export const decodeMessage = (bytes: Uint8Array): Message => {
   };
 };
 
-/** The frames of one message, each at most 256 KiB. @throws QflError `too_large` */
-export function* toFrames(encoded: Uint8Array, partId: number): Generator<readonly Uint8Array[]> {
-  if (encoded.byteLength > MESSAGE_BYTES_MAX)
+const WHOLE_PREFIX = Uint8Array.of(WHOLE);
+
+/** The one frame of a message that needs no more; undefined for one that has to travel in parts. @throws QflError `too_large` */
+export const wholeFrame = ([head, payload]: readonly [Uint8Array, Uint8Array]):
+  readonly Uint8Array[] | undefined => {
+  const length = head.byteLength + payload.byteLength;
+  if (length > MESSAGE_BYTES_MAX)
     throw new QflError('too_large', { detail: `a message has at most ${MESSAGE_BYTES_MAX} bytes` });
-  if (encoded.byteLength < FRAME_BODY_BYTES_MAX) {
-    yield [Uint8Array.of(WHOLE), encoded];
-    return;
-  }
-  for (let offset = 0; offset < encoded.byteLength; offset += PART_BODY_BYTES) {
-    const end = Math.min(offset + PART_BODY_BYTES, encoded.byteLength);
+  return length < FRAME_BODY_BYTES_MAX ? [WHOLE_PREFIX, head, payload] : undefined;
+};
+
+/** The frames of a long message, each at most 256 KiB. */
+export function* partFrames(
+  encoded: readonly [Uint8Array, Uint8Array],
+  partId: number,
+): Generator<readonly Uint8Array[]> {
+  const bytes = Buffer.concat(encoded);
+  for (let offset = 0; offset < bytes.byteLength; offset += PART_BODY_BYTES) {
+    const end = Math.min(offset + PART_BODY_BYTES, bytes.byteLength);
     const prefix = Buffer.alloc(PART_PREFIX_BYTES);
-    prefix[0] = end === encoded.byteLength ? LAST : MORE;
+    prefix[0] = end === bytes.byteLength ? LAST : MORE;
     prefix.writeUInt32BE(partId, 1);
-    yield [prefix, encoded.subarray(offset, end)];
+    yield [prefix, bytes.subarray(offset, end)];
   }
 }
 

@@ -66,4 +66,13 @@ class Decoder extends EventEmitter {
   }
 }
 
+/**
+ * Does this Engine.IO connection (either side's) hold packets that have not been given to the network yet? Both keep them in
+ * `writeBuffer` until the WebSocket has taken what came before.
+ */
+export const isCongested = (engine: object): boolean => {
+  const waiting: unknown = Reflect.get(engine, 'writeBuffer');
+  return Array.isArray(waiting) && waiting.length > 0;
+};
+
 export const frameParser = { Encoder, Decoder };

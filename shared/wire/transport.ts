@@ -4,16 +4,19 @@
  * generation 0–15.
  */
 import type { Clock } from '../clock.ts';
-import { type Channel, type ChannelSide, createChannel } from '../crypto/channel.ts';
+import { type Channel, type ChannelSide, createChannel, DEFAULT_REKEY } from '../crypto/channel.ts';
 import type { SessionKeys } from '../crypto/handshake.ts';
 import { QflError, toQflError } from '../errors.ts';
-import { Assembler, decodeMessage, encodeMessage, type Message, toFrames } from './message.ts';
+import { createBulk } from './bulk.ts';
+import { Assembler, decodeMessage, encodeMessage, type Message, partFrames, wholeFrame } from './message.ts';
 
 /** What carries bytes: a Socket.IO socket, or a test's pipe. */
 export interface Wire {
   send(bytes: Uint8Array): void;
   /** Idempotent. */
   close(): void;
+  /** Are earlier frames still waiting to leave? Long messages then wait; a wire that cannot tell has no answer. */
+  congested?(): boolean;
 }
 
 export const TAG_FIRST = 1;
@@ -21,6 +24,10 @@ export const TAG_SECOND = 2;
 export const TAG_THIRD = 3;
 const TAG_DATA = 16;
 const GENERATIONS = 16;
+const TAG_ROOM_BYTES = 1;
+
+const cutShort = (): QflError =>
+  new QflError('protocol', { detail: 'a session was replaced before its last frame came' });
 
 export interface TransportEvents {
   handshake(tag: number, bytes: Uint8Array): void;
@@ -46,6 +53,8 @@ export interface Transport {
 interface Session {
   readonly generation: number;
   readonly channel: Channel;
+  /** The other side's final frame has come. */
+  peerFinished: boolean;
 }
 
 export const createTransport = (
@@ -63,17 +72,30 @@ export const createTransport = (
   const end = (error: QflError): void => {
     if (ended) return;
     ended = true;
+    bulk.stop();
     current?.channel.close();
     previous?.channel.close();
     wire.close();
     events.ended(error);
   };
+  /** `frame` has room for the tag in front. */
   const post = ({ generation }: Session, frame: Uint8Array): void => {
-    wire.send(Buffer.concat([Uint8Array.of(TAG_DATA + generation), frame]));
+    frame[0] = TAG_DATA + generation;
+    wire.send(frame);
   };
+  const seal = (parts: readonly Uint8Array[]): void => {
+    if (current === undefined) throw new QflError('not_connected');
+    post(current, current.channel.seal(...parts));
+  };
+  const bulk = createBulk({
+    post: seal,
+    congested: () => wire.congested?.() ?? false,
+    failed: (error) => end(error),
+  });
   const receiveData = (generation: number, frame: Uint8Array): void => {
     const session = [current, previous].find((one) => one?.generation === generation);
     if (session === undefined) throw new QflError('protocol', { detail: 'a frame of no session' });
+    if (session === current && previous !== undefined) throw cutShort();
     const opened = session.channel.open(frame);
     if (opened === undefined) return finished(session);
     const whole = assembler.accept(opened);
@@ -81,6 +103,7 @@ export const createTransport = (
   };
   /** The other side's final frame: the end of a replaced session, or of the connection. */
   const finished = (session: Session): void => {
+    session.peerFinished = true;
     if (session === previous) {
       session.channel.close();
       previous = undefined;
@@ -107,13 +130,21 @@ export const createTransport = (
     sendHandshake: (tag, bytes) => wire.send(Buffer.concat([Uint8Array.of(tag), bytes])),
     send(message) {
       if (ended || current === undefined) throw new QflError('not_connected');
+      const encoded = encodeMessage(message);
+      const whole = wholeFrame(encoded);
+      if (whole !== undefined && !bulk.holds(message.id)) return seal(whole);
       lastPartId = (lastPartId + 1) >>> 0;
-      for (const parts of toFrames(encodeMessage(message), lastPartId))
-        post(current, current.channel.seal(...parts));
+      const frames = whole === undefined ? partFrames(encoded, lastPartId) : [whole].values();
+      bulk.add(message.id, encoded[0].byteLength + encoded[1].byteLength, frames);
     },
     install(keys, between) {
-      const channel = createChannel(keys, side, clock);
       if (current !== undefined) {
+        // Whoever cuts the tail of the old session off must not be able to hide it behind a new one.
+        if (side === 'coordinator' && !current.peerFinished) {
+          keys.send.close();
+          keys.receive.close();
+          throw cutShort();
+        }
         previous?.channel.close();
         post(current, current.channel.sealFinal());
         // The agent may still receive frames of the old session; the coordinator has seen its final frame already.
@@ -121,10 +152,17 @@ export const createTransport = (
         else current.channel.close();
       }
       between?.();
-      current = { generation: ((current?.generation ?? -1) + 1) % GENERATIONS, channel };
+      current = {
+        generation: ((current?.generation ?? -1) + 1) % GENERATIONS,
+        channel: createChannel(keys, side, clock, DEFAULT_REKEY, TAG_ROOM_BYTES),
+        peerFinished: false,
+      };
     },
     close(error = new QflError('not_connected', { detail: 'the connection was closed' })) {
-      if (!ended && current !== undefined) post(current, current.channel.sealFinal());
+      if (!ended && current !== undefined) {
+        bulk.flush();
+        post(current, current.channel.sealFinal());
+      }
       end(error);
     },
   };

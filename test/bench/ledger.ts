@@ -1,0 +1,203 @@
+/**
+ * Durable charges per second: reserve (on disk), start, commit with a sealed answer (on disk), on this machine's disk, with the real
+ * files and the encrypted LevelDB index. A charge is both records. Baseline: one at a time, in the same run on the same disk.
+ */
+import { randomBytes } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { LedgerFolder } from '../../agent/budget/disk.ts';
+import {
+  type ChargeRequest,
+  createLedger,
+  DEFAULT_LIMITS,
+  type Ledger,
+  openLedger,
+} from '../../agent/budget/ledger.ts';
+import { nodeLedgerFolder } from '../../agent/budget/node-disk.ts';
+import { systemClock } from '../../shared/clock.ts';
+import { DepartmentId, Pseudonym, QueryId, SiteId } from '../../shared/ids.ts';
+import { microEpsilon } from '../../shared/privacy/epsilon.ts';
+import { discreteLaplace } from '../../shared/privacy/mechanism.ts';
+import { bufferedRandom } from '../../shared/privacy/random-bits.ts';
+import { secureRandomBytes } from '../../shared/random.ts';
+import { rational } from '../../shared/privacy/rational.ts';
+import { encryptedStore } from '../../shared/store/encrypted.ts';
+import { openLevelStore } from '../../shared/store/level.ts';
+
+const ANSWER_BYTES = 400;
+const WARM_UP_CHARGES = 2_000;
+
+export interface LedgerBenchRow {
+  readonly inFlight: number;
+  readonly charges: number;
+  readonly chargesPerSecond: number;
+  readonly fsyncsPerCharge: number;
+  readonly medianMs: number;
+  readonly p99Ms: number;
+}
+
+export interface LedgerBenchResult {
+  readonly name: 'ledger';
+  readonly answerBytes: number;
+  readonly rows: readonly LedgerBenchRow[];
+  /** Against one at a time. */
+  readonly speedUpAt256: number;
+  readonly reopenMs: number;
+  readonly reopenRecords: number;
+}
+
+/** Budgets that never refuse: the speed of charging is measured, not the refusal. */
+const unlimited = { microEpsilon: microEpsilon(1e12), delta: '1e-5' };
+const LIMITS = {
+  ...DEFAULT_LIMITS,
+  userDay: unlimited,
+  askingSiteDay: unlimited,
+  siteLifetime: unlimited,
+  departmentDay: { [DepartmentId.parse('general')]: unlimited },
+};
+
+const countingFolder = (folder: LedgerFolder): LedgerFolder & { readonly syncs: () => number } => {
+  let syncs = 0;
+  const counted = async (name: string, how: 'open' | 'create') => {
+    const file = await folder[how](name);
+    if (file === undefined) return undefined;
+    return {
+      ...file,
+      sync: () => {
+        syncs += 1;
+        return file.sync();
+      },
+    };
+  };
+  return {
+    ...folder,
+    open: (name) => counted(name, 'open'),
+    create: async (name) => (await counted(name, 'create'))!,
+    syncs: () => syncs,
+  };
+};
+
+const mechanisms = [discreteLaplace(1n, rational(10n))];
+const sender = SiteId.parse('south');
+const asker = Pseudonym.parse('00'.repeat(16));
+const department = DepartmentId.parse('general');
+const envelopeHash = 'ab'.repeat(32);
+const sealedAnswer = randomBytes(ANSWER_BYTES);
+
+/** Ids as the asker makes them, outside what is measured. */
+const queryIds = (count: number): QueryId[] =>
+  Array.from({ length: count }, () => QueryId.parse(randomBytes(16).toString('hex')));
+
+const requestOf = (queryId: QueryId): ChargeRequest => ({
+  sender,
+  queryId,
+  envelopeHash,
+  asker,
+  department,
+  mechanisms,
+});
+
+const chargeOnce = async (ledger: Ledger, queryId: QueryId): Promise<number> => {
+  const request = requestOf(queryId);
+  const startedMs = performance.now();
+  const charge = await ledger.reserve(request);
+  if (charge.status !== 'reserved') throw new Error('a new query is charged');
+  charge.startComputing();
+  await charge.commit(sealedAnswer);
+  return performance.now() - startedMs;
+};
+
+const quantile = (sorted: readonly number[], q: number): number =>
+  sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))] ?? 0;
+
+const measure = async (
+  ledger: Ledger,
+  syncs: () => number,
+  inFlight: number,
+  charges: number,
+): Promise<LedgerBenchRow> => {
+  const ids = queryIds(charges);
+  const timesMs: number[] = [];
+  const worker = async (): Promise<void> => {
+    for (let id = ids.pop(); id !== undefined; id = ids.pop()) timesMs.push(await chargeOnce(ledger, id));
+  };
+  const syncsBefore = syncs();
+  const startedMs = performance.now();
+  await Promise.all(Array.from({ length: inFlight }, worker));
+  const seconds = (performance.now() - startedMs) / 1000;
+  const sorted = timesMs.toSorted((left, right) => left - right);
+  return {
+    inFlight,
+    charges,
+    chargesPerSecond: charges / seconds,
+    fsyncsPerCharge: (syncs() - syncsBefore) / charges,
+    medianMs: quantile(sorted, 0.5),
+    p99Ms: quantile(sorted, 0.99),
+  };
+};
+
+const benchIn = async (folder: string): Promise<LedgerBenchResult> => {
+  const disk = countingFolder(await nodeLedgerFolder(path.join(folder, 'ledger')));
+  const place = { folder: disk, dataKey: randomBytes(32), clock: systemClock, site: SiteId.parse('north') };
+  await createLedger({ ...place, limits: LIMITS });
+  const level = await openLevelStore(path.join(folder, 'store'));
+  const options = {
+    ...place,
+    store: encryptedStore(level, randomBytes(32), bufferedRandom(secureRandomBytes)),
+  };
+  let ledger = await openLedger(options);
+  await measure(ledger, disk.syncs, 64, WARM_UP_CHARGES);
+  const rows = [
+    await measure(ledger, disk.syncs, 1, 1_000),
+    await measure(ledger, disk.syncs, 32, 10_000),
+    await measure(ledger, disk.syncs, 256, 50_000),
+  ];
+  const reopenRecords = ledger.head().counter + 1;
+  await ledger.close();
+  const startedMs = performance.now();
+  ledger = await openLedger(options);
+  const reopenMs = performance.now() - startedMs;
+  await ledger.close();
+  await level.close();
+  const [alone, , many] = rows;
+  return {
+    name: 'ledger',
+    answerBytes: ANSWER_BYTES,
+    rows,
+    speedUpAt256: many!.chargesPerSecond / alone!.chargesPerSecond,
+    reopenMs,
+    reopenRecords,
+  };
+};
+
+const table = (result: LedgerBenchResult): string =>
+  [
+    `durable charges (reserve + commit of a ${result.answerBytes}-byte sealed answer), baseline one at a time`,
+    'in flight   charges/s   fsyncs/charge   median ms   p99 ms',
+    ...result.rows.map((row) =>
+      [
+        String(row.inFlight).padStart(9),
+        row.chargesPerSecond.toFixed(0).padStart(11),
+        row.fsyncsPerCharge.toFixed(4).padStart(15),
+        row.medianMs.toFixed(2).padStart(11),
+        row.p99Ms.toFixed(2).padStart(8),
+      ].join(' '),
+    ),
+    `256 in flight against one at a time: ${result.speedUpAt256.toFixed(1)} times`,
+    `full verification at open: ${result.reopenRecords} records in ${result.reopenMs.toFixed(0)} ms`,
+  ].join('\n');
+
+/** Measures beside the program, on the disk that it would use, not on a memory file system. */
+export const run = async ({ json }: { readonly json: boolean }): Promise<LedgerBenchResult> => {
+  const folder = await mkdtemp(path.join(process.cwd(), '.bench-ledger-'));
+  try {
+    const result = await benchIn(folder);
+    console.log(json ? JSON.stringify(result) : table(result));
+    return result;
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+};
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) await run({ json: process.argv.includes('--json') });

@@ -1,0 +1,37 @@
+/**
+ * `npm run bench -- NAME [--json]`: builds, then runs the benchmark NAME. Without a name, lists what there is. Each is a file of
+ * this folder that exports `run({ json })`.
+ */
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { build, install, requireNode, root, runScript, StepFailed } from '../toolchain.mjs';
+
+const RUNS = /^export (?:async )?(?:const|function) run\b/m;
+
+const names = () =>
+  readdirSync(join(root, 'test/bench'))
+    .filter((file) => file.endsWith('.ts') && RUNS.test(readFileSync(join(root, 'test/bench', file), 'utf8')))
+    .map((file) => file.slice(0, -'.ts'.length))
+    .toSorted();
+
+await runScript(async () => {
+  const args = process.argv.slice(2);
+  const json = args.includes('--json');
+  const unknown = args.find((arg) => arg.startsWith('-') && arg !== '--json');
+  if (unknown !== undefined) throw new StepFailed(`unknown option ${unknown}; there is --json`);
+  const [name, ...rest] = args.filter((arg) => !arg.startsWith('-'));
+  const list = `npm run bench -- NAME [--json], where NAME is one of: ${names().join(', ')}`;
+  if (name === undefined) {
+    console.log(list);
+    return 0;
+  }
+  if (!names().includes(name) || rest.length > 0)
+    throw new StepFailed(`there is no benchmark "${[name, ...rest].join(' ')}"\n${list}`);
+  requireNode();
+  install();
+  build();
+  const { run } = await import(pathToFileURL(join(root, 'dist/test/bench', `${name}.js`)).href);
+  await run({ json });
+  return 0;
+});

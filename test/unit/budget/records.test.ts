@@ -1,0 +1,32 @@
+import { describe, expect, test } from 'vitest';
+import {
+  committedRecord,
+  decodeRecord,
+  encodeRecord,
+  reservedRecord,
+} from '../../../agent/budget/records.ts';
+import { canonicalJson } from '../../../shared/audit/canonical.ts';
+import { fromUtf8 } from '../../../shared/bytes.ts';
+import { discreteGaussian } from '../../../shared/privacy/mechanism.ts';
+import { rational } from '../../../shared/privacy/rational.ts';
+import { request } from './fixture.ts';
+
+const costs = { site_lifetime: 1n, asking_site_day: 2n, department_day: 3n, user_day: 4n };
+const mechanisms = [...request().mechanisms, discreteGaussian(rational(2n), rational(9n, 4n))];
+const records = [
+  reservedRecord(request(), { ...request(), day: 20_000, costs }, mechanisms, 1_700_000_000_000),
+  committedRecord(17, 1_700_000_000_001),
+  { type: 'refunded', reserved: 17, reason: 'queue_full', atMs: 3 } as const,
+];
+
+describe('records', () => {
+  test.each(records)('$type: canonical JSON, then the answer; and back', (record) => {
+    const answer = Buffer.from('sealed answer');
+    const payload = Buffer.from(encodeRecord(record, answer));
+    const jsonBytes = payload.readUInt32BE();
+    expect(fromUtf8(payload.subarray(4, 4 + jsonBytes))).toBe(canonicalJson(record));
+    const decoded = decodeRecord(payload);
+    expect(decoded.record).toEqual(record);
+    expect(Buffer.from(decoded.answer)).toEqual(answer);
+  });
+});
