@@ -64,6 +64,8 @@ export interface AgentLedger {
   readonly ledger: Ledger;
   /** The coordinator signed this time. */
   readonly confirmTime: (timeMs: number) => void;
+  /** Puts the budgets of a configuration in force; a record when they differ. @throws QflError `config_invalid` */
+  readonly changeBudgets: (config: AgentConfig) => Promise<void>;
 }
 
 /** Opens the ledger; its budgets follow the configuration, and the change is a record of its own. */
@@ -76,14 +78,18 @@ export const openAgentLedger = async (options: AgentLedgerOptions): Promise<Agen
       ? undefined
       : Math.floor((confirmed.timeMs + clock.monotonicMs() - confirmed.atMonotonicMs) / DAY_MS);
   const ledger = await openLedger({ ...(await place(options)), store: options.store, confirmedDay });
-  const wanted = limitsOf(options.config);
-  if (!isDeepStrictEqual(LedgerLimits.parse(ledger.limits()), wanted))
+  const changeBudgets = async (config: AgentConfig): Promise<void> => {
+    const wanted = limitsOf(config);
+    if (isDeepStrictEqual(LedgerLimits.parse(ledger.limits()), wanted)) return;
     await ledger.changeLimits(wanted, {
       by: 'configuration',
       reason: 'the budgets of the configuration changed',
     });
+  };
+  await changeBudgets(options.config);
   return {
     ledger,
+    changeBudgets,
     confirmTime: (timeMs) => void (confirmed = { timeMs, atMonotonicMs: clock.monotonicMs() }),
   };
 };

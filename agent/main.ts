@@ -2,6 +2,7 @@
 import type { Command } from 'commander';
 import { printJson, run, say } from '../shared/cli/output.ts';
 import {
+  reloadOnSignal,
   runUntilSignal,
   type ServiceOptions,
   showNotices,
@@ -54,9 +55,14 @@ export const agentHomeOptions = (home: string): AgentHomeOptions => ({
   random: secureRandomBytes,
 });
 
-const serve = async (config: AgentConfig, json: boolean): Promise<void> => {
-  const logger = createLogger('agent', config.logLevel);
-  const running = await startAgent(config, { ...agentHomeOptions(config.home), logger, env: process.env });
+const serve = async (config: AgentConfig, load: () => Promise<AgentConfig>, json: boolean): Promise<void> => {
+  const log = createLogger('agent', config.logLevel, config.logFile);
+  const running = await startAgent(config, {
+    ...agentHomeOptions(config.home),
+    logger: log.logger,
+    env: process.env,
+  });
+  reloadOnSignal(load, running, log);
   const { site } = running.home.profile;
   if (json)
     printJson({ site, url: running.address.url, fingerprint: running.fingerprintPhrase, pid: process.pid });
@@ -66,7 +72,7 @@ const serve = async (config: AgentConfig, json: boolean): Promise<void> => {
 
 const join = async (url: string, options: JoinOptions): Promise<void> => {
   const config = await loadAgent(options);
-  const logger = createLogger('agent', config.logLevel);
+  const { logger } = createLogger('agent', config.logLevel, config.logFile);
   const joined = await joinFederation({
     ...agentHomeOptions(config.home),
     url: url.replace(/\/$/, ''),
@@ -84,7 +90,7 @@ const join = async (url: string, options: JoinOptions): Promise<void> => {
       say(`Waiting for approval: the operator runs "qfl site approve ${joined.site}".`);
     say(`Back up ${config.home}/master.key away from this machine: without it nothing here can be read.`);
   }
-  if (options.start === true) await serve(config, options.json ?? false);
+  if (options.start === true) await serve(config, () => loadAgent(options), options.json ?? false);
   else if (options.json !== true) say(`Start it with:  qfl agent start --home ${config.home}`);
 };
 
@@ -101,7 +107,10 @@ export const register = (program: Command): void => {
     .option('--start', 'serve at once')
     .action((url: string, options: JoinOptions) => run(() => join(url, options), options.json ?? false));
   withAgent(agent.command('start').description('run until stopped by a signal')).action((options: Options) =>
-    run(async () => serve(await loadAgent(options), options.json ?? false), options.json ?? false),
+    run(
+      async () => serve(await loadAgent(options), () => loadAgent(options), options.json ?? false),
+      options.json ?? false,
+    ),
   );
   registerLocal(agent);
 };

@@ -53,6 +53,8 @@ export interface RunningAgent {
   readonly home: AgentHome;
   readonly federation: Federation;
   readonly fingerprintPhrase: string;
+  /** Roles and privacy budgets follow a new configuration at once; the rest needs a restart. */
+  reload(config: AgentConfig): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -87,7 +89,7 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
           .catch((error: unknown) => logger.error({ err: error }, 'the stop could not be logged'))),
     );
     const tls = await tlsOf(config.tls, { folder: config.home, hosts: [config.listen.host] }, clock);
-    const { ledger, confirmTime } = await openAgentLedger({
+    const { ledger, confirmTime, changeBudgets } = await openAgentLedger({
       home: config.home,
       site: self,
       dataKey: home.dataKey,
@@ -97,7 +99,13 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
       random,
     });
     undo.push(() => ledger.close());
-    const policy = accessPolicy(config);
+    let rolePermissions = accessPolicy(config).rolePermissions;
+    const policy: AccessPolicy = {
+      ...accessPolicy(config),
+      get rolePermissions() {
+        return rolePermissions;
+      },
+    };
     const pseudonyms = createPseudonyms(vault.secretFor('pseudonyms'));
     const external = config.llm.map(({ name, url, apiKeyEnv, models, slots }) =>
       createOpenAiBackend({
@@ -208,6 +216,11 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
       metrics,
       tls,
     });
+    const reload = async (next: AgentConfig): Promise<void> => {
+      // The ledger first: it is the one part that can refuse, and then nothing has changed.
+      await changeBudgets(next);
+      ({ rolePermissions } = accessPolicy(next));
+    };
     const fingerprint = fingerprintPhrase(fingerprintOf(vault.identity.publicKeys));
     registerStatus(app, {
       home,
@@ -251,6 +264,6 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
       { url: address.url, site: self, identity: toHex(fingerprintOf(vault.identity.publicKeys)) },
       'the agent is ready',
     );
-    return { address, home, federation, fingerprintPhrase: fingerprint, close };
+    return { address, home, federation, fingerprintPhrase: fingerprint, reload, close };
   }
 };

@@ -2,6 +2,7 @@
 import type { Command } from 'commander';
 import { printJson, run, say } from '../shared/cli/output.ts';
 import {
+  reloadOnSignal,
   runUntilSignal,
   type ServiceOptions,
   showNotices,
@@ -67,8 +68,9 @@ const init = async (options: Options): Promise<void> => {
 
 const start = async (options: Options): Promise<void> => {
   const config = await load(options);
-  const logger = createLogger('coordinator', config.logLevel);
-  const running = await startCoordinator(config, { ...homeOptions(config.home), logger });
+  const log = createLogger('coordinator', config.logLevel, config.logFile);
+  const running = await startCoordinator(config, { ...homeOptions(config.home), logger: log.logger });
+  reloadOnSignal(() => load(options), running, log);
   if (options.json === true)
     printJson({ url: running.address.url, fingerprint: running.fingerprintPhrase, pid: process.pid });
   else

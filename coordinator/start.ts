@@ -41,6 +41,8 @@ export interface RunningCoordinator {
   readonly address: HttpAddress;
   readonly fingerprintPhrase: string;
   readonly home: CoordinatorHome;
+  /** The planner's strategy follows a new configuration at once; the rest needs a restart. */
+  reload(config: CoordinatorConfig): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -87,9 +89,10 @@ export const startCoordinator = async (
     const board = createBoardTeller(registry, () => presence, keyLog);
     undo.push(() => board.close());
     keyLog.onGrowth(() => board.changed());
+    let tuning = settings.planning;
     const metrics = createMetrics('coordinator');
     const meters = createCoordinatorMetrics(metrics.registry, presence, audit);
-    const planner = createLivePlanner({ presence, clock, meters, ...settings.planning });
+    const planner = createLivePlanner({ presence, clock, meters, tuning: () => tuning });
     const kemPairs: readonly XWingKeyPair[] = (await vault.kemKeys()).map(({ pair }) => pair);
     const desk = createHandshakeDesk({
       keys: () => kemPairs,
@@ -161,6 +164,10 @@ export const startCoordinator = async (
     });
     undo.push(() => removeControlFile(settings.home));
     logger.info({ url: address.url, fingerprint: toHex(home.fingerprint) }, 'the coordinator is ready');
-    return { address, fingerprintPhrase: fingerprintPhrase(home.fingerprint), home, close };
+    const reload = (next: CoordinatorConfig): Promise<void> => {
+      tuning = next.planning;
+      return Promise.resolve();
+    };
+    return { address, fingerprintPhrase: fingerprintPhrase(home.fingerprint), home, reload, close };
   }
 };

@@ -26,8 +26,21 @@ const SECRET_FIELDS = [
   'record',
 ];
 
-export const createLogger = (program: 'agent' | 'coordinator' | 'cli', level: string): Logger =>
-  pino(
+/** A logger, and how to go on in a new file after the old one was moved away. */
+export interface LogSink {
+  readonly logger: Logger;
+  /** Opens the file anew; does nothing for the error stream. */
+  readonly reopen: () => void;
+}
+
+/** Logs of `level` and above to `file`, else to the error stream: the output stream belongs to what a command prints. */
+export const createLogger = (
+  program: 'agent' | 'coordinator',
+  level: string,
+  file: string | null,
+): LogSink => {
+  const destination = pino.destination(file === null ? 2 : { dest: file, mkdir: true, mode: 0o600 });
+  const logger = pino(
     {
       level,
       base: { program, pid: process.pid },
@@ -37,8 +50,14 @@ export const createLogger = (program: 'agent' | 'coordinator' | 'cli', level: st
         censor: '[redacted]',
       },
     },
-    // The error stream: the output stream belongs to what a command prints.
-    pino.destination(2),
+    destination,
   );
+  return {
+    logger,
+    reopen: () => {
+      if (file !== null) destination.reopen();
+    },
+  };
+};
 
 export const silentLogger: Logger = pino({ level: 'silent' });

@@ -77,9 +77,12 @@ export const createAsk = (options: AskOptions) => {
     const { model } = question.request;
     const here = (await models.offers(model)) ? [self] : [];
     const everywhere = offering(options.board(), mirror.state, self, model);
-    const others = everywhere.filter((site) => mayTravel(policy, question.dataClass, site));
+    const allowed = everywhere.filter((site) => mayTravel(policy, question.dataClass, site));
+    // The board outlives the connection that brought it: offline, nobody else can be asked whatever it says.
+    const others = link.state === 'online' ? allowed : [];
     if (here.length === 0 && others.length === 0) {
-      if (everywhere.length > 0 || question.dataClass === 'restricted') throw staysHere(question);
+      if (allowed.length === 0 && (everywhere.length > 0 || question.dataClass === 'restricted'))
+        throw staysHere(question);
       if (link.state !== 'online')
         throw new QflError('not_connected', {
           detail: `this site does not offer ${model} and is not connected to the federation`,
@@ -90,9 +93,7 @@ export const createAsk = (options: AskOptions) => {
         next: '"GET /v1/models" lists what the federation offers.',
       });
     }
-    return link.state === 'online'
-      ? [...here, ...drawSome(others, CHAT_CANDIDATES_MAX - here.length, random)]
-      : here;
+    return [...here, ...drawSome(others, CHAT_CANDIDATES_MAX - here.length, random)];
   };
 
   async function* locally(

@@ -27,8 +27,8 @@ export interface LivePlannerOptions {
   readonly presence: Pick<Presence, 'telemetry' | 'online'>;
   readonly clock: Clock;
   readonly meters: Pick<CoordinatorMeters, 'planned'>;
-  readonly strategy: Strategy;
-  readonly queueFactor: number;
+  /** Asked for every plan, so that it can change while running. */
+  readonly tuning: () => { readonly strategy: Strategy; readonly queueFactor: number };
 }
 
 interface Pending {
@@ -78,7 +78,7 @@ const shareOf = (problem: Problem, at: number, site: SiteId): number => {
 export const createLivePlanner = (
   options: LivePlannerOptions,
 ): Planner & { readonly predictor: Predictor } => {
-  const { presence, clock, meters, strategy, queueFactor } = options;
+  const { presence, clock, meters, tuning } = options;
   const predictor = createPredictor();
   const busy = createBusy();
   let pending: Pending[] = [];
@@ -104,6 +104,7 @@ export const createLivePlanner = (
   /** One exact plan for all requests of a model; slots of a site are the model's own. */
   const planModel = (model: string, batch: readonly Pending[]): void => {
     const startedMs = clock.monotonicMs();
+    const { strategy, queueFactor } = tuning();
     const requests = batch.map(({ request }, at) => ({
       taskId: String(at),
       model,

@@ -1,6 +1,8 @@
 /** What both programs do as services: configuration with options on top, a logger, and a stop that finishes what is under way. */
 import type { Command } from 'commander';
 import type { ConfigNotice } from '../config/notices.ts';
+import { toQflError } from '../errors.ts';
+import type { LogSink } from '../log.ts';
 import { note } from './output.ts';
 
 export interface ServiceOptions {
@@ -58,6 +60,42 @@ export const withOverrides = <Config extends Overridable>(
     selfSigned: options.tlsSelfSigned ?? config.tls.selfSigned,
   },
 });
+
+export interface Reloadable<Config> {
+  /** Puts into force what can change while running. @throws QflError, and then everything stays as it was */
+  reload(config: Config): Promise<void>;
+}
+
+/**
+ * On SIGHUP the log file is reopened and the configuration read again. A fault in it is logged with all its parts, and the
+ * program goes on with what it had.
+ */
+export const reloadOnSignal = <Config extends Overridable>(
+  load: () => Promise<Config>,
+  running: Reloadable<Config>,
+  { logger, reopen }: LogSink,
+): void => {
+  const reload = async (): Promise<void> => {
+    reopen();
+    try {
+      const config = await load();
+      await running.reload(config);
+      logger.level = config.logLevel;
+      logger.info('the configuration was read again');
+    } catch (error) {
+      const { message, facts } = toQflError(error);
+      logger.error(
+        { faults: facts?.['faults'] ?? null, reason: message },
+        'the configuration was not changed',
+      );
+    }
+  };
+  // One after another: two signals close together must not mix two configurations.
+  let turn: Promise<void> = Promise.resolve();
+  process.on('SIGHUP', () => {
+    turn = turn.then(reload);
+  });
+};
 
 /**
  * Runs until a signal comes, then closes. A second signal, or a close that takes longer than the deadline, ends the process at once;

@@ -58,6 +58,7 @@ const limitsOf = ({ limits }: ConfigFile) => ({
 const sharedOf = (file: ConfigFile) => ({
   environment: file.environment,
   logLevel: file.log_level,
+  logFile: file.log_file,
   listen: { host: file.listen.host, port: file.listen.port },
   home: file.home,
   tls: tlsOf(file),

@@ -86,9 +86,9 @@ export const OTHER_ENVIRONMENT: Readonly<Record<string, string>> = {
   AWS_SECRET_ACCESS_KEY: 'the Braket back end will read it.',
   IBM_QUANTUM_TOKEN: 'the IBM back end will read it.',
   IONQ_API_KEY: 'the IonQ back end will read it.',
-  MLFLOW_TRACKING_URI: 'replaced by the model registry, which keeps lineage and privacy cost itself.',
+  MLFLOW_TRACKING_URI: 'the model registry will export to it.',
   PROMETHEUS_URL: 'replaced by /metrics, which Prometheus scrapes.',
-  GRAFANA_URL: 'replaced by /metrics and the dashboards in deploy/monitoring.',
+  GRAFANA_URL: 'replaced by /metrics; dashboards come with the deployment part.',
 };
 
 export interface Override {

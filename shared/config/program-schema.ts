@@ -25,6 +25,8 @@ const shared = {
   ...fieldShape,
   environment: z.enum(['production', 'development', 'test']).default('production'),
   log_level: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
+  /** null: the error stream. A file is reopened on SIGHUP, after logrotate has moved it. */
+  log_file: z.string().min(1).nullable().default(null),
   workers: atLeastOne.nullable().default(null),
   tls: tls.prefault({}),
   limits: limits.prefault({}),

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { z } from 'zod';
+import { ENVIRONMENT, OTHER_ENVIRONMENT } from '../../shared/config/environment.ts';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const main = join(root, 'dist', 'shared', 'cli', 'main.js');
@@ -66,6 +67,11 @@ describe('the README', () => {
       .parse(JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')));
     const named = [...readme.matchAll(/npm run ([a-z:]+)/g)].map((match) => match[1] ?? '');
     expect(named.filter((name) => !(name in scripts))).toEqual([]);
+  });
+
+  test('names every variable that the programs read', () => {
+    const names = [...ENVIRONMENT.map(({ name }) => name), ...Object.keys(OTHER_ENVIRONMENT)];
+    expect(names.filter((name) => !readme.includes(`\`${name}\``))).toEqual([]);
   });
 
   test('names every dependency, each with its reason', () => {
