@@ -6,7 +6,7 @@ import { createAuditLog } from '../shared/audit/audit-log.ts';
 import { concat, fromBase64, toBase64 } from '../shared/bytes.ts';
 import { enrolmentPsk, STATEMENT_LABEL } from '../shared/crypto/handshake.ts';
 import { directoryLeafHash, fingerprintOf, fingerprintPhrase } from '../shared/directory/record.ts';
-import { QflError } from '../shared/errors.ts';
+import { QflError, toQflError } from '../shared/errors.ts';
 import { createHttpClient } from '../shared/http/client.ts';
 import type { Environment } from '../shared/http/proxy.ts';
 import type { Vault } from '../shared/keys/vault.ts';
@@ -25,7 +25,7 @@ import {
   readProfile,
   writeProfile,
 } from './home.ts';
-import { openSession } from './federation/session.ts';
+import { openSession, type SessionIdentity } from './federation/session.ts';
 import { openSocket } from './federation/socket.ts';
 import { readTrust } from './federation/trust.ts';
 
@@ -68,16 +68,13 @@ const fetchFederation = async (
   }
 };
 
-const enrol = async (
-  profile: Profile,
+/** One handshake and one question: how does this site stand? */
+const introduce = async (
   token: JoinToken,
-  federation: VerifiedFederation,
+  identity: SessionIdentity,
   vault: Vault,
   options: JoinOptions,
 ): Promise<Standing> => {
-  const [kem] = await vault.kemKeys();
-  if (kem === undefined) throw new QflError('internal', { detail: 'no key to join with' });
-  const leaf = fromBase64(profile.leaf);
   const socket = await openSocket({
     url: options.url,
     pinnedFingerprint: token.tlsFingerprint,
@@ -87,16 +84,7 @@ const enrol = async (
   });
   const session = await openSession(
     socket,
-    () =>
-      Promise.resolve({
-        coordinatorKey: federation.kemKey,
-        logOrigin: federation.info.logOrigin,
-        staticKey: kem.pair,
-        leafHash: directoryLeafHash(leaf),
-        checkpoint: { size: 0n, root: new Uint8Array(32) },
-        enrolment: { tokenId: token.tokenId, psk: enrolmentPsk(token.secret), site: token.site },
-        statement: (hash) => concat(vault.identity.sign(STATEMENT_LABEL, hash), leaf),
-      }),
+    () => Promise.resolve(identity),
     {
       [METHODS.board]: { kind: 'event', accept: () => undefined },
       [METHODS.dismissed]: { kind: 'event', accept: () => undefined },
@@ -106,8 +94,51 @@ const enrol = async (
   try {
     const { header } = await session.peer.request(METHODS.hello, {}, { timeoutMs: ENROLMENT_TIMEOUT_MS });
     return Standing.parse(header);
+  } catch (cause) {
+    if (toQflError(cause).code !== 'not_connected') throw cause;
+    // The coordinator says nothing to a site that it does not take: it closes.
+    throw new QflError('handshake_refused', {
+      detail: 'the coordinator closed the connection instead of taking this site',
+      next: "Run the same command again. Refused again, the site's name is taken or the token is used or expired: ask the operator for a new invitation.",
+      cause,
+    });
   } finally {
     session.close();
+  }
+};
+
+/** @param isRepeated an earlier run with this folder may have got as far as the coordinator, which used the token up */
+const enrol = async (
+  profile: Profile,
+  token: JoinToken,
+  federation: VerifiedFederation,
+  vault: Vault,
+  isRepeated: boolean,
+  options: JoinOptions,
+): Promise<Standing> => {
+  const [kem] = await vault.kemKeys();
+  if (kem === undefined) throw new QflError('internal', { detail: 'no key to join with' });
+  const leaf = fromBase64(profile.leaf);
+  const common = {
+    coordinatorKey: federation.kemKey,
+    logOrigin: federation.info.logOrigin,
+    staticKey: kem.pair,
+    leafHash: directoryLeafHash(leaf),
+    checkpoint: { size: 0n, root: new Uint8Array(32) },
+  };
+  const sign = (hash: Uint8Array): Uint8Array => vault.identity.sign(STATEMENT_LABEL, hash);
+  const newcomer: SessionIdentity = {
+    ...common,
+    enrolment: { tokenId: token.tokenId, psk: enrolmentPsk(token.secret), site: token.site },
+    statement: (hash) => concat(sign(hash), leaf),
+  };
+  try {
+    return await introduce(token, newcomer, vault, options);
+  } catch (refusal) {
+    if (!isRepeated) throw refusal;
+    return introduce(token, { ...common, statement: sign }, vault, options).catch(() => {
+      throw refusal;
+    });
   }
 };
 
@@ -119,10 +150,15 @@ export const joinFederation = async (options: JoinOptions): Promise<JoinResult> 
   try {
     const vault = await keysForJoin(store, options.random);
     const kept = await readProfile(store);
+    if (kept !== undefined && kept.site !== token.site)
+      throw new QflError('conflict', {
+        detail: `this folder began to join as ${kept.site}, and the token is for ${token.site}`,
+        next: `Choose another --home, or remove ${options.sources.home} and join again.`,
+      });
     const leaf =
-      kept !== undefined && kept.site === token.site
-        ? fromBase64(kept.leaf)
-        : await vault.identityLeaf(token.site, Math.trunc(options.clock.nowMs()), undefined);
+      kept === undefined
+        ? await vault.identityLeaf(token.site, Math.trunc(options.clock.nowMs()), undefined)
+        : fromBase64(kept.leaf);
     const profile: Profile = {
       site: token.site,
       url: options.url,
@@ -145,7 +181,7 @@ export const joinFederation = async (options: JoinOptions): Promise<JoinResult> 
       clock: options.clock,
       random: options.random,
     });
-    const standing = await enrol(profile, token, federation, vault, options);
+    const standing = await enrol(profile, token, federation, vault, kept !== undefined, options);
     await writeProfile(store, { ...profile, joined: true });
     await audit.record({ action: 'site.joined', outcome: 'ok' });
     await log.close();

@@ -26,6 +26,7 @@ import {
 import type { AgentHome } from '../home.ts';
 import { type DirectoryMirror, openDirectoryMirror } from './directory.ts';
 import { type Link, startLink } from './link.ts';
+import { checkOwnName } from './own-name.ts';
 import { openSession, type SessionIdentity } from './session.ts';
 import { openSocket } from './socket.ts';
 
@@ -90,19 +91,9 @@ export const startFederation = async (options: FederationOptions): Promise<Feder
     mirror.state.get(site)?.kem.find(({ key }) => toHex(key) === toHex(publicKey))?.leafHash ??
     directoryLeafHash(fromBase64(profile.leaf));
 
-  /** A record under our name that we did not make is an attack: stop rather than speak under a stranger's key. */
   const watchOwnName = (): void => {
-    const own = mirror.state.get(site);
-    if (own?.revokedMs !== undefined) {
-      standing = 'revoked';
-      throw new QflError('revoked', { detail: `${site} was revoked by the coordinator` });
-    }
-    if (own !== undefined && toHex(own.identity.ed25519) !== toHex(vault.identity.publicKeys.ed25519)) {
-      throw new QflError('key_changed', {
-        detail: `the directory holds a key for ${site} that is not ours`,
-        next: 'Call the operator of the federation and the other hospitals now.',
-      });
-    }
+    if (mirror.state.get(site)?.revokedMs !== undefined) standing = 'revoked';
+    checkOwnName(mirror.state, site, vault.identity.publicKeys);
   };
   const sync = async (peer: Peer): Promise<void> => {
     await mirror.sync(peer);

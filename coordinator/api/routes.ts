@@ -2,6 +2,7 @@
 import { Readable } from 'node:stream';
 import { z } from 'zod';
 import type { Clock } from '../../shared/clock.ts';
+import { COORDINATOR_NAME } from '../../shared/directory/record.ts';
 import { QflError } from '../../shared/errors.ts';
 import type { HttpApp } from '../../shared/http/app.ts';
 import { principalOf } from '../../shared/http/bearer.ts';
@@ -38,6 +39,8 @@ export interface RouteOptions {
 }
 
 const ADMIN = ['admin', OPERATOR_ROLE] as const;
+/** The coordinator's own name in the directory, and the names of its logs in an export. */
+const RESERVED: ReadonlySet<string> = new Set([COORDINATOR_NAME, 'keys']);
 const SiteParams = z.strictObject({ site: SiteId });
 
 const showSite = (
@@ -128,6 +131,11 @@ const siteRoutes = ({ fastify }: HttpApp, { home, registry, invitations, presenc
     },
     async (request, reply) => {
       const { site, autoApprove } = request.body;
+      if (RESERVED.has(site))
+        throw new QflError('invalid_request', {
+          detail: `no site can be called ${site}: the federation uses that name itself`,
+          next: 'Choose another name.',
+        });
       if (registry.list().some((entry) => entry.site === site))
         throw new QflError('conflict', {
           detail: `there is a site ${site} already`,

@@ -5,7 +5,15 @@
  * as result.
  */
 import { isNative, openNative, sealNative } from './secretstream-native.ts';
-import { addressOf, release } from './secretstream-memory.ts';
+import type { StateAddress } from 'libsodium-wrappers';
+import {
+  type Address,
+  addressOf,
+  fitsScratch,
+  openInScratch,
+  release,
+  sealInScratch,
+} from './secretstream-memory.ts';
 import { sodium } from './sodium.ts';
 
 export const STREAM_KEY_BYTES = 32;
@@ -51,6 +59,8 @@ export const openPushStream = (key: Uint8Array): PushStream => {
       if (!open) throw new Error('the stream is closed');
       const out = Buffer.allocUnsafe(room + message.byteLength + STREAM_OVERHEAD_BYTES);
       if (isNative(message.byteLength)) sealNative(address, message, TAGS[tag], associatedData, out, room);
+      else if (fitsScratch(message.byteLength, associatedData))
+        sealInScratch(address, message, TAGS[tag], associatedData, out, room);
       else
         out.set(
           sodium.crypto_secretstream_xchacha20poly1305_push(state, message, associatedData, TAGS[tag]),
@@ -65,6 +75,19 @@ export const openPushStream = (key: Uint8Array): PushStream => {
   };
 };
 
+/** By whichever way is the fastest for this length; all three give the same. */
+const pullAny = (
+  state: StateAddress,
+  address: Address,
+  sealed: Uint8Array,
+  associatedData: Uint8Array | null,
+) => {
+  const length = sealed.byteLength - STREAM_OVERHEAD_BYTES;
+  if (isNative(length)) return openNative(address, sealed, associatedData);
+  if (fitsScratch(length, associatedData)) return openInScratch(address, sealed, associatedData);
+  return sodium.crypto_secretstream_xchacha20poly1305_pull(state, sealed, associatedData);
+};
+
 export const openPullStream = (key: Uint8Array, header: Uint8Array): PullStream => {
   const state = sodium.crypto_secretstream_xchacha20poly1305_init_pull(header, key);
   const address = addressOf(state);
@@ -72,9 +95,7 @@ export const openPullStream = (key: Uint8Array, header: Uint8Array): PullStream 
   return {
     pull(sealed, associatedData) {
       if (!open || sealed.byteLength < STREAM_OVERHEAD_BYTES) return undefined;
-      const pulled = isNative(sealed.byteLength - STREAM_OVERHEAD_BYTES)
-        ? openNative(address, sealed, associatedData)
-        : sodium.crypto_secretstream_xchacha20poly1305_pull(state, sealed, associatedData);
+      const pulled = pullAny(state, address, sealed, associatedData);
       if (pulled === undefined || pulled === false) return undefined;
       const tag = tagName(pulled.tag);
       return tag === undefined ? undefined : { message: pulled.message, tag };

@@ -111,6 +111,30 @@ const createQueue = (bufferedMax: number, onOverflow: () => void) => {
   };
 };
 
+/** A call of the other side that runs here. Its signal is made when somebody looks: most plain calls never do. */
+interface Run {
+  isAborted(): boolean;
+  signal(): AbortSignal;
+  abort(): void;
+}
+
+const createRun = (): Run => {
+  let aborted = false;
+  let controller: AbortController | undefined;
+  return {
+    isAborted: () => aborted,
+    signal() {
+      controller ??= new AbortController();
+      if (aborted) controller.abort();
+      return controller.signal;
+    },
+    abort() {
+      aborted = true;
+      controller?.abort();
+    },
+  };
+};
+
 export const createPeer = (
   send: (message: Message) => void,
   handlers: Handlers,
@@ -118,7 +142,7 @@ export const createPeer = (
   limits: PeerLimits = DEFAULT_PEER_LIMITS,
 ): Peer => {
   const waiting = new Map<number, Waiting>();
-  const running = new Map<number, AbortController>();
+  const running = new Map<number, Run>();
   let lastId = 0;
   let closed: QflError | undefined;
 
@@ -216,30 +240,30 @@ export const createPeer = (
       post('error', id, { header: { code: error.code } });
     }
   };
-  const serveStream = async (
-    id: number,
-    answers: AsyncIterable<Reply>,
-    signal: AbortSignal,
-  ): Promise<void> => {
+  const serveStream = async (id: number, answers: AsyncIterable<Reply>, run: Run): Promise<void> => {
     for await (const answer of answers) {
-      if (signal.aborted) return;
+      if (run.isAborted()) return;
       post('chunk', id, answer);
     }
-    if (!signal.aborted) post('end', id);
+    if (!run.isAborted()) post('end', id);
   };
   const serve = async (
     id: number,
     method: string,
+    run: Run,
     call: Call,
     handler: Exclude<Handler, { kind: 'event' }>,
   ): Promise<void> => {
     try {
-      if (handler.kind === 'stream') await serveStream(id, handler.answer(call), call.signal);
-      else post('response', id, await handler.answer(call));
+      if (handler.kind === 'stream') await serveStream(id, handler.answer(call), run);
+      else {
+        const answer = await handler.answer(call);
+        if (!run.isAborted()) post('response', id, answer);
+      }
     } catch (thrown) {
       const error = toQflError(thrown);
       if (error.code === 'internal') logger.error({ err: thrown, method }, 'a call failed');
-      if (!call.signal.aborted) postError(id, error);
+      if (!run.isAborted()) postError(id, error);
     } finally {
       running.delete(id);
     }
@@ -252,9 +276,16 @@ export const createPeer = (
     if (running.has(id)) throw new QflError('protocol', { detail: 'a call id used twice' });
     if (running.size >= limits.callsMax)
       return postError(id, new QflError('overloaded', { detail: 'too many calls at once' }));
-    const controller = new AbortController();
-    running.set(id, controller);
-    void serve(id, method, { header: h, payload, signal: controller.signal }, handler);
+    const run = createRun();
+    running.set(id, run);
+    const call: Call = {
+      header: h,
+      payload,
+      get signal() {
+        return run.signal();
+      },
+    };
+    void serve(id, method, run, call, handler);
   };
   const acceptEvent = ({ header, payload }: Message): void => {
     const { m: method, h } = parseRequest(header);
@@ -297,7 +328,7 @@ export const createPeer = (
         else wait.push(error);
       }
       waiting.clear();
-      for (const controller of running.values()) controller.abort();
+      for (const run of running.values()) run.abort();
       running.clear();
     },
   };

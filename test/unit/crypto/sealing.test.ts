@@ -14,7 +14,7 @@ import {
 } from '../../../shared/crypto/sealed-query.ts';
 import { createIdentity, type Identity } from '../../../shared/crypto/signature.ts';
 import { encapsulate, type XWingKeyPair } from '../../../shared/crypto/xwing.ts';
-import { QueryId, SiteId } from '../../../shared/ids.ts';
+import { Pseudonym, QueryId, SiteId } from '../../../shared/ids.ts';
 import { secureRandomBytes } from '../../../shared/random.ts';
 import { PrekeyId } from '../../../shared/wire/envelope.ts';
 import { freshKem, hedge } from '../../fixtures/crypto.ts';
@@ -68,7 +68,7 @@ const seal = (dataClass: 'internal' | 'restricted' = 'internal'): SealedQuery =>
       purpose: 'care',
       legalBasis: 'consent',
       dataClass,
-      asker: '0'.repeat(32),
+      asker: Pseudonym.parse('0'.repeat(32)),
       role: 'doctor',
       department: 'icu',
       query: { text: SECRET_PROMPT },

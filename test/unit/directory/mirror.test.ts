@@ -1,0 +1,233 @@
+/** The agent's mirror against coordinators that lie: each lie is refused, and leaves the mirror as it was. */
+import { beforeEach, describe, expect, test } from 'vitest';
+import { openDirectoryMirror } from '../../../agent/federation/directory.ts';
+import { checkOwnName } from '../../../agent/federation/own-name.ts';
+import { openKeyLog } from '../../../coordinator/directory/key-log.ts';
+import { signCheckpoint } from '../../../shared/audit/checkpoint.ts';
+import { AppendLog } from '../../../shared/audit/log.ts';
+import { CompactRange, leafHash } from '../../../shared/audit/merkle.ts';
+import { ed25519NoteSigner } from '../../../shared/audit/note.ts';
+import { framed, toHex } from '../../../shared/bytes.ts';
+import { COORDINATOR_NAME } from '../../../shared/directory/record.ts';
+import { SiteId } from '../../../shared/ids.ts';
+import { createVault, type Vault } from '../../../shared/keys/vault.ts';
+import { secureRandomBytes } from '../../../shared/random.ts';
+import { createMemoryStore } from '../../../shared/store/memory.ts';
+import type { Store } from '../../../shared/store/port.ts';
+import type { Peer } from '../../../shared/wire/peer.ts';
+import { LeavesRequest } from '../../../shared/wire/session.ts';
+
+const north = SiteId.parse('north');
+const T0 = 1_800_000_000_000;
+const ORIGIN = 'qfl/test/keys';
+const signer = ed25519NoteSigner(ORIGIN, Buffer.alloc(32, 1));
+const newVault = (): Promise<Vault> => createVault(createMemoryStore(), secureRandomBytes);
+
+interface Reply {
+  readonly leaves: readonly Uint8Array[];
+  readonly checkpoint: string;
+}
+/** A coordinator that answers `directory.leaves` as the test says. */
+const peerOf = (reply: (from: number) => Reply): Peer => ({
+  request(_method, { header }) {
+    const { from } = LeavesRequest.parse(header);
+    const { leaves, checkpoint } = reply(from);
+    return Promise.resolve({
+      header: { checkpoint, next: from + leaves.length },
+      payload: framed(...leaves),
+    });
+  },
+  stream: () => {
+    throw new Error('not in this test');
+  },
+  notify: () => undefined,
+  receive: () => undefined,
+  close: () => undefined,
+});
+const rootOf = (leaves: readonly Uint8Array[]): Uint8Array => {
+  const range = new CompactRange();
+  for (const leaf of leaves) range.append(leafHash(leaf));
+  return range.root();
+};
+const checkpointOf = (leaves: readonly Uint8Array[], by = signer, origin = ORIGIN): string =>
+  signCheckpoint({ origin, size: leaves.length, root: rootOf(leaves), extensions: [] }, [by]);
+const honest = (leaves: readonly Uint8Array[], perReply = 100): Peer =>
+  peerOf((from) => ({ leaves: leaves.slice(from, from + perReply), checkpoint: checkpointOf(leaves) }));
+
+let coordinator: Vault;
+let site: Vault;
+let leaves: Uint8Array[];
+let store: Store;
+
+beforeEach(async () => {
+  [coordinator, site] = await Promise.all([newVault(), newVault()]);
+  store = createMemoryStore();
+  const log = await AppendLog.open({ store: createMemoryStore(), prefix: 'k/', signer, create: true });
+  const keyLog = await openKeyLog(log);
+  await keyLog.publish(COORDINATOR_NAME, await coordinator.identityLeaf(COORDINATOR_NAME, T0, undefined));
+  await keyLog.publish(north, await site.identityLeaf(north, T0, undefined));
+  for (let day = 0; day < 4; day += 1)
+    await keyLog.publish(north, await site.prekeyLeaf(T0 + day, keyLog.state.get(north)!));
+  leaves = [];
+  for await (const { leaf } of log.entries()) leaves.push(leaf);
+});
+
+const open = () => openDirectoryMirror(store, signer.verifierKey);
+const storedLeaves = async (): Promise<number> => {
+  let count = 0;
+  for await (const _ of store.keys({ prefix: 'directory/' })) count += 1;
+  return count;
+};
+
+describe('an honest directory', () => {
+  test('is mirrored in one reply or many, and is there after a restart without asking', async () => {
+    for (const perReply of [100, 1, 4]) {
+      store = createMemoryStore();
+      const mirror = await open();
+      await mirror.sync(honest(leaves, perReply));
+      expect(mirror.checkpoint.size).toBe(6);
+      expect(toHex(mirror.checkpoint.root)).toBe(toHex(rootOf(leaves)));
+      const again = await open();
+      expect(toHex(again.checkpoint.root)).toBe(toHex(rootOf(leaves)));
+      expect(again.state.get(north)?.prekeys).toHaveLength(2);
+      await again.sync(honest(leaves));
+    }
+  });
+
+  test('that grows is followed; two synchronisations at once are one', async () => {
+    const mirror = await open();
+    await mirror.sync(honest(leaves.slice(0, 3)));
+    await Promise.all([mirror.sync(honest(leaves)), mirror.sync(honest(leaves))]);
+    expect(mirror.checkpoint.size).toBe(6);
+  });
+});
+
+describe('a directory that lies', () => {
+  const refusedAfter = async (seen: number, lie: Peer, code: string): Promise<void> => {
+    store = createMemoryStore();
+    const mirror = await open();
+    if (seen > 0) await mirror.sync(honest(leaves.slice(0, seen)));
+    await expect(mirror.sync(lie)).rejects.toMatchObject({ code });
+    expect(mirror.checkpoint.size).toBe(seen);
+    expect(await storedLeaves()).toBe(seen);
+    // Nothing of the lie stays: the honest history still fits.
+    await mirror.sync(honest(leaves));
+    expect(mirror.checkpoint.size).toBe(6);
+  };
+
+  test('that shrinks is refused', () => refusedAfter(5, honest(leaves.slice(0, 4)), 'key_changed'));
+
+  test('that forks after what was seen is refused', async () => {
+    const forked = leaves.slice(0, 4);
+    forked[3] = await (await newVault()).identityLeaf(SiteId.parse('south'), T0, undefined);
+    await refusedAfter(5, honest([...forked, ...leaves.slice(3)]), 'key_changed');
+  });
+
+  test('of the same size with another root is refused', async () => {
+    const other = [...leaves];
+    other[5] = await (await newVault()).identityLeaf(SiteId.parse('south'), T0, undefined);
+    await refusedAfter(6, honest(other), 'key_changed');
+  });
+
+  test('with a swapped key is refused', async () => {
+    const evil = await newVault();
+    const swapped = await evil.identityLeaf(north, T0, undefined);
+    await refusedAfter(2, honest([...leaves.slice(0, 2), swapped]), 'key_changed');
+  });
+
+  test('with a record left out of a chain is refused', () =>
+    refusedAfter(2, honest([...leaves.slice(0, 3), ...leaves.slice(4)]), 'key_changed'));
+
+  test('that withholds leaves is refused', () =>
+    refusedAfter(
+      2,
+      peerOf((from) => ({ leaves: leaves.slice(from, 4), checkpoint: checkpointOf(leaves) })),
+      'protocol',
+    ));
+
+  test('whose leaves do not give the signed root is refused, even when it says so only in the last reply', async () => {
+    const stranger = await (await newVault()).identityLeaf(SiteId.parse('south'), T0, undefined);
+    const lying = [...leaves.slice(0, 2), stranger];
+    await refusedAfter(
+      2,
+      peerOf((from) => ({
+        leaves: [...lying, ...leaves.slice(2)].slice(from, from + 1),
+        checkpoint: signCheckpoint({ origin: ORIGIN, size: 7, root: rootOf(leaves), extensions: [] }, [
+          signer,
+        ]),
+      })),
+      'key_changed',
+    );
+  });
+
+  test('with a checkpoint unsigned, by another key, for another log, or not a checkpoint is refused', async () => {
+    const reply = (checkpoint: string): Peer =>
+      peerOf((from) => ({ leaves: leaves.slice(from), checkpoint }));
+    const good = checkpointOf(leaves);
+    const evil = ed25519NoteSigner(ORIGIN, Buffer.alloc(32, 2));
+    await refusedAfter(2, reply(good.slice(0, good.indexOf('\n\n') + 2)), 'protocol');
+    await refusedAfter(2, reply(checkpointOf(leaves, evil)), 'unknown_key');
+    await refusedAfter(2, reply(good.replace('\n6\n', '\n5\n')), 'bad_signature');
+    await refusedAfter(2, reply(checkpointOf(leaves, signer, 'qfl/other/keys')), 'key_changed');
+    await refusedAfter(2, reply(''), 'protocol');
+  });
+
+  test('that replies nonsense is refused', async () => {
+    const nonsense: Peer = {
+      ...honest(leaves),
+      request: () => Promise.resolve({ header: {}, payload: new Uint8Array(0) }),
+    };
+    await refusedAfter(2, nonsense, 'protocol');
+    const halfField: Peer = {
+      ...honest(leaves),
+      request: () =>
+        Promise.resolve({
+          header: { checkpoint: checkpointOf(leaves), next: 6 },
+          payload: Uint8Array.of(0, 0, 9),
+        }),
+    };
+    await refusedAfter(2, halfField, 'protocol');
+  });
+});
+
+describe('the watch over our own name', () => {
+  test('accepts our own key and no record at all; a stranger’s key or a revocation stops us', async () => {
+    const mirror = await open();
+    await mirror.sync(honest(leaves));
+    const stranger = await newVault();
+    checkOwnName(mirror.state, north, site.identity.publicKeys);
+    checkOwnName(mirror.state, SiteId.parse('south'), stranger.identity.publicKeys);
+    expect(() => checkOwnName(mirror.state, north, stranger.identity.publicKeys)).toThrowError(
+      expect.objectContaining({ code: 'key_changed', next: expect.any(String) }),
+    );
+    const revoked = new Map(mirror.state);
+    revoked.set(north, { ...mirror.state.get(north)!, revokedMs: T0 });
+    expect(() => checkOwnName(revoked, north, site.identity.publicKeys)).toThrowError(
+      expect.objectContaining({ code: 'revoked' }),
+    );
+  });
+});
+
+describe('the coordinator’s key log', () => {
+  const openLog = async () => {
+    const log = await AppendLog.open({ store, prefix: 'log/', signer, create: true });
+    return openKeyLog(log);
+  };
+  test('takes a record from its own site only, and two at once in turn', async () => {
+    const keyLog = await openLog();
+    const grown: number[] = [];
+    keyLog.onGrowth((size) => void grown.push(size));
+    await keyLog.publish(COORDINATOR_NAME, leaves[0]!);
+    await expect(keyLog.publish(SiteId.parse('south'), leaves[1]!)).rejects.toMatchObject({
+      code: 'forbidden',
+    });
+    await keyLog.publish(north, leaves[1]!);
+    const rivals = await Promise.allSettled([
+      keyLog.publish(north, await site.prekeyLeaf(T0, keyLog.state.get(north)!)),
+      keyLog.publish(north, await site.prekeyLeaf(T0 + 1, keyLog.state.get(north)!)),
+    ]);
+    expect(rivals.map(({ status }) => status)).toEqual(['fulfilled', 'rejected']);
+    expect(grown).toEqual([1, 2, 3]);
+    expect((await openLog()).state.get(north)?.sequence).toBe(1);
+  });
+});
