@@ -4,6 +4,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '../shared/clock.ts';
 import { DAY_MS } from '../shared/clock.ts';
 import type { AgentConfig } from '../shared/config/config.ts';
+import { toQflError } from '../shared/errors.ts';
 import { DepartmentId, Pseudonym, SiteId } from '../shared/ids.ts';
 import { microEpsilon } from '../shared/privacy/epsilon.ts';
 import type { RandomBytes } from '../shared/random.ts';
@@ -57,7 +58,12 @@ const place = async ({ home, site, dataKey, clock, random }: AgentLedgerOptions)
 
 /** Only joining makes a ledger; one that is there already is kept. */
 export const createAgentLedger = async (options: AgentLedgerOptions): Promise<void> => {
-  await createLedger({ ...(await place(options)), limits: limitsOf(options.config) });
+  try {
+    await createLedger({ ...(await place(options)), limits: limitsOf(options.config) });
+  } catch (error) {
+    // A join that was refused or interrupted runs again; the start verifies what is there.
+    if (toQflError(error).code !== 'conflict') throw error;
+  }
 };
 
 export interface AgentLedger {

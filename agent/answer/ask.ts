@@ -20,6 +20,7 @@ import type { Link } from '../federation/link.ts';
 import type { Models } from '../llm/models.ts';
 import type { AgentMeters } from '../metrics.ts';
 import { drawSome, offering } from './candidates.ts';
+import { heardOut } from './hear-out.ts';
 import { createLineReader } from './lines.ts';
 import { checkReceipt } from './receipts.ts';
 import { type Asker, sealQuestion, type SealingOptions, type SentQuestion } from './sealing.ts';
@@ -156,12 +157,12 @@ export const createAsk = (options: AskOptions) => {
     const lines = createLineReader();
     let opener: AnswerOpener | undefined;
     let site: SiteId | undefined;
+    let isWhole = false;
     try {
-      for await (const piece of link.stream(
-        METHODS.query,
-        { payload: encodeSealedQuery(sent.sealed) },
-        { timeoutMs: ANSWER_SILENCE_MAX_MS, signal },
-      )) {
+      const message = { payload: encodeSealedQuery(sent.sealed) };
+      const open = (ended: AbortSignal) =>
+        link.stream(METHODS.query, message, { timeoutMs: ANSWER_SILENCE_MAX_MS, signal: ended });
+      for await (const piece of heardOut(open, signal, () => isWhole)) {
         const part = parsePart(piece);
         if (opener === undefined) {
           if (part.site === self && piece.payload.byteLength === 0)
@@ -175,7 +176,11 @@ export const createAsk = (options: AskOptions) => {
         if (part.site !== site) throw new QflError('cut', { detail: 'the answer changed its site' });
         const opened = opener.open(piece.payload);
         if (opened.kind === 'chunk') for (const json of lines.take(opened.text)) yield { kind: 'data', json };
-        else if (opened.kind === 'end') return yield { kind: 'done', receipt: receiptOf(part, sent, site) };
+        else if (opened.kind === 'end') {
+          const receipt = receiptOf(part, sent, site);
+          isWhole = true;
+          return yield { kind: 'done', receipt };
+        }
       }
       throw new QflError('cut', { detail: 'the answer ended before its sealed end' });
     } catch (thrown) {

@@ -12,7 +12,7 @@ import { requireSite } from '../../shared/directory/record.ts';
 import { isErrorCode, QflError, toQflError } from '../../shared/errors.ts';
 import { DepartmentId, Pseudonym, QueryId, type SiteId } from '../../shared/ids.ts';
 import type { Logger } from '../../shared/log.ts';
-import { noiseInterval } from '../../shared/privacy/interval.ts';
+import { checkConfidence, noiseInterval } from '../../shared/privacy/interval.ts';
 import { MICRO_PER_EPSILON } from '../../shared/privacy/epsilon.ts';
 import { mechanismOfText } from '../../shared/privacy/mechanism.ts';
 import { randomHex, type RandomBytes } from '../../shared/random.ts';
@@ -308,6 +308,8 @@ export const createStatistics = (options: StatisticsOptions): Statistics => {
 
   return {
     async count(asked) {
+      // Before any site charges for an answer that could not be shown.
+      checkConfidence(asked.confidence);
       const here = await options.hasRecords();
       const question = await prepare(asked);
       if (!here && question.sites.length === 0)

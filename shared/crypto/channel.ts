@@ -6,7 +6,7 @@ import type { Clock } from '../clock.ts';
 import { MINUTE_MS } from '../clock.ts';
 import { QflError } from '../errors.ts';
 import type { SessionKeys } from './handshake.ts';
-import { pad, unpad } from './padding.ts';
+import { padForNow, unpad } from './padding.ts';
 import type { StreamTag } from './secretstream.ts';
 
 export interface RekeyRule {
@@ -38,10 +38,12 @@ const DOWN = 0x64;
 const frameName = (direction: number): (() => Uint8Array) => {
   const name = Buffer.alloc(9);
   name[0] = direction;
-  let sequence = 0n;
+  // Counted as a float (exact to 2^53 frames), written as two halves: a BigInt for every frame costs more than the padding.
+  let sequence = 0;
   return () => {
-    name.writeBigUInt64BE(sequence, 1);
-    sequence += 1n;
+    name.writeUInt32BE(Math.floor(sequence / 2 ** 32), 1);
+    name.writeUInt32BE(sequence >>> 0, 5);
+    sequence += 1;
     return name;
   };
 };
@@ -83,11 +85,11 @@ export const createChannel = (
   return {
     transcriptHash: keys.transcriptHash,
     seal(...parts) {
-      const padded = pad(...parts);
+      const padded = padForNow(...parts);
       return push(padded, nextTag(padded.byteLength));
     },
     sealFinal() {
-      const frame = push(pad(EMPTY), 'final');
+      const frame = push(padForNow(EMPTY), 'final');
       state = 'finished';
       return frame;
     },

@@ -93,7 +93,12 @@ export const createTransport = (
     failed: (error) => end(error),
   });
   const receiveData = (generation: number, frame: Uint8Array): void => {
-    const session = [current, previous].find((one) => one?.generation === generation);
+    const session =
+      current?.generation === generation
+        ? current
+        : previous?.generation === generation
+          ? previous
+          : undefined;
     if (session === undefined) throw new QflError('protocol', { detail: 'a frame of no session' });
     if (session === current && previous !== undefined) throw cutShort();
     const opened = session.channel.open(frame);
