@@ -27,7 +27,8 @@ interface Histogram {
   readonly lost: number;
 }
 
-const checkConfidence = (confidence: number): void => {
+/** @throws QflError `invalid_request` */
+export const checkConfidence = (confidence: number): void => {
   if (confidence > 0.5 && confidence < 1 - 1e-9) return;
   throw new QflError('invalid_request', {
     detail: 'confidence must be above 0.5 and below 0.999999999',

@@ -6,9 +6,14 @@ import { encryptedStore } from '../../shared/store/encrypted.ts';
 import { openLevelStore } from '../../shared/store/level.ts';
 import { createMemoryStore } from '../../shared/store/memory.ts';
 import type { Store } from '../../shared/store/port.ts';
-import { storeContract, type StoreUnderTest } from './store.ts';
+import {
+  type PersistentStoreUnderTest,
+  persistentStoreContract,
+  storeContract,
+  type StoreUnderTest,
+} from './store.ts';
 
-const onDisk = async (wrap: (store: Store) => Store): Promise<StoreUnderTest> => {
+const onDisk = async (wrap: (store: Store) => Store): Promise<PersistentStoreUnderTest> => {
   const folder = await mkdtemp(join(tmpdir(), 'qfl-store-'));
   let store = wrap(await openLevelStore(folder));
   return {
@@ -36,7 +41,9 @@ const encrypted = () => {
   return (store: Store): Store => encryptedStore(store, key);
 };
 
-storeContract('level', { keeps: true }, () => onDisk(asItIs));
-storeContract('level, encrypted', { keeps: true }, () => onDisk(encrypted()));
-storeContract('memory', { keeps: false }, () => inMemory(asItIs));
-storeContract('memory, encrypted', { keeps: false }, () => inMemory(encrypted()));
+storeContract('level', () => onDisk(asItIs));
+storeContract('level, encrypted', () => onDisk(encrypted()));
+storeContract('memory', () => inMemory(asItIs));
+storeContract('memory, encrypted', () => inMemory(encrypted()));
+persistentStoreContract('level', () => onDisk(asItIs));
+persistentStoreContract('level, encrypted', () => onDisk(encrypted()));

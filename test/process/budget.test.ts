@@ -61,13 +61,13 @@ describe('the default budget of research', () => {
     for (const status of statuses) expect(status).toBeGreaterThanOrEqual(400);
     for (const status of statuses) expect(status).toBeLessThan(500);
     for (const ledger of ['user_day', 'department_day', 'asking_site_day', 'site_lifetime'])
-      expect(await spentOf(key, ledger), ledger).toBe(0);
+      expect({ ledger, spent: await spentOf(key, ledger) }).toEqual({ ledger, spent: 0 });
   });
 
   test(`takes ${ADMITTED} counts of ε = 0.1, and refuses the next by the ledger's name`, async () => {
     for (let asked = 1; asked <= ADMITTED; asked += 1) {
       const answer = await count(key);
-      expect(answer.status, `count ${asked}: ${JSON.stringify(answer.body)}`).toBe(200);
+      expect({ asked, ...answer }).toMatchObject({ asked, status: 200 });
       expect(Answered.parse(answer.body)).toMatchObject({ complete: true, sites: [{ status: 'answered' }] });
     }
     expectRefused(await count(key));

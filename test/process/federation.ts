@@ -156,8 +156,15 @@ export interface Federation {
 }
 
 const service = (home: string, config: string, port: string, logLevel = LOG_LEVEL): string[] => [
-  ...['--home', home, '--config', config, '--port', port],
-  ...['--log-level', logLevel, '--json'],
+  '--home',
+  home,
+  '--config',
+  config,
+  '--port',
+  port,
+  '--log-level',
+  logLevel,
+  '--json',
 ];
 
 const openCoordinator = async (folder: string, options: FederationOptions) => {
@@ -166,7 +173,12 @@ const openCoordinator = async (folder: string, options: FederationOptions) => {
   const config = join(folder, 'coordinator.yaml');
   await writeFile(config, coordinatorConfig ?? '');
   const { adminKey } = await qflJson(z.looseObject({ adminKey: z.string() }), [
-    ...['coordinator', 'init', '--home', home, '--name', 'test'],
+    'coordinator',
+    'init',
+    '--home',
+    home,
+    '--name',
+    'test',
   ]);
   const start = (port: string) => [
     'coordinator',
@@ -188,7 +200,12 @@ const openSite = async (
   const configFile = join(folder, `${name}.yaml`);
   await writeFile(configFile, config);
   const { token } = await qflJson(z.looseObject({ token: z.string() }), [
-    ...['site', 'invite', name, '--auto-approve', '--home', coordinator.home],
+    'site',
+    'invite',
+    name,
+    '--auto-approve',
+    '--home',
+    coordinator.home,
   ]);
   const url = through === undefined ? coordinator.url : await through(coordinator.url);
   const seat = await openSeat(
@@ -205,8 +222,19 @@ const openSite = async (
     status: async () => AgentStatus.parse((await seat.asOperator('/status')).body),
     async key(role: string, department = 'icu', dataClass = 'confidential', user = `${role} ${department}`) {
       const { key } = await qflJson(Minted, [
-        ...['agent', 'key', 'create', '--home', home, '--role', role, '--department', department],
-        ...['--data-class', dataClass, '--name', user],
+        'agent',
+        'key',
+        'create',
+        '--home',
+        home,
+        '--role',
+        role,
+        '--department',
+        department,
+        '--data-class',
+        dataClass,
+        '--name',
+        user,
       ]);
       return key;
     },

@@ -4,7 +4,7 @@ import { createInvitations, INVITATION_LIFE_MS } from '../../coordinator/sites/i
 import { DAY_MS } from '../../shared/clock.ts';
 import { SiteId } from '../../shared/ids.ts';
 import { secureRandomBytes } from '../../shared/random.ts';
-import { openMemoryStore } from '../../shared/store/memory.ts';
+import { createMemoryStore } from '../../shared/store/memory.ts';
 import { parseJoinToken } from '../../shared/wire/join-token.ts';
 
 const START_MS = Date.UTC(2026, 0, 1);
@@ -12,7 +12,7 @@ const START_MS = Date.UTC(2026, 0, 1);
 const invited = async () => {
   const clock = { atMs: START_MS, nowMs: () => clock.atMs, monotonicMs: () => clock.atMs };
   const invitations = createInvitations(
-    openMemoryStore(),
+    createMemoryStore(),
     { fingerprint: new Uint8Array(32), tlsFingerprint: undefined },
     clock,
     secureRandomBytes,

@@ -305,8 +305,15 @@ describe('who may ask what', () => {
   });
   test('there is no key for a role that no table knows', async () => {
     const error = await qflError([
-      ...['agent', 'key', 'create', '--home', federation.site('alpha').home],
-      ...['--role', 'wizard', '--department', 'icu'],
+      'agent',
+      'key',
+      'create',
+      '--home',
+      federation.site('alpha').home,
+      '--role',
+      'wizard',
+      '--department',
+      'icu',
     ]);
     expect(error.code).toBe('invalid_request');
     expect(error.next).toContain('doctor');
@@ -332,7 +339,7 @@ describe('a back end that refuses', () => {
     }
   };
   test('at one site: the next candidate answers', async () => {
-    await eventually('a plan that moved on after a refusal', movesOn);
+    expect(await eventually('a plan that moved on after a refusal', movesOn)).toBe(true);
   });
   test('everywhere: one clear refusal', async () => {
     bravo.refusing = true;

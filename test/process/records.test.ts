@@ -145,8 +145,20 @@ describe.skipIf(!hasShared(DATA))(`real records of three hospitals${whyMissing(D
       (await federation.site('hospital-a').status()).sites?.every(({ online, records }) => online && records),
     );
     const result = await qflJson(StatsResult, [
-      ...['query', 'stats', '--count', 'Condition', '--where', `code=${CODE}`, '--epsilon', '1'],
-      ...['--confidence', String(CONFIDENCE), '--url', federation.site('hospital-a').url, '--key', key],
+      'query',
+      'stats',
+      '--count',
+      'Condition',
+      '--where',
+      `code=${CODE}`,
+      '--epsilon',
+      '1',
+      '--confidence',
+      String(CONFIDENCE),
+      '--url',
+      federation.site('hospital-a').url,
+      '--key',
+      key,
     ]);
     const exact = Object.fromEntries(HOSPITALS.map((name) => [name, exactCount(name)]));
     const total = Object.values(exact).reduce((sum, count) => sum + count, 0);

@@ -169,7 +169,7 @@ describe('the link', () => {
 
   test('what is notified offline is dropped, not kept for the next connection', async () => {
     const link = start({});
-    link.notify('telemetry', {});
+    expect(() => link.notify('telemetry', {})).not.toThrow();
     await link.close();
   });
 });

@@ -193,7 +193,7 @@ describe('a stream', () => {
     });
     const seen: unknown[] = [];
     const read = async (): Promise<void> => {
-      for await (const { header } of near.stream('call', {}, { timeoutMs: 30 })) seen.push(header);
+      for await (const { header } of near.stream('call', {}, { timeoutMs: 300 })) seen.push(header);
     };
     await expect(read()).rejects.toMatchObject({ code: 'timeout' });
     expect(seen).toEqual([1]);
