@@ -11,7 +11,15 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { spawnSync } from 'node:child_process';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { build, install, programOf, requireNode, root, runProgram, StepFailed } from './toolchain.mjs';
+import {
+  build,
+  install,
+  programOf,
+  requireNode,
+  root,
+  runProgram,
+  StepFailed,
+} from '../deploy/scripts/toolchain.mjs';
 
 const PARALLEL_WORKERS = 2;
 const SERIAL = ['process', 'cluster', 'e2e', 'nightly'];

@@ -1,6 +1,14 @@
 /** `npm run golden -- FILE…`: builds, then checks the accountant against the reference files. */
 import { resolve } from 'node:path';
-import { build, install, requireNode, root, runScript, runStep, StepFailed } from '../toolchain.mjs';
+import {
+  build,
+  install,
+  requireNode,
+  root,
+  runScript,
+  runStep,
+  StepFailed,
+} from '../../deploy/scripts/toolchain.mjs';
 
 await runScript(() => {
   // npm runs scripts in the project's folder; names are meant from where the user stands.

@@ -5,7 +5,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { build, install, requireNode, root, runScript, StepFailed } from '../toolchain.mjs';
+import { build, install, requireNode, root, runScript, StepFailed } from '../../deploy/scripts/toolchain.mjs';
 
 const RUNS = /^export (?:async )?(?:const|function) run\b/m;
 

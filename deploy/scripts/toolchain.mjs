@@ -8,7 +8,7 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-export const root = fileURLToPath(new URL('..', import.meta.url));
+export const root = fileURLToPath(new URL('../..', import.meta.url));
 const NODE_MIN = [20, 19];
 
 /** A step that failed, already explained on the terminal. */
@@ -73,7 +73,8 @@ export const runProgram = (what, name, args, { program = name, env = process.env
   runStep(what, process.execPath, [programOf(name, program), ...args], env);
 
 /** @throws StepFailed */
-export const build = () => runProgram('the build (tsc -b)', 'typescript', ['-b'], { program: 'tsc' });
+export const build = (...projects) =>
+  runProgram('the build (tsc -b)', 'typescript', ['-b', ...projects], { program: 'tsc' });
 
 /** Runs `main`, turning a failed step into one line and exit code 1. */
 export const runScript = async (main) => {
