@@ -13,6 +13,7 @@ import { systemClock } from '../shared/clock.ts';
 import type { AgentConfig } from '../shared/config/config.ts';
 import { loadConfig } from '../shared/config/load.ts';
 import { createLogger } from '../shared/log.ts';
+import { masterKeyAdvice } from '../shared/keys/master.ts';
 import { secureRandomBytes } from '../shared/random.ts';
 import { registerLocal } from './cli/local.ts';
 import type { AgentHomeOptions } from './home.ts';
@@ -88,7 +89,7 @@ const join = async (url: string, options: JoinOptions): Promise<void> => {
     say(`Coordinator's fingerprint: ${joined.coordinatorPhrase}   (let the operator read it to you)`);
     if (joined.status === 'pending')
       say(`Waiting for approval: the operator runs "qfl site approve ${joined.site}".`);
-    say(`Back up ${config.home}/master.key away from this machine: without it nothing here can be read.`);
+    say(masterKeyAdvice(config.home));
   }
   if (options.start === true) await serve(config, () => loadAgent(options), options.json ?? false);
   else if (options.json !== true) say(`Start it with:  qfl agent start --home ${config.home}`);

@@ -15,6 +15,7 @@ import { loadConfig } from '../shared/config/load.ts';
 import { DepartmentId } from '../shared/ids.ts';
 import { fingerprintPhrase } from '../shared/directory/record.ts';
 import { createLogger } from '../shared/log.ts';
+import { masterKeyAdvice } from '../shared/keys/master.ts';
 import { secureRandomBytes } from '../shared/random.ts';
 import { createCoordinatorHome, type HomeOptions } from './home.ts';
 import { startCoordinator } from './start.ts';
@@ -59,7 +60,7 @@ const init = async (options: Options): Promise<void> => {
     say(`The coordinator of federation "${options.name}" is set up in ${config.home}.`);
     say(`Fingerprint:  ${fingerprint}   (hospitals compare it when they join)`);
     say(`Admin key:    ${key}   (shown once; only its hash is kept)`);
-    say(`Back up ${config.home}/master.key away from this machine: without it nothing here can be read.`);
+    say(masterKeyAdvice(config.home));
     say(`Start it with:  qfl coordinator start --home ${config.home}`);
   } finally {
     await home.close();

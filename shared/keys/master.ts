@@ -39,6 +39,10 @@ const readIfThere = async (path: string): Promise<Uint8Array | undefined> => {
   }
 };
 
+/** What whoever set up a home folder should do next. */
+export const masterKeyAdvice = (home: string): string =>
+  `Back up the master key (${join(home, MASTER_FILE)}, unless you gave it another way) away from this machine: without it nothing here can be read.`;
+
 const parseKey = (text: string, source: string): Uint8Array => {
   const key = fromBase64(text.trim());
   if (key.byteLength !== KEY_BYTES)
