@@ -1,24 +1,33 @@
 /**
  * `node dist/test/bench/golden.js FILE…`: checks the accountant against reference files (schema: README beside them). Prints one line
- * per kind and exits with 1 when a case failed. A kind this program does not compute is shown as "not built", never skipped silently.
+ * per kind and exits with 1 unless every case passed. What this program does not compute is shown as such and counts against it.
  */
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 import { checkers, Unsupported } from './golden-kinds.ts';
 
-export const GoldenFile = z.object({
-  cases: z.array(
-    z.object({
-      id: z.string(),
-      kind: z.string(),
-      input: z.unknown(),
-      expected: z.unknown(),
-      tolerance: z.record(z.string(), z.unknown()),
-    }),
-  ),
+const GoldenCase = z.object({
+  id: z.string(),
+  kind: z.string(),
+  input: z.unknown(),
+  expected: z.unknown(),
+  tolerance: z.record(z.string(), z.unknown()),
 });
-export type GoldenCase = z.infer<typeof GoldenFile>['cases'][number];
+export type GoldenCase = z.infer<typeof GoldenCase>;
+
+const NamesOrders = z.looseObject({ orders: z.string() });
+
+/** Cases name lists of orders that stand once in the file; here they get the list itself. */
+export const GoldenFile = z
+  .object({ order_grids: z.record(z.string(), z.array(z.number())).default({}), cases: z.array(GoldenCase) })
+  .transform(({ order_grids: grids, cases }) => ({
+    cases: cases.map((one) => {
+      const named = NamesOrders.safeParse(one.input);
+      const orders = named.success ? grids[named.data.orders] : undefined;
+      return orders === undefined ? one : { ...one, input: { ...named.data, orders } };
+    }),
+  }));
 
 export interface KindResult {
   readonly kind: string;
@@ -78,10 +87,13 @@ const main = (files: readonly string[]): number => {
   for (const result of results) console.log(line(result));
   for (const { failures } of results) for (const failure of failures) console.log(`FAILED ${failure}`);
   const failed = results.reduce((sum, { failures }) => sum + failures.length, 0);
-  const notBuilt = results.filter(({ built }) => !built).reduce((sum, result) => sum + result.cases, 0);
-  console.log(`${cases.length} cases, ${failed} failed, ${notBuilt} of kinds not built`);
+  const unknown = results.reduce(
+    (sum, { built, cases: all, unsupported }) => sum + (built ? unsupported : all),
+    0,
+  );
+  console.log(`${cases.length} cases, ${failed} failed, ${unknown} not computed`);
   console.log('worst error is in multiples of the tolerance of the case; above 1 fails');
-  return failed === 0 && cases.length > 0 ? 0 : 1;
+  return failed === 0 && unknown === 0 && cases.length > 0 ? 0 : 1;
 };
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
