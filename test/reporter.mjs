@@ -7,6 +7,8 @@ import { writeFileSync } from 'node:fs';
 const reasonOf = (testCase) => {
   const { note } = testCase.result();
   if (note !== undefined && note !== '') return note;
+  for (let suite = testCase.parent; suite !== undefined; suite = suite.parent)
+    if (suite.errors().length > 0) return 'its suite or file could not be set up';
   return testCase.options.mode === 'todo' ? 'to be written' : 'the name or its suite says why';
 };
 

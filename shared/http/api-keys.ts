@@ -14,6 +14,8 @@ import type { Store } from '../store/port.ts';
 import { DataClass } from '../wire/envelope.ts';
 
 const SECRET_BYTES = 32;
+/** Records kept in memory. */
+const KNOWN_KEYS_MAX = 10_000;
 const KEY_TEXT = /^qfl_([0-9a-f]{16})_([A-Za-z0-9_-]{43})$/;
 
 export const RoleName = z
@@ -78,12 +80,31 @@ const recordOf = (stored: Stored): ApiKeyRecord => {
 };
 
 export const createApiKeys = ({ store, prefix, clock, random }: ApiKeysOptions): ApiKeys => {
+  // Every request verifies a key: what was read once is kept until it is written. One process owns the store, so nobody else writes.
+  const known = new Map<string, Stored>();
+  let writes = 0;
   const read = async (id: string): Promise<Stored | undefined> => {
+    const kept = known.get(id);
+    if (kept !== undefined) return kept;
+    const writesBefore = writes;
     const bytes = await store.get(prefix + id);
-    return bytes === undefined ? undefined : Stored.parse(JSON.parse(fromUtf8(bytes)));
+    if (bytes === undefined) return undefined;
+    const stored = Stored.parse(JSON.parse(fromUtf8(bytes)));
+    // A read that a write overtook may hold the old record: a revoked key must not live on in here.
+    if (writes !== writesBefore) return stored;
+    if (known.size >= KNOWN_KEYS_MAX) known.clear();
+    known.set(id, stored);
+    return stored;
   };
-  const write = (stored: Stored): Promise<void> =>
-    store.write([{ type: 'put', key: prefix + stored.id, value: utf8(JSON.stringify(stored)) }]);
+  const write = async (stored: Stored): Promise<void> => {
+    writes += 1;
+    try {
+      await store.write([{ type: 'put', key: prefix + stored.id, value: utf8(JSON.stringify(stored)) }]);
+    } finally {
+      writes += 1;
+      known.delete(stored.id);
+    }
+  };
 
   const mint: ApiKeys['mint'] = async (request) => {
     const secret = toBase64Url(random(SECRET_BYTES));

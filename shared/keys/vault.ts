@@ -73,6 +73,9 @@ export const openVault = async (store: Store, random: RandomBytes): Promise<Vaul
   const identity = createIdentity(seed);
   const hedge = createHedge(deriveKey(seed, utf8('hedge'), 'qfl hedge secret'), random);
 
+  // Today's prekey opens every question that comes; there are at most a few.
+  const seeds = new Map<string, Uint8Array>();
+
   const kemKeys = async () => {
     const found: { epoch: number; pair: XWingKeyPair }[] = [];
     for await (const { key, value } of store.list({ prefix: KEM, reverse: true, limit: 2 }))
@@ -142,10 +145,16 @@ export const openVault = async (store: Store, random: RandomBytes): Promise<Vaul
     async prekeySeed(id) {
       const [, epoch] = /^static-(\d+)$/.exec(id) ?? [];
       if (epoch !== undefined) return store.get(epochKey(Number(epoch)));
+      const held = seeds.get(id);
+      if (held !== undefined) return held;
       const value = await store.get(`${PREKEY}${id}`);
-      return value === undefined ? undefined : fromBase64(readPrekey(value).seed);
+      if (value === undefined) return undefined;
+      const seed = fromBase64(readPrekey(value).seed);
+      seeds.set(id, seed);
+      return seed;
     },
     async forgetPrekeys(nowMs) {
+      seeds.clear();
       const gone: StoreOperation[] = [];
       for await (const { key, value } of store.list({ prefix: PREKEY }))
         if (readPrekey(value).toMs <= nowMs) gone.push({ type: 'del', key });

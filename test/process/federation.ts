@@ -3,7 +3,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { eventually, printedBy, type Program, qflJson, startProgram } from '../fixtures/processes.ts';
+import { build, eventually, printedBy, type Program, qflJson, startProgram } from '../fixtures/processes.ts';
 
 /** The most talkative, so that a search of the log finds what any level would show. */
 const LOG_LEVEL = 'trace';
@@ -257,6 +257,7 @@ const waitUntilSettled = async (sites: readonly Site[]): Promise<void> => {
 
 /** Starts a coordinator and joins all sites, side by side. */
 export const startFederation = async (options: FederationOptions): Promise<Federation> => {
+  build();
   const folder = await mkdtemp(join(options.within ?? tmpdir(), 'qfl-process-'));
   const { seat: coordinator, adminKey } = await openCoordinator(folder, options);
   const sites = await Promise.all(

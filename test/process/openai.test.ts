@@ -14,10 +14,10 @@ import { z } from 'zod';
 import { ANSWER, type MockLlm, startMockLlm, TOKENS, TOOL_CALL, USAGE } from '../fixtures/mock-llm.ts';
 import { eventually, qfl, qflError } from '../fixtures/processes.ts';
 import { backendConfig, call, type Federation, startFederation } from './federation.ts';
+import { asks, factsOf, failure, readStream } from './openai-client.ts';
 
 const MODELS = ['steady', 'held-one', 'broken-one', 'short-one', 'picky-one', 'tools-one', 'shared-model'];
 const CHATS = 20;
-const PROMPT = 'Is the zanthorexin plan of bed 7 safe?';
 const ROLES = `security:
   role_permissions:
     doctor: [query, planning, measurement]
@@ -40,30 +40,6 @@ let restricted: OpenAI;
 
 const clientOf = (site: string, apiKey: string): OpenAI =>
   new OpenAI({ baseURL: `${federation.site(site).url}/v1`, apiKey, maxRetries: 0 });
-const asks = (model: string, content = PROMPT) => ({
-  model,
-  messages: [{ role: 'user' as const, content }],
-});
-const failure = (promise: PromiseLike<unknown>): Promise<unknown> =>
-  Promise.resolve(promise).then(
-    () => undefined,
-    (error: unknown) => error,
-  );
-/** What a reader of a stream gets: its text, and the error that ended it. */
-const readStream = async (client: OpenAI, model: string) => {
-  let text = '';
-  try {
-    const stream = await client.chat.completions.create({ ...asks(model), stream: true });
-    for await (const chunk of stream) text += chunk.choices[0]?.delta.content ?? '';
-    return { text, error: undefined };
-  } catch (error) {
-    return { text, error };
-  }
-};
-const factsOf = (
-  value: object,
-): { site: string; plan: { refusals: { site: string; code: string }[] } | null } =>
-  (value as { qfl: { site: string; plan: { refusals: { site: string; code: string }[] } | null } }).qfl;
 
 beforeAll(async () => {
   [bravo, charlie] = await Promise.all([startMockLlm(MODELS), startMockLlm(['shared-model'])]);
