@@ -13,7 +13,8 @@ import { DataClass } from '../../shared/wire/envelope.ts';
 import { loadConfig } from '../../shared/config/load.ts';
 import { checkRole, importAll } from '../api/admin.ts';
 import { type AgentHome, openAgentHome } from '../home.ts';
-import type { ImportProgress, ImportResult } from '../records/import-fhir.ts';
+import { ImportReportShape } from '../records/fhir/report.ts';
+import type { ImportProgress } from '../records/import-fhir.ts';
 import { generateHospital } from '../records/sample.ts';
 import { createImportProgressBar, formatImportResult } from './import-progress.ts';
 
@@ -50,6 +51,15 @@ const isRunning = async (options: TargetOptions): Promise<boolean> => {
 };
 
 const Line = z.looseObject({ kind: z.enum(['progress', 'result', 'error']) });
+const Progress = z.looseObject({
+  file: z.string(),
+  bytesDone: z.number(),
+  bytesTotal: z.number(),
+  counts: z.record(z.string(), z.number()),
+  rejected: z.number(),
+});
+/** As `importFolder` returns it, whether it came from here or over HTTP. */
+const Imported = z.object({ ...ImportReportShape.shape, resumed: z.boolean() });
 const Failure = z.looseObject({
   code: z.string(),
   detail: z.string().nullable(),
@@ -64,7 +74,7 @@ const importThrough = (
   withClient(connect(options, 'agent'), async (client) => {
     for await (const line of client.ndjson('POST', '/v1/admin/import', Line, { body })) {
       if (line.kind === 'result') return line;
-      if (line.kind === 'progress') tell(line as unknown as ImportProgress);
+      if (line.kind === 'progress') tell(Progress.parse(line));
       else {
         const { code, detail, next } = Failure.parse(line);
         throw new QflError(isErrorCode(code) ? code : 'internal', {
@@ -91,7 +101,7 @@ const importFrom = async (folder: string, documents: boolean, options: TargetOpt
       : await withHome(options, (home) => importAll(home, body, tell, abort.signal));
     bar?.stop();
     if (options.json === true || documents) printJson(result);
-    else say(formatImportResult(result as ImportResult));
+    else say(formatImportResult(Imported.parse(result)));
   } finally {
     bar?.stop();
   }

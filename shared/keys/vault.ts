@@ -149,9 +149,9 @@ export const openVault = async (store: Store, random: RandomBytes): Promise<Vaul
       if (held !== undefined) return held;
       const value = await store.get(`${PREKEY}${id}`);
       if (value === undefined) return undefined;
-      const seed = fromBase64(readPrekey(value).seed);
-      seeds.set(id, seed);
-      return seed;
+      const opened = fromBase64(readPrekey(value).seed);
+      seeds.set(id, opened);
+      return opened;
     },
     async forgetPrekeys(nowMs) {
       seeds.clear();
