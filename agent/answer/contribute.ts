@@ -113,7 +113,7 @@ export const createContribute = ({ ledger, records, random, meters }: Contribute
       });
     }
     meters.charged(micro / MICRO_PER_EPSILON);
-    try {
+    const computeAndSeal = async (): Promise<Uint8Array> => {
       const value = await compute(cohort, mechanism, charge);
       const ledgers = ledger.readings({ sender, asker, department }).map(showReading);
       const answer: StatsAnswer = {
@@ -123,14 +123,20 @@ export const createContribute = ({ ledger, records, random, meters }: Contribute
         chargedUnits: String(charge.spendUnits),
         ledgers,
       };
-      const sealed = seal(answer, { spendUnits: charge.spendUnits, recordHash: charge.recordHash });
-      await charge.commit(sealed);
-      return { sealed, spendUnits: charge.spendUnits };
+      return seal(answer, { spendUnits: charge.spendUnits, recordHash: charge.recordHash });
+    };
+    let sealed: Uint8Array;
+    try {
+      sealed = await computeAndSeal();
     } catch (error) {
-      // Whatever went wrong after the charge, the charge stays: an error may depend on the data.
+      // Whatever went wrong after the charge, the charge stays: an error may depend on the data. If even this cannot be written, the
+      // ledger has stopped, and recovery ends the reservation the same way.
       await charge.abandon().catch(() => undefined);
       throw error;
     }
+    // A commit that fails has ended the reservation itself; the answer must not leave.
+    await charge.commit(sealed);
+    return { sealed, spendUnits: charge.spendUnits };
   };
 };
 export type Contribute = ReturnType<typeof createContribute>;

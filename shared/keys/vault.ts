@@ -75,6 +75,7 @@ export const openVault = async (store: Store, random: RandomBytes): Promise<Vaul
 
   // Today's prekey opens every question that comes; there are at most a few.
   const seeds = new Map<string, Uint8Array>();
+  let forgettings = 0;
 
   const kemKeys = async () => {
     const found: { epoch: number; pair: XWingKeyPair }[] = [];
@@ -147,18 +148,22 @@ export const openVault = async (store: Store, random: RandomBytes): Promise<Vaul
       if (epoch !== undefined) return store.get(epochKey(Number(epoch)));
       const held = seeds.get(id);
       if (held !== undefined) return held;
+      const forgettingsBefore = forgettings;
       const value = await store.get(`${PREKEY}${id}`);
       if (value === undefined) return undefined;
       const opened = fromBase64(readPrekey(value).seed);
-      seeds.set(id, opened);
+      // A prekey that was read while others were destroyed may be one of them: it must not live on in here.
+      if (forgettings === forgettingsBefore) seeds.set(id, opened);
       return opened;
     },
     async forgetPrekeys(nowMs) {
-      seeds.clear();
+      forgettings += 1;
       const gone: StoreOperation[] = [];
       for await (const { key, value } of store.list({ prefix: PREKEY }))
         if (readPrekey(value).toMs <= nowMs) gone.push({ type: 'del', key });
       if (gone.length > 0) await store.write(gone);
+      forgettings += 1;
+      seeds.clear();
     },
   };
 };

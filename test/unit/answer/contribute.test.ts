@@ -12,7 +12,7 @@ import { StatsAnswer } from '../../../shared/wire/stats.ts';
 import { seededRandom } from '../../fixtures/drbg.ts';
 
 /** A ledger that says in which order it was used; the real one has tests of its own. */
-const recorder = (result?: () => Promise<ReserveResult>) => {
+const recorder = (result?: () => Promise<ReserveResult>, commitFails = false) => {
   const events: string[] = [];
   const facts = {
     spendUnits: 5n,
@@ -29,6 +29,7 @@ const recorder = (result?: () => Promise<ReserveResult>) => {
       startComputing: () => void events.push('start'),
       commit: (sealedAnswer) => {
         events.push('commit');
+        if (commitFails) return Promise.reject(new QflError('ledger_refuses'));
         return Promise.resolve({ status: 'answered', sealedAnswer, ...facts });
       },
       refund: () => Promise.resolve(),
@@ -150,6 +151,14 @@ describe('a contribution', () => {
     ).rejects.toThrowError('cannot seal');
     expect(events.at(-1)).toBe('abandon');
     expect(events).not.toContain('commit');
+  });
+
+  test('an answer that could not be kept does not leave, and its reservation is not ended twice', async () => {
+    const { events, ledger } = recorder(undefined, true);
+    await expect(
+      build(ledger, events)(question(), (answer) => utf8(JSON.stringify(answer))),
+    ).rejects.toMatchObject({ code: 'ledger_refuses' });
+    expect(events.at(-1)).toBe('commit');
   });
 
   test.each([
