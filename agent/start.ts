@@ -23,6 +23,7 @@ import { createServe } from './answer/serve.ts';
 import { createStatistics } from './answer/statistics.ts';
 import { registerAdmin } from './api/admin.ts';
 import { registerChat } from './api/chat.ts';
+import { registerPrivacyExplain } from './api/privacy-explain.ts';
 import { registerPrivacy } from './api/privacy.ts';
 import { registerStatus } from './api/status.ts';
 import { streamAuditLog } from './federation/audit-log.ts';
@@ -239,6 +240,12 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
       statistics,
       ledger,
       policy,
+      pseudonyms,
+      defaultEpsilon: config.privacy.epsilonPerQuery,
+    });
+    registerPrivacyExplain(app, {
+      self,
+      ledger,
       pseudonyms,
       defaultEpsilon: config.privacy.epsilonPerQuery,
     });

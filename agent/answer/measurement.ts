@@ -1,0 +1,18 @@
+/**
+ * The seam between a question about records and the one door its answer leaves by (`contribute.ts`). A planner turns a question into
+ * releases from public facts alone; the data is read in `evaluate` only, after the charge is durable and the noise is drawn.
+ */
+import type { Mechanism } from '../../shared/privacy/mechanism.ts';
+
+/** One vector of integers that leaves under one mechanism: one draw of noise per cell, one charge for the vector. */
+export interface PlannedRelease {
+  /** Names of the cells, public and in order; known before any data is read. */
+  readonly cells: readonly string[];
+  readonly mechanism: Mechanism;
+}
+
+export interface PlannedMeasurement {
+  readonly releases: readonly PlannedRelease[];
+  /** Exact integers: one list per release, one integer per cell, in order. Reads data; called at most once, after the charge. */
+  evaluate(signal?: AbortSignal): Promise<readonly (readonly bigint[])[]>;
+}
