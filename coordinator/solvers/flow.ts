@@ -14,14 +14,8 @@ import {
   type PlanningTask,
   type Problem,
 } from '../planning/problem.ts';
-import { MoveHeap } from './move-heap.ts';
+import { MoveTable } from './move-table.ts';
 import type { Solution, Solver } from './port.ts';
-
-interface FlowTask {
-  site: number;
-  /** Cost at each node; Infinity where not allowed. */
-  readonly costs: Float64Array;
-}
 
 const NOWHERE = -1;
 const SINK = -2;
@@ -30,70 +24,67 @@ export class FlowPlan {
   readonly #sites: readonly PlanningSite[];
   readonly #nodes: number;
   readonly #indexOf: ReadonlyMap<SiteId, number>;
-  readonly #tasks = new Map<string, FlowTask>();
+  /** Task id → its row in the table. */
+  readonly #rows = new Map<string, number>();
+  readonly #table: MoveTable;
   readonly #used: Int32Array;
+  /** Cost of each node's next and last slot, kept beside `#used`. */
+  readonly #nextSlot: Float64Array;
   readonly #potential: Float64Array;
   #sinkPotential = 0;
-  readonly #moves: readonly (readonly MoveHeap<FlowTask>[])[];
   readonly #label: Float64Array;
   readonly #parent: Int32Array;
   readonly #done: Uint8Array;
+  readonly #own: Float64Array;
 
   constructor(sites: readonly PlanningSite[]) {
     checkProblem({ tasks: [], sites });
     this.#sites = sites;
     this.#nodes = sites.length + 1;
     this.#indexOf = new Map(sites.map(({ siteId }, at) => [siteId, at]));
+    this.#table = new MoveTable(this.#nodes);
     this.#used = new Int32Array(this.#nodes);
+    this.#nextSlot = Float64Array.from({ length: this.#nodes }, (_, at) => this.#slotCost(at, 0));
     // Feasible from the start: no potential of a node is below the sink's by more than its first slot costs.
-    this.#potential = Float64Array.from({ length: this.#nodes }, (_, at) => {
-      const first = this.#slotCost(at, 0);
-      return first === Infinity ? 0 : -first;
-    });
-    this.#moves = Array.from({ length: this.#nodes }, (_, from) =>
-      Array.from({ length: this.#nodes }, () => new MoveHeap<FlowTask>(from)),
-    );
+    this.#potential = this.#nextSlot.map((first) => (first === Infinity ? 0 : -first));
     this.#label = new Float64Array(this.#nodes);
     this.#parent = new Int32Array(this.#nodes);
     this.#done = new Uint8Array(this.#nodes);
+    this.#own = new Float64Array(this.#nodes);
   }
 
   /** Adds a task and re-plans exactly. @throws QflError `conflict` when its id is there already, `invalid_request` */
   insert(task: PlanningTask): void {
-    if (this.#tasks.has(task.taskId))
+    if (this.#rows.has(task.taskId))
       throw new QflError('conflict', { detail: 'the task is in the plan already' });
     checkTask(task, this.#indexOf);
-    const flow: FlowTask = { site: NOWHERE, costs: this.#costsOf(task) };
-    this.#tasks.set(task.taskId, flow);
+    const costs = this.#costsOf(task);
+    const row = this.#table.add(costs);
+    this.#rows.set(task.taskId, row);
     // The task's own potential, so that no label is negative; the same for all, it changes no comparison.
     let own = -Infinity;
-    for (let node = 0; node < this.#nodes; node += 1) {
-      own = Math.max(own, this.#potential[node]! - flow.costs[node]!);
-    }
-    for (let node = 0; node < this.#nodes; node += 1) {
-      this.#label[node] = flow.costs[node]! + own - this.#potential[node]!;
-    }
+    for (let node = 0; node < this.#nodes; node += 1)
+      own = Math.max(own, this.#potential[node]! - costs[node]!);
+    for (let node = 0; node < this.#nodes; node += 1)
+      this.#label[node] = costs[node]! + own - this.#potential[node]!;
     const end = this.#search(SINK);
-    this.#used[end]! += 1;
-    this.#shift(end, flow);
+    this.#use(end, 1);
+    this.#table.place(row, this.#shift(end));
   }
 
   /** Takes a task out and re-plans exactly. @throws QflError `not_found` */
   remove(taskId: string): void {
-    const flow = this.#tasks.get(taskId);
-    if (flow === undefined) throw new QflError('not_found', { detail: 'the task is not in the plan' });
-    this.#tasks.delete(taskId);
-    const freed = flow.site;
-    flow.site = NOWHERE;
+    const row = this.#rowOf(taskId);
+    this.#rows.delete(taskId);
+    const freed = this.#table.siteOf(row);
+    this.#table.remove(row);
     for (let node = 0; node < this.#nodes; node += 1) {
       const used = this.#used[node]!;
-      const refund = used === 0 ? Infinity : -this.#slotCost(node, used - 1);
       this.#label[node] =
-        refund === Infinity ? Infinity : refund + this.#sinkPotential - this.#potential[node]!;
+        used === 0 ? Infinity : this.#sinkPotential - this.#slotCost(node, used - 1) - this.#potential[node]!;
     }
     this.#search(freed);
-    const begin = this.#shift(freed, undefined);
-    this.#used[begin]! -= 1;
+    this.#use(this.#shift(freed), -1);
   }
 
   /** The same task with other costs. */
@@ -104,9 +95,7 @@ export class FlowPlan {
 
   /** Where a task is planned; null waits. @throws QflError `not_found` */
   siteOf(taskId: string): SiteId | null {
-    const flow = this.#tasks.get(taskId);
-    if (flow === undefined) throw new QflError('not_found', { detail: 'the task is not in the plan' });
-    return this.#sites[flow.site]?.siteId ?? null;
+    return this.#sites[this.#table.siteOf(this.#rowOf(taskId))]?.siteId ?? null;
   }
 
   /** The price of a place at each site: the dual solution, in cost units. */
@@ -114,16 +103,28 @@ export class FlowPlan {
     return new Map(this.#sites.map(({ siteId }, at) => [siteId, this.#sinkPotential - this.#potential[at]!]));
   }
 
+  #rowOf(taskId: string): number {
+    const row = this.#rows.get(taskId);
+    if (row === undefined) throw new QflError('not_found', { detail: 'the task is not in the plan' });
+    return row;
+  }
+
+  /** One buffer for all tasks: the table copies it. */
   #costsOf({ options, waitingCost }: PlanningTask): Float64Array {
-    const costs = new Float64Array(this.#nodes).fill(Infinity);
-    for (const option of options) costs[this.#indexOf.get(option.siteId)!] = optionCost(option);
-    costs[this.#nodes - 1] = waitingCost;
-    return costs;
+    this.#own.fill(Infinity);
+    for (const option of options) this.#own[this.#indexOf.get(option.siteId)!] = optionCost(option);
+    this.#own[this.#nodes - 1] = waitingCost;
+    return this.#own;
   }
 
   #slotCost(node: number, slot: number): number {
     const site = this.#sites[node];
     return site === undefined ? 0 : (site.slotCosts[slot] ?? Infinity);
+  }
+
+  #use(node: number, change: 1 | -1): void {
+    this.#used[node]! += change;
+    this.#nextSlot[node] = this.#slotCost(node, this.#used[node]!);
   }
 
   /**
@@ -140,18 +141,19 @@ export class FlowPlan {
       if (node === NOWHERE || this.#label[node]! >= best) break;
       this.#done[node] = 1;
       if (node === target) {
-        [best, last] = [this.#label[node]!, node];
+        best = this.#label[node]!;
+        last = node;
         break;
       }
       if (target === SINK) {
         const through =
-          this.#label[node]! +
-          this.#slotCost(node, this.#used[node]!) +
-          this.#potential[node]! -
-          this.#sinkPotential;
-        if (through < best) [best, last] = [through, node];
+          this.#label[node]! + this.#nextSlot[node]! + this.#potential[node]! - this.#sinkPotential;
+        if (through < best) {
+          best = through;
+          last = node;
+        }
       }
-      this.#relax(node);
+      this.#relax(node, best);
     }
     assert(last !== NOWHERE, 'a task can always wait, so a path always exists');
     this.#raisePotentials(best, target === SINK ? best : 0);
@@ -159,55 +161,50 @@ export class FlowPlan {
   }
 
   #nearest(): number {
+    const label = this.#label;
+    const done = this.#done;
     let node = NOWHERE;
-    let label = Infinity;
+    let least = Infinity;
     for (let at = 0; at < this.#nodes; at += 1) {
-      if (this.#done[at] === 0 && this.#label[at]! < label) [node, label] = [at, this.#label[at]!];
+      if (label[at]! < least && done[at] === 0) {
+        least = label[at]!;
+        node = at;
+      }
     }
     return node;
   }
 
-  #relax(node: number): void {
-    const base = this.#label[node]! + this.#potential[node]!;
-    const moves = this.#moves[node]!;
+  /** Labels at or above `limit` are never settled, so they need not be exact. */
+  #relax(node: number, limit: number): void {
+    const label = this.#label;
+    const potential = this.#potential;
+    const done = this.#done;
+    const costs = this.#table.freshRow(node);
+    const base = label[node]! + potential[node]!;
+    const offset = node * this.#nodes;
     for (let next = 0; next < this.#nodes; next += 1) {
-      if (this.#done[next] === 1) continue;
-      const label = base + moves[next]!.minCost() - this.#potential[next]!;
-      if (label >= this.#label[next]!) continue;
-      this.#label[next] = label;
+      const reached = base + costs[offset + next]! - potential[next]!;
+      if (reached >= label[next]! || reached >= limit || done[next] === 1) continue;
+      label[next] = reached;
       this.#parent[next] = node;
     }
   }
 
   #raisePotentials(limit: number, sink: number): void {
-    for (let node = 0; node < this.#nodes; node += 1) {
+    for (let node = 0; node < this.#nodes; node += 1)
       this.#potential[node]! += Math.min(this.#label[node]!, limit);
-    }
     this.#sinkPotential += sink;
   }
 
-  /** Moves one task along every edge of the path that ends in `end`; `first` enters at its start, which is returned. */
-  #shift(end: number, first: FlowTask | undefined): number {
+  /** Moves one task along every edge of the path that ends in `end`; returns its first node, where a place is free now. */
+  #shift(end: number): number {
     let node = end;
     while (this.#parent[node] !== NOWHERE) {
       const from = this.#parent[node]!;
-      const task = this.#moves[from]![node]!.minTask();
-      assert(task !== undefined, 'an edge of the path has its task');
-      this.#place(task, node);
+      this.#table.place(this.#table.cheapestMove(from, node), node);
       node = from;
     }
-    if (first !== undefined) this.#place(first, node);
     return node;
-  }
-
-  #place(task: FlowTask, site: number): void {
-    task.site = site;
-    const here = task.costs[site]!;
-    for (let other = 0; other < this.#nodes; other += 1) {
-      if (other !== site && task.costs[other]! < Infinity) {
-        this.#moves[site]![other]!.push(task.costs[other]! - here, task);
-      }
-    }
   }
 }
 
