@@ -1,6 +1,6 @@
 /**
- * `npm run bench -- NAME [--json]`: builds, then runs the benchmark NAME. Without a name, lists what there is. Each is a file of
- * this folder that exports `run({ json })`.
+ * `npm run bench -- NAME [ARGUMENTS] [--json]`: builds, then runs the benchmark NAME. Without a name, lists what there is. Each is a
+ * file of this folder that exports `run({ json, args })`, and `usage` when it takes arguments.
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -18,20 +18,24 @@ const names = () =>
 await runScript(async () => {
   const args = process.argv.slice(2);
   const json = args.includes('--json');
-  const unknown = args.find((arg) => arg.startsWith('-') && arg !== '--json');
-  if (unknown !== undefined) throw new StepFailed(`unknown option ${unknown}; there is --json`);
-  const [name, ...rest] = args.filter((arg) => !arg.startsWith('-'));
+  const [name, ...rest] = args.filter((arg) => arg !== '--json');
   const list = `npm run bench -- NAME [--json], where NAME is one of: ${names().join(', ')}`;
   if (name === undefined) {
     console.log(list);
     return 0;
   }
-  if (!names().includes(name) || rest.length > 0)
-    throw new StepFailed(`there is no benchmark "${[name, ...rest].join(' ')}"\n${list}`);
+  if (!names().includes(name)) throw new StepFailed(`there is no benchmark "${name}"\n${list}`);
   requireNode();
   install();
   build();
-  const { run } = await import(pathToFileURL(join(root, 'dist/test/bench', `${name}.js`)).href);
-  await run({ json });
+  const { run, usage } = await import(pathToFileURL(join(root, 'dist/test/bench', `${name}.js`)).href);
+  if (rest.length > 0 && usage === undefined)
+    throw new StepFailed(`the benchmark "${name}" takes no arguments but --json`);
+  try {
+    await run({ json, args: rest });
+  } catch (error) {
+    if (usage === undefined || error?.code === undefined) throw error;
+    throw new StepFailed(`${error.message}\nusage: npm run bench -- ${name} ${usage} [--json]`);
+  }
   return 0;
 });
