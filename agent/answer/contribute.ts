@@ -1,27 +1,34 @@
 /**
- * This site's part of a statistic: validated, charged, counted, noised, in that order, whoever asks. Everything derived from
- * records that leaves the site leaves through here.
+ * This site's part of a statistic: planned from public facts, charged, noise drawn, data read, in that order, whoever asks. Everything
+ * derived from records that leaves the site leaves through here.
  */
 import { z } from 'zod';
 import type { DepartmentId, Pseudonym, QueryId, SiteId } from '../../shared/ids.ts';
-import { QflError, toQflError } from '../../shared/errors.ts';
-import { MICRO_PER_EPSILON, microEpsilon } from '../../shared/privacy/epsilon.ts';
-import {
-  laplaceForEpsilon,
-  type Mechanism,
-  mechanismToText,
-  noiseOf,
-} from '../../shared/privacy/mechanism.ts';
+import { assert, QflError, toQflError } from '../../shared/errors.ts';
+import { MICRO_PER_EPSILON } from '../../shared/privacy/epsilon.ts';
+import { mechanismToText } from '../../shared/privacy/mechanism.ts';
+import { type PreparedRelease, prepareRelease } from '../../shared/privacy/release.ts';
 import type { RandomBytes } from '../../shared/random.ts';
-import { type LedgerShown, type StatsAnswer, StatsQuery } from '../../shared/wire/stats.ts';
-import type { ChargeRequest, Ledger, LedgerReading, Reservation, ReserveResult } from '../budget/ledger.ts';
-import { type Cohort, parseCohort } from '../records/cohort.ts';
-import { countDistinctPatients } from '../records/count.ts';
+import {
+  CELLS_MAX,
+  type LedgerShown,
+  type Release,
+  type StatsAnswer,
+  type StatsKind,
+  StatsQuery,
+  type StatsQueryOf,
+} from '../../shared/wire/stats.ts';
+import type {
+  Asker,
+  ChargeRequest,
+  Ledger,
+  LedgerReading,
+  Quote,
+  Reservation,
+  ReserveResult,
+} from '../budget/ledger.ts';
 import type { AgentMeters } from '../metrics.ts';
-import type { Records } from '../records/store.ts';
-
-/** One patient changes a count of patients by one. */
-const COUNT_SENSITIVITY = 1n;
+import type { PlannedMeasurement, PlannedRelease, Planners } from './measurement.ts';
 
 export interface Contribution {
   readonly sender: SiteId;
@@ -35,8 +42,8 @@ export interface Contribution {
 
 export interface ContributeOptions {
   readonly ledger: Ledger;
-  readonly records: Records;
   readonly random: RandomBytes;
+  readonly planners: Planners;
   readonly meters: Pick<AgentMeters, 'charged' | 'refusedByBudget'>;
 }
 
@@ -55,22 +62,67 @@ export const showReading = (reading: LedgerReading): LedgerShown => ({
 });
 
 /** @throws QflError `invalid_request` */
-export const parseStatsQuery = (query: unknown): { cohort: Cohort; microEpsilon: number } => {
+export const parseStatsQuery = (query: unknown): StatsQuery => {
   const parsed = StatsQuery.safeParse(query);
   if (!parsed.success)
     throw new QflError('invalid_request', { detail: `not a statistic: ${z.prettifyError(parsed.error)}` });
-  return { cohort: parseCohort(parsed.data.cohort), microEpsilon: parsed.data.microEpsilon };
+  return parsed.data;
 };
 
-export const createContribute = ({ ledger, records, random, meters }: ContributeOptions) => {
-  const mechanismFor = (micro: number): Mechanism =>
-    laplaceForEpsilon({ epsilon: microEpsilon(micro), sensitivity: COUNT_SENSITIVITY }, ledger.limits());
+/** What a question would run and cost here, without asking it. */
+export interface Priced {
+  readonly planned: PlannedMeasurement;
+  readonly quote: Quote;
+}
 
-  const compute = async (cohort: Cohort, mechanism: Mechanism, reservation: Reservation): Promise<bigint> => {
+const checkPlan = ({ releases }: PlannedMeasurement): void => {
+  const cells = releases.reduce((sum, { cells: names }) => sum + names.length, 0);
+  if (cells <= CELLS_MAX) return;
+  throw new QflError('invalid_request', {
+    detail: `the question has ${cells} cells, and at most ${CELLS_MAX} are answered`,
+    next: 'Use fewer or wider bins, or ask for fewer figures at once.',
+  });
+};
+
+const releaseOf = ({ cells, mechanism }: PlannedRelease, values: readonly bigint[]): Release => {
+  assert(values.length === cells.length, 'one released integer per cell');
+  return { cells: [...cells], values: values.map(String), mechanism: mechanismToText(mechanism) };
+};
+
+export const createContribute = ({ ledger, random, planners, meters }: ContributeOptions) => {
+  const planOf = <Kind extends StatsKind>(
+    kind: Kind,
+    query: StatsQueryOf<Kind>,
+  ): PlannedMeasurement | Promise<PlannedMeasurement> => planners[kind](query, { limits: ledger.limits() });
+
+  /** @throws QflError `invalid_request` */
+  const plan = async (query: StatsQuery): Promise<PlannedMeasurement> => {
+    const { microEpsilonPerQueryMax } = ledger.limits();
+    if (query.microEpsilon > microEpsilonPerQueryMax)
+      throw new QflError('invalid_request', {
+        detail: `a query may charge at most epsilon ${microEpsilonPerQueryMax / MICRO_PER_EPSILON} here`,
+        next: 'Ask with a smaller epsilon: more noise, less of the budget.',
+        facts: { microEpsilon: query.microEpsilon, microEpsilonPerQueryMax },
+      });
+    const planned = await planOf(query.kind, query);
+    checkPlan(planned);
+    return planned;
+  };
+
+  const compute = async (
+    planned: PlannedMeasurement,
+    reservation: Reservation,
+    signal: AbortSignal | undefined,
+  ): Promise<Release[]> => {
+    const { releases } = planned;
     reservation.startComputing();
-    // The noise is drawn before the data is read: how long drawing takes then says nothing about the count.
-    const noise = noiseOf(mechanism, random)();
-    return (await countDistinctPatients(records, cohort)) + noise;
+    // All noise is drawn before the data is read: how long drawing takes then says nothing about the data.
+    const prepared: PreparedRelease[] = [];
+    for (const { cells, mechanism } of releases)
+      prepared.push(await prepareRelease(mechanism, cells.length, random));
+    const exact = await planned.evaluate(signal);
+    assert(exact.length === releases.length, 'one vector per release');
+    return releases.map((release, at) => releaseOf(release, prepared[at]!(exact[at]!)));
   };
 
   const reserve = async (request: ChargeRequest): Promise<ReserveResult> => {
@@ -87,20 +139,21 @@ export const createContribute = ({ ledger, records, random, meters }: Contribute
    * called at most once per question.
    * @throws QflError `invalid_request`, `budget_exceeded`, `outcome_unknown`, `ledger_refuses`, `clock_refused`, `forbidden`
    */
-  return async function contribute(
+  async function contribute(
     contribution: Contribution,
     seal: (answer: StatsAnswer, charged: Charged) => Uint8Array,
+    signal?: AbortSignal,
   ): Promise<{ sealed: Uint8Array; spendUnits: bigint }> {
     const { sender, queryId, envelopeHash, asker, department } = contribution;
-    const { cohort, microEpsilon: micro } = parseStatsQuery(contribution.query);
-    const mechanism = mechanismFor(micro);
+    const query = parseStatsQuery(contribution.query);
+    const planned = await plan(query);
     const charge = await reserve({
       sender,
       queryId,
       envelopeHash,
       asker,
       department,
-      mechanisms: [mechanism],
+      mechanisms: planned.releases.map(({ mechanism }) => mechanism),
     });
     if (charge.status === 'answered') return { sealed: charge.sealedAnswer, spendUnits: charge.spendUnits };
     if (charge.status === 'running') {
@@ -112,14 +165,13 @@ export const createContribute = ({ ledger, records, random, meters }: Contribute
         next: 'Ask again.',
       });
     }
-    meters.charged(micro / MICRO_PER_EPSILON);
+    meters.charged(query.microEpsilon / MICRO_PER_EPSILON);
     const computeAndSeal = async (): Promise<Uint8Array> => {
-      const value = await compute(cohort, mechanism, charge);
+      const releases = await compute(planned, charge, signal);
       const ledgers = ledger.readings({ sender, asker, department }).map(showReading);
       const answer: StatsAnswer = {
-        value: String(value),
-        mechanism: mechanismToText(mechanism),
-        microEpsilon: micro,
+        releases,
+        microEpsilon: query.microEpsilon,
         chargedUnits: String(charge.spendUnits),
         ledgers,
       };
@@ -137,6 +189,18 @@ export const createContribute = ({ ledger, records, random, meters }: Contribute
     // A commit that fails has ended the reservation itself; the answer must not leave.
     await charge.commit(sealed);
     return { sealed, spendUnits: charge.spendUnits };
-  };
+  }
+
+  return Object.assign(contribute, {
+    /**
+     * Prices a question for this asker; reads no data and spends nothing.
+     * @throws QflError as `contribute` before its charge
+     */
+    async price(query: unknown, asker: Asker): Promise<Priced> {
+      const planned = await plan(parseStatsQuery(query));
+      const mechanisms = planned.releases.map(({ mechanism }) => mechanism);
+      return { planned, quote: ledger.quote(asker, mechanisms) };
+    },
+  });
 };
 export type Contribute = ReturnType<typeof createContribute>;

@@ -3,16 +3,35 @@
  * releases from public facts alone; the data is read in `evaluate` only, after the charge is durable and the noise is drawn.
  */
 import type { Mechanism } from '../../shared/privacy/mechanism.ts';
+import type { StatsKind, StatsQueryOf } from '../../shared/wire/stats.ts';
+import type { LedgerLimits } from '../budget/ledger.ts';
 
 /** One vector of integers that leaves under one mechanism: one draw of noise per cell, one charge for the vector. */
 export interface PlannedRelease {
-  /** Names of the cells, public and in order; known before any data is read. */
+  /** Names of the cells, public and in order; known before any data is read. A selection has one. */
   readonly cells: readonly string[];
   readonly mechanism: Mechanism;
 }
 
 export interface PlannedMeasurement {
   readonly releases: readonly PlannedRelease[];
-  /** Exact integers: one list per release, one integer per cell, in order. Reads data; called at most once, after the charge. */
+  /**
+   * Exact integers: one list per release, one integer per cell, in order (of a selection: one utility per candidate). Reads data; called
+   * at most once, after the charge.
+   */
   evaluate(signal?: AbortSignal): Promise<readonly (readonly bigint[])[]>;
 }
+
+/** What a plan may depend on besides the question. */
+export interface PublicFacts {
+  readonly limits: LedgerLimits;
+}
+
+/** @throws QflError for a question that cannot be asked, before anything is charged */
+export type Planner<Kind extends StatsKind> = (
+  query: StatsQueryOf<Kind>,
+  facts: PublicFacts,
+) => PlannedMeasurement | Promise<PlannedMeasurement>;
+
+/** One planner per kind of question. */
+export type Planners = { readonly [Kind in StatsKind]: Planner<Kind> };

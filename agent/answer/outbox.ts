@@ -21,9 +21,12 @@ const OpenQuestion = z.strictObject({
   sealed: z.string(),
   replySeed: z.string(),
   sites: z.array(SiteId),
+  /** Named by the asker and not reachable when asked. */
+  absent: z.array(SiteId),
+  /** This site answers too. */
+  here: z.boolean(),
   query: z.unknown(),
-  counted: z.string(),
-  microEpsilon: z.int(),
+  asked: z.string(),
   asker: z.string(),
   role: z.string(),
   department: z.string(),
@@ -47,14 +50,19 @@ export interface Outbox {
 }
 
 export const createOutbox = (store: Store, clock: Clock): Outbox => {
-  const parse = <T>(schema: z.ZodType<T>, value: Uint8Array): T => schema.parse(JSON.parse(fromUtf8(value)));
+  /** Undefined for what an earlier version of this program wrote: it is forgotten, its charge stays. */
+  const read = <T>(schema: z.ZodType<T>, value: Uint8Array): T | undefined =>
+    schema.safeParse(JSON.parse(fromUtf8(value))).data;
   const json = (value: unknown): Uint8Array => utf8(JSON.stringify(value));
   return {
     add: (question) =>
       store.write([{ type: 'put', key: OPEN + question.queryId, value: json(OpenQuestion.parse(question)) }]),
     async open() {
       const found: OpenQuestion[] = [];
-      for await (const { value } of store.list({ prefix: OPEN })) found.push(parse(OpenQuestion, value));
+      for await (const { value } of store.list({ prefix: OPEN })) {
+        const question = read(OpenQuestion, value);
+        if (question !== undefined) found.push(question);
+      }
       return found;
     },
     close: ({ queryId, asker }, result) =>
@@ -69,13 +77,16 @@ export const createOutbox = (store: Store, clock: Clock): Outbox => {
     drop: (queryId) => store.write([{ type: 'del', key: OPEN + queryId }]),
     async result(queryId, asker) {
       const value = await store.get(CLOSED + queryId);
-      const closed = value === undefined ? undefined : parse(Closed, value);
+      const closed = value === undefined ? undefined : read(Closed, value);
       return closed?.asker === asker ? closed.result : undefined;
     },
     async forgetOld() {
       const gone: StoreOperation[] = [];
       for await (const { key, value } of store.list({ prefix: CLOSED }))
-        if (parse(Closed, value).atMs + RESULT_LIFE_MS < clock.nowMs()) gone.push({ type: 'del', key });
+        if ((read(Closed, value)?.atMs ?? 0) + RESULT_LIFE_MS < clock.nowMs())
+          gone.push({ type: 'del', key });
+      for await (const { key, value } of store.list({ prefix: OPEN }))
+        if (read(OpenQuestion, value) === undefined) gone.push({ type: 'del', key });
       if (gone.length > 0) await store.write(gone);
     },
   };

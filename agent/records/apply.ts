@@ -2,7 +2,7 @@
  * One change of the records → the store operations that make it true: what an older version of the same resource
  * wrote is taken out, what the new one says is put in. Nothing here writes; `store.ts` does, once per batch.
  */
-import { encodeRecord, encodeRow, decodeRecord, type RecordHeader } from './codec.ts';
+import { encodeRecord, encodeRow, decodeRecord, type RecordHeader, VALUES_KEPT } from './codec.ts';
 import type { ChangeOutcome, PatientTarget, RecordChange, RecordDraft } from './draft.ts';
 import { BLIND_LENGTH, keyOf, prefixOf, type RecordKeys } from './keys.ts';
 import type { Overlay } from './overlay.ts';
@@ -94,7 +94,7 @@ const applyPut = async (context: ApplyContext, { draft, json }: PutChange): Prom
   const header = headerOf(context, draft, resolved.patient);
   overlay.put(keyOf.record(draft.type, ref), encodeRecord(header, json));
   putRows(context, draft, ref, header);
-  if (!context.types.has(draft.type)) overlay.put(keyOf.type(draft.type), EMPTY);
+  if (!context.types.has(draft.type)) overlay.put(keyOf.type(draft.type), VALUES_KEPT);
   context.types.add(draft.type);
   if (old === undefined) return { kind: 'added' };
   const duplicate = old.header.run === context.run && Buffer.compare(old.json, json) !== 0;

@@ -33,6 +33,11 @@ export const decodeRecord = (value: Uint8Array): { header: RecordHeader; json: U
   };
 };
 
+/** What a type's marker holds from the version on that keeps measured values in rows; before, it was empty. */
+export const VALUES_KEPT = utf8('2');
+export const keepsValues = (marker: Uint8Array | undefined): boolean =>
+  marker !== undefined && Buffer.compare(marker, VALUES_KEPT) === 0;
+
 const Row = z.strictObject({
   counted: z.boolean(),
   status: z.string().optional(),
@@ -40,6 +45,8 @@ const Row = z.strictObject({
   gender: z.string().optional(),
   birthDate: z.string().optional(),
   systems: z.array(z.string()).optional(),
+  /** Absent in rows written before values were kept, and where the resource has none. */
+  value: z.strictObject({ number: z.string(), units: z.array(z.string()) }).optional(),
 });
 export type Row = z.infer<typeof Row>;
 

@@ -1,11 +1,20 @@
 /** What the store needs to know of a resource besides its bytes: made by `fhir/mapping.ts`, applied by `store.ts`. */
 
+/** A measured quantity as it stands in the record. */
+export interface MeasuredValue {
+  /** Decimal text; parsed exactly by who uses it. */
+  readonly number: string;
+  /** How the record names the unit: its code and its text. */
+  readonly units: readonly string[];
+}
+
 /** What a row-wise predicate can look at. Dates are `YYYY-MM-DD`, cut or completed to the day. */
 export interface RowAttributes {
   readonly status?: string | undefined;
   readonly date?: string | undefined;
   readonly gender?: string | undefined;
   readonly birthDate?: string | undefined;
+  readonly value?: MeasuredValue | undefined;
 }
 
 export type PatientTarget =

@@ -12,6 +12,7 @@ import { FileRefused, hashFile } from './fhir/source.ts';
 import { type PlacedUnit, type ReadContext, unitsOfFile } from './fhir/units.ts';
 import { IMPORT_LIMITS, type ImportLimits } from './limits.ts';
 import type { Records } from './store.ts';
+import { upgradeRows } from './upgrade.ts';
 
 export interface ImportProgress {
   readonly file: string;
@@ -152,6 +153,7 @@ export const importFolder = async (
     tell();
     bytesBefore += file.bytes;
   }
+  await upgradeRows(records);
   await checkpoints.clear();
   return { ...reporter.snapshot(), resumed };
 };

@@ -8,7 +8,7 @@ import { QflError } from '../../shared/errors.ts';
 import { randomHex, secureRandomBytes, type RandomBytes } from '../../shared/random.ts';
 import type { Store, StoreOperation } from '../../shared/store/port.ts';
 import { applyChange, recordKeyOf } from './apply.ts';
-import { decodeRecord } from './codec.ts';
+import { decodeRecord, keepsValues } from './codec.ts';
 import type { ChangeOutcome, RecordChange } from './draft.ts';
 import { FhirId, FhirType } from './fhir/mapping.ts';
 import { createRecordKeys, keyOf, prefixOf, type RecordKeys } from './keys.ts';
@@ -44,6 +44,11 @@ export interface Records {
   isOptedOut(patientId: string): Promise<boolean>;
   /** Removes a patient and all of theirs; the number of resources removed. */
   deletePatient(patientId: string): Promise<number>;
+  /**
+   * Do all rows of this type hold what a row holds now? False for records that an earlier version of this program imported; true where
+   * there are none. Public: it says which program wrote, not what.
+   */
+  keepsValues(type: string): Promise<boolean>;
   /** Stored resources per type, by reading keys only. */
   countResources(): Promise<Readonly<Record<string, number>>>;
 }
@@ -131,6 +136,10 @@ export const createRecords = ({
       const id = checkedId(patientId);
       const [outcome] = await apply('', [{ kind: 'delete', type: 'Patient', id }]);
       return outcome?.kind === 'deleted' ? outcome.resources : 0;
+    },
+    async keepsValues(type) {
+      const marker = await store.get(keyOf.type(type));
+      return marker === undefined || keepsValues(marker);
     },
     async countResources() {
       const counts: Record<string, number> = {};

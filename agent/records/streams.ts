@@ -23,7 +23,7 @@ export const openCursor = async <Item>(source: AsyncIterable<Item>): Promise<Cur
 };
 
 /** Moves `cursor` to the first element whose key is not below `key`; that element if it is equal. */
-const seek = async <Item>(
+export const seek = async <Item>(
   cursor: Cursor<Item>,
   keyOfItem: (item: Item) => string,
   key: string,
@@ -81,5 +81,32 @@ export async function* distinct<Item>(
     const key = keyOfItem(item);
     if (key !== last) yield key;
     last = key;
+  }
+}
+
+/** Sorted streams as one, each key once: of equal keys the element of the first stream that has it. */
+export async function* mergeUnique<Item>(
+  sources: readonly AsyncIterable<Item>[],
+  keyOfItem: (item: Item) => string,
+): AsyncGenerator<Item> {
+  const cursors: Cursor<Item>[] = [];
+  try {
+    for (const source of sources) cursors.push(await openCursor(source));
+    for (;;) {
+      const least = cursors.reduce<Item | undefined>((best, cursor) => {
+        const item = cursor.current();
+        if (item === undefined) return best;
+        return best === undefined || keyOfItem(item) < keyOfItem(best) ? item : best;
+      }, undefined);
+      if (least === undefined) return;
+      const key = keyOfItem(least);
+      for (const cursor of cursors) {
+        const item = cursor.current();
+        if (item !== undefined && keyOfItem(item) === key) await cursor.advance();
+      }
+      yield least;
+    }
+  } finally {
+    for (const cursor of cursors) await cursor.close();
   }
 }

@@ -3,9 +3,10 @@ import type { Command } from 'commander';
 import { z } from 'zod';
 import { QflError } from '../errors.ts';
 import { isErrorCode } from '../errors.ts';
-import { type StatsResult, StatsResult as StatsResultSchema } from '../wire/stats.ts';
 import { connect, type TargetOptions, withClient, withTarget } from './connect.ts';
-import { note, printJson, run, say, table } from './output.ts';
+import { note, printJson, run, say } from './output.ts';
+import { registerQueryAsk } from './query-ask.ts';
+import { registerQueryStats } from './query-stats.ts';
 
 const Delta = z.looseObject({
   choices: z
@@ -60,38 +61,6 @@ const streamChat = (prompt: string, options: ChatOptions): Promise<void> =>
     );
   });
 
-const statsText = (result: StatsResult, asked: string): string => {
-  const rows = result.sites.map((one) =>
-    one.status === 'answered'
-      ? [
-          one.site,
-          one.answer.value,
-          `${one.interval.low} … ${one.interval.high}`,
-          String(result.epsilonPerSite),
-          ...['user_day', 'department_day', 'asking_site_day', 'site_lifetime'].map(
-            (ledger) =>
-              one.answer.ledgers.find((shown) => shown.ledger === ledger)?.remainingEpsilon.toFixed(3) ?? '–',
-          ),
-        ]
-      : [one.site, 'refused', one.code, '0', '–', '–', '–', '–'],
-  );
-  const interval =
-    result.interval === null
-      ? ''
-      : `  (${result.interval.confidence * 100} % interval from the noise alone: ${result.interval.low} … ${result.interval.high})`;
-  return [
-    `${asked}: ${result.total ?? 'no answer'} patients${interval}`,
-    '',
-    table(
-      ['site', 'noisy count', 'interval', 'ε charged', 'left: user', 'department', 'asking site', 'lifetime'],
-      rows,
-    ),
-    ...(result.complete
-      ? []
-      : ['', 'Not every site with records answered; the total covers those that did.']),
-  ].join('\n');
-};
-
 export const registerQuery = (program: Command): void => {
   const query = program.command('query').description('ask the federation through an agent');
   withTarget(
@@ -116,31 +85,6 @@ export const registerQuery = (program: Command): void => {
         );
       }, options.json ?? false),
     );
-  withTarget(
-    query.command('stats').description('count patients at every site, with differential privacy'),
-    'agent',
-  )
-    .requiredOption('--count <TYPE>', 'FHIR resource type, such as Condition')
-    .option(
-      '--where <CONDITION...>',
-      'code=SYSTEM|CODE, code=CODE, gender=…, birthdate=ge1960-01-01; all must hold',
-    )
-    .option('--epsilon <DECIMAL>', "charge per site; the site's default (0.1) when left out")
-    .option('--confidence <SHARE>', 'of the interval', '0.95')
-    .action(
-      (options: TargetOptions & { count: string; where?: string[]; epsilon?: string; confidence: string }) =>
-        run(async () => {
-          const body = {
-            count: options.count,
-            where: options.where ?? [],
-            confidence: Number(options.confidence),
-            ...(options.epsilon === undefined ? {} : { epsilon: options.epsilon }),
-          };
-          const result = await withClient(connect(options, 'agent', true), (client) =>
-            client.json('POST', '/v1/stats', StatsResultSchema, { body }),
-          );
-          if (options.json === true) printJson(result);
-          else say(statsText(result, [options.count, ...(options.where ?? [])].join(' with ')));
-        }, options.json ?? false),
-    );
+  registerQueryStats(query);
+  registerQueryAsk(query);
 };

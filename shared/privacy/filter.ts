@@ -6,10 +6,11 @@
 import { assert, QflError } from '../errors.ts';
 import { rdpBudgetAt, rhoBudget } from './conversion.ts';
 import { epsilonOf, type MicroEpsilon } from './epsilon.ts';
-import { laplaceRdp } from './laplace.ts';
-import type { DiscreteGaussian, DiscreteLaplace, Mechanism } from './mechanism.ts';
+import { laplaceRdp, pureRdp } from './laplace.ts';
+import type { DiscreteGaussian, DiscreteLaplace, Mechanism, Selection } from './mechanism.ts';
 import { orderNumber, orderRational, ORDERS_TENTHS } from './orders.ts';
 import { divide, multiply, type Rational, rational, toNumber } from './rational.ts';
+import { exponentialMechanismRdp } from './rdp/selection.ts';
 import {
   DECIMAL_UNITS_PER_NAT,
   decimalUnitsDown,
@@ -70,6 +71,10 @@ export const createFilter = (rule: FilterRule, budget: Budget, orderTenths?: num
 /** Zero-concentrated loss of an epsilon-DP mechanism: epsilon²/2 (Bun, Steinke 2016, Proposition 1.4). */
 const rhoOfPure = (epsilon: Rational): Rational => multiply(multiply(epsilon, epsilon), rational(1n, 2n));
 
+/**
+ * The sensitivity is in the 1-norm. That of one integer shifted by s covers every vector shifted by s in all: e^((a−1)·D_a(s)) is
+ * A·e^((a−1)st) + B·e^(−ast) with A, B ≥ 0 and A + B = 1, so its logarithm is convex and 0 at 0, hence superadditive.
+ */
 const laplaceCost = ({ sensitivity, scale }: DiscreteLaplace, filter: Filter): bigint => {
   const epsilon = divide(rational(sensitivity), scale);
   if (filter.rule === 'basic') return decimalUnitsUp(epsilon);
@@ -89,12 +94,34 @@ const gaussianCost = ({ sensitivitySquared, sigmaSquared }: DiscreteGaussian, fi
 };
 
 /**
+ * An exponential mechanism is ε-bounded-range: ε²/8 zCDP, and its own curve lies a little below (Dong, Durfee, Rogers 2020; Cesar, Rogers
+ * 2021). Permute-and-flip is priced as the worst of all ε-DP mechanisms.
+ */
+const selectionCost = ({ kind, epsilon }: Selection, filter: Filter): bigint => {
+  if (filter.rule === 'basic') return decimalUnitsUp(epsilon);
+  if (filter.rule === 'zcdp') {
+    const rho = rhoOfPure(epsilon);
+    return unitsUpExact(kind === 'exponential' ? multiply(rho, rational(1n, 4n)) : rho);
+  }
+  const a = orderNumber(filter.orderTenths);
+  return kind === 'exponential'
+    ? unitsUp(Math.max(0, exponentialMechanismRdp(toNumber(epsilon), a)))
+    : unitsUp(pureRdp(toNumber(epsilon), a));
+};
+
+const priceOf = (mechanism: Mechanism, filter: Filter): bigint => {
+  if (mechanism.kind === 'discrete_laplace') return laplaceCost(mechanism, filter);
+  return mechanism.kind === 'discrete_gaussian'
+    ? gaussianCost(mechanism, filter)
+    : selectionCost(mechanism, filter);
+};
+
+/**
  * What one run of the mechanism costs under this filter, in the rule's units, rounded up; at least 1.
  * @throws QflError `invalid_request` when the rule cannot price the mechanism.
  */
 export const costUnits = (mechanism: Mechanism, filter: Filter): bigint => {
-  const cost =
-    mechanism.kind === 'discrete_laplace' ? laplaceCost(mechanism, filter) : gaussianCost(mechanism, filter);
+  const cost = priceOf(mechanism, filter);
   assert(cost > 0n, 'noise always costs something');
   return cost;
 };

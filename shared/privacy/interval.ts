@@ -5,7 +5,7 @@
 import { QflError } from '../errors.ts';
 import { gaussianNormaliser } from './gaussian.ts';
 import { laplaceTail } from './laplace.ts';
-import type { Mechanism } from './mechanism.ts';
+import type { NoiseMechanism } from './mechanism.ts';
 import { toNumber } from './rational.ts';
 
 export interface Interval {
@@ -36,16 +36,16 @@ export const checkConfidence = (confidence: number): void => {
   });
 };
 
-const sigmaOf = (mechanism: Mechanism): number =>
+const sigmaOf = (mechanism: NoiseMechanism): number =>
   mechanism.kind === 'discrete_gaussian' ? Math.sqrt(toNumber(mechanism.sigmaSquared)) : 0;
 
 /** An x with P(X > x) ≤ TAIL_CUT. */
-const reachOf = (mechanism: Mechanism): number =>
+const reachOf = (mechanism: NoiseMechanism): number =>
   mechanism.kind === 'discrete_laplace'
     ? Math.ceil(-Math.log(TAIL_CUT) * toNumber(mechanism.scale)) + 1
     : Math.ceil(Math.sqrt(-2 * Math.log(TAIL_CUT)) * sigmaOf(mechanism)) + 1;
 
-const massOf = (mechanism: Mechanism): ((x: number) => number) => {
+const massOf = (mechanism: NoiseMechanism): ((x: number) => number) => {
   if (mechanism.kind === 'discrete_laplace') {
     const scale = toNumber(mechanism.scale);
     const top = Math.tanh(1 / (2 * scale));
@@ -56,7 +56,7 @@ const massOf = (mechanism: Mechanism): ((x: number) => number) => {
   return (x) => Math.exp(-((x / sigma) ** 2) / 2) / normaliser;
 };
 
-const histogramOf = (mechanism: Mechanism, cell: number): Histogram => {
+const histogramOf = (mechanism: NoiseMechanism, cell: number): Histogram => {
   const span = Math.floor(reachOf(mechanism) / cell + 0.5);
   const masses = new Float64Array(2 * span + 1);
   const mass = massOf(mechanism);
@@ -92,19 +92,19 @@ const halfWidthCells = ({ masses, lost }: Histogram, outside: number): number =>
 };
 
 /** P(|S| > w) ≤ 2·exp(−w²/(2Σσ²)): the discrete Gaussian is sub-Gaussian with its own σ² (Canonne, Kamath, Steinke 2020). */
-const subGaussianHalfWidth = (mechanisms: readonly Mechanism[], outside: number): bigint => {
+const subGaussianHalfWidth = (mechanisms: readonly NoiseMechanism[], outside: number): bigint => {
   const variance = mechanisms.reduce((sum, mechanism) => sum + sigmaOf(mechanism) ** 2, 0);
   return BigInt(Math.ceil(Math.sqrt(2 * variance * Math.log(2 / outside))));
 };
 
 /** Odd, so that a cell is symmetric around its centre. */
-const cellFor = (mechanisms: readonly Mechanism[]): number => {
+const cellFor = (mechanisms: readonly NoiseMechanism[]): number => {
   const reach = Math.max(...mechanisms.map(reachOf));
   const cell = Math.ceil((2 * reach + 1) / CELLS_MAX);
   return cell % 2 === 1 ? cell : cell + 1;
 };
 
-const summedHalfWidth = (mechanisms: readonly Mechanism[], outside: number): bigint => {
+const summedHalfWidth = (mechanisms: readonly NoiseMechanism[], outside: number): bigint => {
   const cell = cellFor(mechanisms);
   const sum = mechanisms
     .map((mechanism) => histogramOf(mechanism, cell))
@@ -129,7 +129,7 @@ const laplaceHalfWidth = (scale: number, outside: number): bigint => {
  * noises of moderate width; conservative (wider) for very wide ones.
  * @throws QflError `invalid_request` for a confidence outside (0.5, 1).
  */
-export const noiseHalfWidth = (mechanisms: readonly Mechanism[], confidence: number): bigint => {
+export const noiseHalfWidth = (mechanisms: readonly NoiseMechanism[], confidence: number): bigint => {
   checkConfidence(confidence);
   const outside = 1 - confidence;
   const [first] = mechanisms;
@@ -150,7 +150,7 @@ export const noiseHalfWidth = (mechanisms: readonly Mechanism[], confidence: num
 /** The interval of a released number (or of a sum of them) around its exact value. */
 export const noiseInterval = (
   released: bigint,
-  mechanisms: readonly Mechanism[],
+  mechanisms: readonly NoiseMechanism[],
   confidence: number,
 ): Interval => {
   const half = noiseHalfWidth(mechanisms, confidence);

@@ -33,7 +33,26 @@ export interface DiscreteGaussian {
   readonly sigmaSquared: Rational;
 }
 
-export type Mechanism = DiscreteLaplace | DiscreteGaussian;
+/** What adds integer noise to integers. */
+export type NoiseMechanism = DiscreteLaplace | DiscreteGaussian;
+
+/**
+ * Picks one of `candidates` public candidates by an integer utility that one patient moves by at most `sensitivity`, and releases its
+ * position alone. `exponential`: P ∝ exp(ε·utility/(2·sensitivity)), ε-bounded-range (McSherry, Talwar 2007). `permute_and_flip`:
+ * the better utility for one pure release (McKenna, Sheldon 2020).
+ */
+export interface Selection {
+  readonly kind: 'exponential' | 'permute_and_flip';
+  readonly relation: Relation;
+  readonly sensitivity: bigint;
+  readonly epsilon: Rational;
+  readonly candidates: number;
+}
+
+export type Mechanism = NoiseMechanism | Selection;
+
+export const isNoise = (mechanism: Mechanism): mechanism is NoiseMechanism =>
+  mechanism.kind === 'discrete_laplace' || mechanism.kind === 'discrete_gaussian';
 
 /** What a site allows for one query, whatever is asked. */
 export interface QueryPolicy {
@@ -59,6 +78,22 @@ export const discreteGaussian = (sensitivitySquared: Rational, sigmaSquared: Rat
   return { kind: 'discrete_gaussian', relation: 'add_or_remove_patient', sensitivitySquared, sigmaSquared };
 };
 
+const SELECTION_CANDIDATES_MAX = 1_000_000;
+
+/** @throws QflError `invalid_request` */
+export const selection = (
+  kind: Selection['kind'],
+  { sensitivity, epsilon, candidates }: Pick<Selection, 'sensitivity' | 'epsilon' | 'candidates'>,
+): Selection => {
+  needPositive(sensitivity, 'sensitivity');
+  needPositive(epsilon.numerator, 'epsilon');
+  if (!Number.isInteger(candidates) || candidates < 1 || candidates > SELECTION_CANDIDATES_MAX)
+    throw new QflError('invalid_request', {
+      detail: `a selection is made from 1 to ${SELECTION_CANDIDATES_MAX} candidates`,
+    });
+  return { kind, relation: 'add_or_remove_patient', sensitivity, epsilon, candidates };
+};
+
 /**
  * The discrete Laplace mechanism that is epsilon-DP at this sensitivity: scale = sensitivity / epsilon, exactly.
  * @throws QflError `invalid_request` when the policy allows less per query.
@@ -78,7 +113,7 @@ export const laplaceForEpsilon = (
 };
 
 /** Fresh noise of this mechanism, one integer per call of the function returned. */
-export const noiseOf = (mechanism: Mechanism, random: RandomBytes): (() => bigint) => {
+export const noiseOf = (mechanism: NoiseMechanism, random: RandomBytes): (() => bigint) => {
   const integers = randomIntegers(random);
   return mechanism.kind === 'discrete_laplace'
     ? () => sampleDiscreteLaplace(mechanism.scale, integers)
@@ -89,6 +124,7 @@ const Digits = z.string().regex(/^[1-9]\d{0,38}$/);
 const RationalText = z.tuple([Digits, Digits]);
 
 /** How a mechanism stands in ledgers and on the wire: integers as decimal strings, members in canonical order. */
+const SelectionText = { candidates: z.int().min(1).max(SELECTION_CANDIDATES_MAX), epsilon: RationalText };
 export const MechanismText = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('discrete_laplace'), sensitivity: Digits, scale: RationalText }),
   z.strictObject({
@@ -96,6 +132,8 @@ export const MechanismText = z.discriminatedUnion('kind', [
     sensitivitySquared: RationalText,
     sigmaSquared: RationalText,
   }),
+  z.strictObject({ kind: z.literal('exponential'), ...SelectionText, sensitivity: Digits }),
+  z.strictObject({ kind: z.literal('permute_and_flip'), ...SelectionText, sensitivity: Digits }),
 ]);
 export type MechanismText = z.infer<typeof MechanismText>;
 
@@ -106,20 +144,45 @@ const rationalText = ({ numerator, denominator }: Rational): [string, string] =>
 const rationalOfText = ([numerator, denominator]: readonly [string, string]): Rational =>
   rational(BigInt(numerator), BigInt(denominator));
 
-export const mechanismToText = (mechanism: Mechanism): MechanismText =>
-  mechanism.kind === 'discrete_laplace'
-    ? {
+export const mechanismToText = (mechanism: Mechanism): MechanismText => {
+  switch (mechanism.kind) {
+    case 'discrete_laplace':
+      return {
         kind: mechanism.kind,
         scale: rationalText(mechanism.scale),
         sensitivity: String(mechanism.sensitivity),
-      }
-    : {
+      };
+    case 'discrete_gaussian':
+      return {
         kind: mechanism.kind,
         sensitivitySquared: rationalText(mechanism.sensitivitySquared),
         sigmaSquared: rationalText(mechanism.sigmaSquared),
       };
+    case 'exponential':
+    case 'permute_and_flip':
+      break;
+  }
+  return {
+    candidates: mechanism.candidates,
+    epsilon: rationalText(mechanism.epsilon),
+    kind: mechanism.kind,
+    sensitivity: String(mechanism.sensitivity),
+  };
+};
 
-export const mechanismOfText = (text: MechanismText): Mechanism =>
-  text.kind === 'discrete_laplace'
-    ? discreteLaplace(BigInt(text.sensitivity), rationalOfText(text.scale))
-    : discreteGaussian(rationalOfText(text.sensitivitySquared), rationalOfText(text.sigmaSquared));
+export const mechanismOfText = (text: MechanismText): Mechanism => {
+  switch (text.kind) {
+    case 'discrete_laplace':
+      return discreteLaplace(BigInt(text.sensitivity), rationalOfText(text.scale));
+    case 'discrete_gaussian':
+      return discreteGaussian(rationalOfText(text.sensitivitySquared), rationalOfText(text.sigmaSquared));
+    case 'exponential':
+    case 'permute_and_flip':
+      break;
+  }
+  return selection(text.kind, {
+    candidates: text.candidates,
+    epsilon: rationalOfText(text.epsilon),
+    sensitivity: BigInt(text.sensitivity),
+  });
+};

@@ -4,7 +4,7 @@ import { discreteGaussianDelta } from '../../shared/privacy/analytic/hockey-stic
 import {
   discreteGaussian,
   discreteLaplace,
-  type Mechanism,
+  type NoiseMechanism,
   noiseOf,
 } from '../../shared/privacy/mechanism.ts';
 import { rational } from '../../shared/privacy/rational.ts';
@@ -13,7 +13,7 @@ import { refutedEpsilon } from '../fixtures/falsification.ts';
 
 const DRAWS = 200_000;
 
-const draws = (mechanism: Mechanism, exact: number, seed: number): Int32Array => {
+const draws = (mechanism: NoiseMechanism, exact: number, seed: number): Int32Array => {
   const noise = noiseOf(mechanism, seededRandom(seed));
   return Int32Array.from({ length: DRAWS }, () => exact + Number(noise()));
 };
@@ -47,7 +47,7 @@ test('noise in rounded doubles is refuted where its grid shows', () => {
 
 test('replace-one priced as add/remove is refuted', () => {
   // Replacing one patient moves a histogram by 1 in two bins: their difference by 2.
-  const bins = (mechanism: Mechanism, difference: number, seed: number): Int32Array => {
+  const bins = (mechanism: NoiseMechanism, difference: number, seed: number): Int32Array => {
     const noise = noiseOf(mechanism, seededRandom(seed));
     return Int32Array.from({ length: DRAWS }, () => difference + Number(noise() - noise()));
   };

@@ -12,15 +12,6 @@ const MUTANTS: readonly (readonly [string, CountRules, string])[] = [
     { persons: async () => ({ personOf: () => undefined }) },
     'persons with diabetes',
   ],
-  [
-    'rows count instead of patients',
-    {
-      async *distinct(source, keyOfItem) {
-        for await (const item of source) yield keyOfItem(item);
-      },
-    },
-    'persons with diabetes',
-  ],
 ];
 
 describe('mutants of the patient count', () => {

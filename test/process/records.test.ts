@@ -165,14 +165,15 @@ describe.skipIf(!hasShared(DATA))(`real records of three hospitals${whyMissing(D
     expect(total).toBeGreaterThan(0);
     expect(result.complete).toBe(true);
     expect(result.sites.map(({ site }) => site)).toEqual([...HOSPITALS]);
-    const covers = (interval: { low: string; high: string } | null, count: number): void => {
+    const covers = ([measure]: (typeof result)['measures'], count: number): void => {
+      const interval = measure?.measure === 'count' ? measure.interval : null;
       expect(Number(interval?.low)).toBeLessThanOrEqual(count);
       expect(Number(interval?.high)).toBeGreaterThanOrEqual(count);
     };
-    covers(result.interval, total);
+    covers(result.measures, total);
     for (const site of result.sites) {
       if (site.status !== 'answered') throw new Error(`${site.site} refused: ${site.code}`);
-      covers(site.interval, exact[site.site]!);
+      covers(site.measures, exact[site.site]!);
       expect(site.answer.microEpsilon).toBe(1_000_000);
     }
   });

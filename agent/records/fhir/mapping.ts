@@ -3,7 +3,7 @@
  * later versions pass; a wrong shape in a field that is used refuses the resource. Reasons name fields, never values.
  */
 import { z } from 'zod';
-import type { CodedTerm, PatientTarget, RecordDraft } from '../draft.ts';
+import type { CodedTerm, MeasuredValue, PatientTarget, RecordDraft } from '../draft.ts';
 import { isCounted, isOptOut } from './exclusions.ts';
 import { parseReference } from './references.ts';
 import { type TypeRule, ruleOf } from './types.ts';
@@ -198,6 +198,23 @@ const statusOf = (resource: Readonly<Record<string, unknown>>, rule: TypeRule): 
   return conceptsIn(resource['clinicalStatus'])[0]?.coding?.[0]?.code;
 };
 
+const UNIT_LENGTH_MAX = 64;
+const Quantity = z.looseObject({
+  value: z.number(),
+  comparator: z.unknown().optional(),
+  unit: z.string().max(UNIT_LENGTH_MAX).optional(),
+  code: z.string().max(UNIT_LENGTH_MAX).optional(),
+});
+
+/** `valueQuantity` as it is written. "Below 5" is no number: a quantity with a comparator has none. */
+const valueOf = (type: string, resource: Readonly<Record<string, unknown>>): MeasuredValue | undefined => {
+  if (type !== 'Observation') return undefined;
+  const quantity = Quantity.safeParse(resource['valueQuantity']).data;
+  if (quantity === undefined || quantity.comparator !== undefined) return undefined;
+  const units = [quantity.code, quantity.unit].filter((unit) => unit !== undefined);
+  return { number: String(quantity.value), units: [...new Set(units)] };
+};
+
 const mapOther = (type: string, rule: TypeRule, value: unknown): Mapped => {
   const parsed = cachedShape(type, rule).safeParse(value);
   if (!parsed.success) return refused(reasonOf(parsed.error));
@@ -213,7 +230,11 @@ const mapOther = (type: string, rule: TypeRule, value: unknown): Mapped => {
       id: resource.id,
       patient: owner.patient,
       codes: codesOf(resource, rule),
-      attributes: { status: statusOf(resource, rule), date: dateOf(resource, rule.date) },
+      attributes: {
+        status: statusOf(resource, rule),
+        date: dateOf(resource, rule.date),
+        value: valueOf(type, resource),
+      },
       counted: isCounted(resource),
       optOut,
       links: [],

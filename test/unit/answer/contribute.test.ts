@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import { createContribute } from '../../../agent/answer/contribute.ts';
+import { createMeasuresPlanner } from '../../../agent/answer/stats/plan.ts';
 import type { ChargeRequest, Ledger, ReserveResult } from '../../../agent/budget/ledger.ts';
 import { DEFAULT_LIMITS } from '../../../agent/budget/ledger.ts';
 import { createRecords } from '../../../agent/records/store.ts';
@@ -53,7 +54,12 @@ const question = (microEpsilon = 100_000) => ({
   envelopeHash: '2'.repeat(64),
   asker: Pseudonym.parse('3'.repeat(32)),
   department: DepartmentId.parse('icu'),
-  query: { kind: 'count', cohort: { resource: 'Patient', where: [] }, microEpsilon },
+  query: {
+    kind: 'measures',
+    cohort: { resource: 'Patient', where: [] },
+    measures: [{ measure: 'count' }],
+    microEpsilon,
+  },
 });
 
 const build = (ledger: Ledger, events: string[]) => {
@@ -76,7 +82,15 @@ const build = (ledger: Ledger, events: string[]) => {
     charged: () => void events.push('metered'),
     refusedByBudget: () => void events.push('refused'),
   };
-  return createContribute({ ledger, records: watched, random: seededRandom(1), meters });
+  const planned = (): never => {
+    throw new QflError('not_found');
+  };
+  return createContribute({
+    ledger,
+    random: seededRandom(1),
+    meters,
+    planners: { measures: createMeasuresPlanner(watched), concepts: planned, tally: planned },
+  });
 };
 
 describe('a contribution', () => {
@@ -92,7 +106,12 @@ describe('a contribution', () => {
     expect(order).toEqual([...order].toSorted((left, right) => left - right));
     expect(order.every((at) => at >= 0)).toBe(true);
     expect(StatsAnswer.parse(JSON.parse(fromUtf8(sealed)))).toMatchObject({
-      mechanism: { kind: 'discrete_laplace', sensitivity: '1', scale: ['10', '1'] },
+      releases: [
+        {
+          cells: ['count'],
+          mechanism: { kind: 'discrete_laplace', sensitivity: '1', scale: ['10', '1'] },
+        },
+      ],
     });
   });
 
@@ -102,7 +121,7 @@ describe('a contribution', () => {
     const contribute = build(ledger, events);
     for (let run = 0; run < 20; run += 1) {
       const { sealed } = await contribute(question(), (answer) => utf8(JSON.stringify(answer)));
-      values.add(StatsAnswer.parse(JSON.parse(fromUtf8(sealed))).value);
+      values.add(String(StatsAnswer.parse(JSON.parse(fromUtf8(sealed))).releases[0]?.values));
     }
     expect(values.size).toBeGreaterThan(3);
   });
@@ -164,8 +183,31 @@ describe('a contribution', () => {
   test.each([
     {},
     { kind: 'sum' },
-    { kind: 'count', cohort: 'Patient?code=', microEpsilon: 1 },
-    { kind: 'count', cohort: { resource: 'Secrets', where: [] }, microEpsilon: 1 },
+    { kind: 'measures', cohort: 'Patient?code=', measures: [{ measure: 'count' }], microEpsilon: 1 },
+    {
+      kind: 'measures',
+      cohort: { resource: 'Secrets', where: [] },
+      measures: [{ measure: 'count' }],
+      microEpsilon: 1,
+    },
+    { kind: 'measures', cohort: 'Patient', measures: [], microEpsilon: 1 },
+    {
+      kind: 'measures',
+      cohort: 'Patient',
+      measures: [
+        {
+          measure: 'table',
+          by: [
+            {
+              variable: 'age',
+              at: '2025-01-01',
+              edges: Array.from({ length: 10_002 }, (_, at) => String(at)),
+            },
+          ],
+        },
+      ],
+      microEpsilon: 1,
+    },
     null,
   ])('%j is not a statistic', async (query) => {
     const { events, ledger } = recorder();

@@ -7,7 +7,7 @@ import { discreteGaussianDelta } from '../../../shared/privacy/analytic/hockey-s
 import {
   discreteGaussian,
   discreteLaplace,
-  type Mechanism,
+  type NoiseMechanism,
   noiseOf,
 } from '../../../shared/privacy/mechanism.ts';
 import { rational } from '../../../shared/privacy/rational.ts';
@@ -17,7 +17,7 @@ import { oddsBounds, refutedEpsilon } from '../../fixtures/falsification.ts';
 const DRAWS = 1_000_000;
 
 /** Released sums of the vector's cells: where all cells move the same way, the sum carries all there is to know. */
-const release = (mechanism: Mechanism, exact: readonly number[], seed: number): Int32Array => {
+const release = (mechanism: NoiseMechanism, exact: readonly number[], seed: number): Int32Array => {
   const noise = noiseOf(mechanism, seededRandom(seed));
   return Int32Array.from({ length: DRAWS }, () =>
     exact.reduce((sum, value) => sum + value + Number(noise()), 0),

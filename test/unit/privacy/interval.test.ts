@@ -5,14 +5,14 @@ import { laplaceTail } from '../../../shared/privacy/laplace.ts';
 import {
   discreteGaussian,
   discreteLaplace,
-  type Mechanism,
+  type NoiseMechanism,
   noiseOf,
 } from '../../../shared/privacy/mechanism.ts';
 import { rational } from '../../../shared/privacy/rational.ts';
 import { seededRandom } from '../../fixtures/drbg.ts';
 
-const laplace = (scale: bigint): Mechanism => discreteLaplace(1n, rational(scale));
-const gaussian = (sigma: bigint): Mechanism => discreteGaussian(rational(1n), rational(sigma * sigma));
+const laplace = (scale: bigint): NoiseMechanism => discreteLaplace(1n, rational(scale));
+const gaussian = (sigma: bigint): NoiseMechanism => discreteGaussian(rational(1n), rational(sigma * sigma));
 
 /** Two-sided mass outside ±width. */
 const outside = (tail: (x: number) => number, width: bigint): number => 2 * tail(Number(width));
@@ -33,7 +33,7 @@ describe('half width of one noise', () => {
 });
 
 describe('half width of a sum', () => {
-  test.each<readonly [string, readonly Mechanism[]]>([
+  test.each<readonly [string, readonly NoiseMechanism[]]>([
     ['three Laplace', [laplace(10n), laplace(10n), laplace(10n)]],
     ['Laplace and Gaussian', [laplace(5n), gaussian(12n)]],
     ['very wide', [laplace(100_000n), laplace(3n)]],

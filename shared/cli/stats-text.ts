@@ -1,0 +1,215 @@
+/** How results of statistics and their prices are printed for people. */
+import type { MeasureResult, StatsPrice, StatsResult, StatsSiteResult } from '../wire/stats.ts';
+import { table } from './output.ts';
+
+const LEDGERS = ['user_day', 'department_day', 'asking_site_day', 'site_lifetime'] as const;
+const LEFT = ['left: user', 'department', 'asking site', 'lifetime'];
+const NOTHING = '–';
+
+interface Figure {
+  readonly value: string | null;
+  readonly interval: { readonly low: string; readonly high: string } | null;
+}
+
+const value = ({ value: shown }: Figure): string => shown ?? 'not known';
+const interval = ({ interval: shown }: Figure): string =>
+  shown === null ? NOTHING : `${shown.low} … ${shown.high}`;
+
+/** How a mechanism is named: its kind and the width of its noise. */
+export const mechanismText = (mechanism: MeasureResult['mechanisms'][number]): string => {
+  const ratio = ([numerator, denominator]: readonly [string, string]): number =>
+    Number(numerator) / Number(denominator);
+  const short = (number: number): string => String(Number(number.toPrecision(4)));
+  switch (mechanism.kind) {
+    case 'discrete_laplace':
+      return `discrete Laplace, scale ${short(ratio(mechanism.scale))}`;
+    case 'discrete_gaussian':
+      return `discrete Gaussian, sigma ${short(Math.sqrt(ratio(mechanism.sigmaSquared)))}`;
+    case 'exponential':
+      return `exponential mechanism, ε ${short(ratio(mechanism.epsilon))}, ${mechanism.candidates} candidates`;
+    case 'permute_and_flip':
+      break;
+  }
+  return `permute and flip, ε ${short(ratio(mechanism.epsilon))}, ${mechanism.candidates} candidates`;
+};
+
+const noiseLine = ({ mechanisms }: MeasureResult): string =>
+  `noise at each site: ${[...new Set(mechanisms.map(mechanismText))].join('; ')}`;
+
+type Table = Extract<MeasureResult, { measure: 'table' }>;
+
+/** Only noisy counts decide what is hidden: what is not shown says nothing more about the records. */
+const tableText = ({ dimensions, cells }: Table, hideBelow: number | undefined): string => {
+  const shown = cells.filter(
+    (cell) => hideBelow === undefined || (cell.value !== null && Number(cell.value) >= hideBelow),
+  );
+  const hidden = cells.length - shown.length;
+  return [
+    `patients by ${dimensions.map(({ name }) => name).join(', ')}`,
+    table(
+      [...dimensions.map(({ name }) => name), 'noisy count', 'interval'],
+      shown.map((cell) => [...cell.bins, value(cell), interval(cell)]),
+    ),
+    ...(hidden === 0 ? [] : [`${hidden} cells with a noisy count below ${hideBelow} are not shown.`]),
+  ].join('\n');
+};
+
+const percent = (quantile: string): string => `${Number((Number(quantile) * 100).toPrecision(6))} %`;
+
+const titles: Readonly<Record<MeasureResult['measure'], string>> = {
+  count: 'count',
+  sum: 'sum',
+  mean: 'mean',
+  quantiles: 'quantiles',
+  table: 'table',
+};
+
+const withInterval = (figure: Figure, confidence: number): string =>
+  figure.interval === null
+    ? value(figure)
+    : `${value(figure)}  (${Number((confidence * 100).toPrecision(6))} % interval: ${interval(figure)})`;
+
+const measureText = (result: MeasureResult, confidence: number, hideBelow: number | undefined): string => {
+  switch (result.measure) {
+    case 'count':
+      return `number of ${result.of}: ${withInterval(result, confidence)}`;
+    case 'sum':
+      return `sum: ${withInterval(result, confidence)} ${result.unit}`;
+    case 'mean':
+      return [
+        result.value === null
+          ? 'mean: not known; the noise leaves open whether there is any row at all'
+          : `mean: ${withInterval(result, confidence)} ${result.unit}`,
+        `  over ${withInterval(result.count, confidence)} rows`,
+      ].join('\n');
+    case 'quantiles':
+      return [
+        `quantiles, ${result.unit}`,
+        table(
+          ['quantile', 'value', 'interval', 'rank within'],
+          result.points.map((point) => [
+            percent(point.quantile),
+            value(point),
+            interval(point),
+            point.rankWithin === null ? NOTHING : `${point.rankWithin} rows of the best`,
+          ]),
+        ),
+      ].join('\n');
+    case 'table':
+      break;
+  }
+  return tableText(result, hideBelow);
+};
+
+const remaining = (site: StatsSiteResult): string[] =>
+  site.status === 'answered'
+    ? LEDGERS.map(
+        (ledger) =>
+          site.answer.ledgers.find((shown) => shown.ledger === ledger)?.remainingEpsilon.toFixed(3) ??
+          NOTHING,
+      )
+    : LEDGERS.map(() => NOTHING);
+
+/** What could not be answered, and why. */
+const refusals = (result: StatsResult): string[] =>
+  result.complete
+    ? []
+    : [
+        '',
+        'Not every site asked has answered; the figures cover those that did.',
+        ...result.sites.flatMap((one) =>
+          one.status === 'refused' ? [`  ${one.site}: ${one.detail ?? one.code}`] : [],
+        ),
+      ];
+
+const siteFigure = (site: StatsSiteResult): readonly [string, string] => {
+  if (site.status === 'refused') return ['refused', site.code];
+  const [first] = site.measures;
+  return first?.measure === 'count' || first?.measure === 'sum' || first?.measure === 'mean'
+    ? [value(first), interval(first)]
+    : ['answered', NOTHING];
+};
+
+const sitesTable = (result: StatsResult, head: string): string =>
+  table(
+    ['site', head, 'interval', 'ε charged', ...LEFT],
+    result.sites.map((one) => [
+      one.site,
+      ...siteFigure(one),
+      one.status === 'answered' ? String(result.epsilonPerSite) : '0',
+      ...remaining(one),
+    ]),
+  );
+
+export interface TextOptions {
+  readonly asked: string;
+  readonly confidence: number;
+  readonly hideBelow?: number | undefined;
+}
+
+export const statsText = (result: StatsResult, { asked, confidence, hideBelow }: TextOptions): string => {
+  const [first, ...others] = result.measures;
+  if (first?.measure === 'count' && first.of === 'patients' && others.length === 0) {
+    const shown =
+      first.interval === null
+        ? ''
+        : `  (${confidence * 100} % interval from the noise alone: ${interval(first)})`;
+    return [
+      `${asked}: ${value(first)} patients${shown}`,
+      '',
+      sitesTable(result, 'noisy count'),
+      ...refusals(result),
+    ].join('\n');
+  }
+  return [
+    asked,
+    ...result.measures.flatMap((measure) => [
+      '',
+      measureText(measure, confidence, hideBelow),
+      noiseLine(measure),
+    ]),
+    '',
+    'Intervals are from the noise alone.',
+    '',
+    sitesTable(result, first === undefined ? 'answer' : titles[first.measure]),
+    ...refusals(result),
+  ].join('\n');
+};
+
+const renewal = (renewsAtMs: number | null): string =>
+  renewsAtMs === null ? 'never' : new Date(renewsAtMs).toISOString().slice(0, 16).replace('T', ' ');
+
+export const priceText = (price: StatsPrice, asked: string): string =>
+  [
+    `${asked}: not asked, only priced; nothing was spent.`,
+    '',
+    table(
+      ['figure', 'ε', 'cells', 'noise', `± per cell (${price.confidence * 100} %)`],
+      price.measures.flatMap(({ measure, epsilon, releases }) =>
+        releases.map(({ cells, mechanism, halfWidth }, at) => [
+          at === 0 ? measure : '',
+          at === 0 ? String(Number(epsilon.toPrecision(6))) : '',
+          String(cells),
+          mechanismText(mechanism),
+          halfWidth ?? NOTHING,
+        ]),
+      ),
+    ),
+    '',
+    table(
+      ['ledger of this site', 'costs', 'left now', 'left after', 'renews (UTC)'],
+      price.ledgers.map((ledger) => [
+        ledger.ledger,
+        ledger.costEpsilon.toFixed(6),
+        ledger.remainingEpsilon.toFixed(3),
+        ledger.afterEpsilon.toFixed(3),
+        renewal(ledger.renewsAtMs),
+      ]),
+    ),
+    '',
+    price.fits
+      ? 'This site would answer.'
+      : 'This site would refuse: a ledger has less left than the question costs.',
+    `Would be asked: ${price.sites.length === 0 ? 'nobody' : price.sites.join(', ')}. Every site charges ε ${price.epsilonPerSite} to its own ledgers, by its own rules; other sites are not asked beforehand.`,
+    ...(price.absent.length === 0 ? [] : [`Not reachable now: ${price.absent.join(', ')}.`]),
+  ].join('\n');
