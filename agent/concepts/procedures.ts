@@ -1,0 +1,96 @@
+/** Procedures: SNOMED CT. */
+import type { ConceptRow } from './list.ts';
+
+export const PROCEDURES: readonly ConceptRow[] = [
+  [
+    'dialysis',
+    'renal dialysis',
+    ['dialysis', 'hemodialysis', 'haemodialysis'],
+    ['sct:265764009', 'sct:302497006'],
+  ],
+  [
+    'kidney-transplant',
+    'kidney transplant',
+    ['renal transplant', 'kidney transplantation'],
+    ['sct:70536003', 'sct:711446003'],
+  ],
+  [
+    'coronary-bypass',
+    'coronary artery bypass',
+    ['cabg', 'bypass surgery', 'coronary artery bypass grafting'],
+    ['sct:232717009'],
+  ],
+  [
+    'coronary-intervention',
+    'percutaneous coronary intervention',
+    ['pci', 'coronary stent', 'coronary angioplasty'],
+    ['sct:415070008'],
+  ],
+  ['coronary-angiography', 'coronary angiography', ['coronary angiogram'], ['sct:33367005']],
+  ['cardioversion', 'electrical cardioversion', ['cardioversion'], ['sct:180325003']],
+  [
+    'cardiac-ablation',
+    'catheter ablation of the heart',
+    ['cardiac ablation', 'catheter ablation'],
+    ['sct:18286008'],
+  ],
+  [
+    'echocardiography',
+    'echocardiography',
+    ['echocardiogram', 'cardiac ultrasound'],
+    ['sct:433236007', 'sct:40701008'],
+  ],
+  [
+    'mechanical-ventilation',
+    'mechanical ventilation',
+    ['ventilation', 'artificial ventilation', 'ventilated'],
+    ['sct:40617009'],
+  ],
+  ['chest-x-ray', 'chest X-ray', ['chest radiograph', 'chest xray'], ['sct:399208008']],
+  [
+    'chest-ct',
+    'CT of the chest',
+    ['chest ct', 'ct chest', 'high resolution ct of chest'],
+    ['sct:16335031000119103', 'sct:418891003', 'sct:169069000'],
+  ],
+  ['colonoscopy', 'colonoscopy', [], ['sct:73761001']],
+  ['polypectomy', 'polypectomy', [], ['sct:274031008']],
+  ['mammography', 'mammography', ['mammogram', 'breast screening'], ['sct:24623002', 'sct:71651007']],
+  [
+    'bone-density-scan',
+    'bone density scan',
+    ['dxa scan', 'dexa scan', 'bone densitometry'],
+    ['sct:312681000'],
+  ],
+  ['spirometry', 'spirometry', ['lung function test'], ['sct:127783003', 'sct:23426006']],
+  [
+    'chemotherapy-radiation',
+    'combined chemotherapy and radiation',
+    ['chemoradiotherapy', 'chemoradiation'],
+    ['sct:703423002'],
+  ],
+  [
+    'cesarean-section',
+    'caesarean section',
+    ['cesarean section', 'c section', 'caesarean', 'cesarean'],
+    ['sct:11466000'],
+  ],
+  ['tubal-ligation', 'tubal ligation', [], ['sct:287664005']],
+  [
+    'depression-screening',
+    'depression screening',
+    [],
+    ['sct:171207006', 'sct:454711000124102', 'sct:715252007'],
+  ],
+  ['hospice-care', 'hospice care', ['hospice', 'palliative care'], ['sct:385763009']],
+  ['wound-suture', 'suture of wound', ['wound suture', 'suturing'], ['sct:288086009']],
+  ['electroencephalogram', 'electroencephalogram', ['eeg'], ['sct:54550000']],
+  ['speech-therapy', 'speech and language therapy', ['speech therapy'], ['sct:311555007']],
+  ['occupational-therapy', 'occupational therapy', [], ['sct:84478008']],
+  [
+    'medication-review',
+    'medication reconciliation',
+    ['medication review'],
+    ['sct:430193006', 'sct:473231009'],
+  ],
+];
