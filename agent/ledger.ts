@@ -4,8 +4,9 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '../shared/clock.ts';
 import { DAY_MS } from '../shared/clock.ts';
 import type { AgentConfig } from '../shared/config/config.ts';
-import { toQflError } from '../shared/errors.ts';
+import { QflError, toQflError } from '../shared/errors.ts';
 import { DepartmentId, Pseudonym, SiteId } from '../shared/ids.ts';
+import type { Logger } from '../shared/log.ts';
 import { microEpsilon } from '../shared/privacy/epsilon.ts';
 import type { RandomBytes } from '../shared/random.ts';
 import type { Store } from '../shared/store/port.ts';
@@ -31,7 +32,7 @@ const budget = (epsilon: number, delta: number) => ({
   delta: delta.toExponential(),
 });
 
-const RULES = { rdp: 'rdp_fixed_order', zcdp: 'zcdp', basic: 'basic' } as const;
+const RULES = { rdp: 'rdp_fixed_order', rdp_curve: 'rdp_curve', zcdp: 'zcdp', basic: 'basic' } as const;
 
 export const limitsOf = ({ privacy }: AgentConfig): LedgerLimits =>
   LedgerLimits.parse({
@@ -45,10 +46,30 @@ export const limitsOf = ({ privacy }: AgentConfig): LedgerLimits =>
       ]),
     ),
     askingSiteDay: budget(privacy.askingSiteDailyBudgetEpsilon, privacy.delta),
+    ...(privacy.askingSiteDailyBudgetsEpsilon.size === 0
+      ? {}
+      : {
+          askingSites: Object.fromEntries(
+            [...privacy.askingSiteDailyBudgetsEpsilon].map(([name, epsilon]) => [
+              SiteId.parse(name),
+              budget(epsilon, privacy.delta),
+            ]),
+          ),
+        }),
+    ...(privacy.dataBlocks === 'off'
+      ? {}
+      : { dataBlock: budget(privacy.dataBlockBudgetEpsilon, privacy.siteLifetimeDelta) }),
     siteLifetime: budget(privacy.siteLifetimeBudgetEpsilon, privacy.siteLifetimeDelta),
   });
 
-const place = async ({ home, site, dataKey, clock, random }: AgentLedgerOptions) => ({
+/** Where the ledger of a home folder is, for commands that work on it while the agent is stopped. */
+export const ledgerPlace = async ({
+  home,
+  site,
+  dataKey,
+  clock,
+  random,
+}: Pick<AgentLedgerOptions, 'home' | 'site' | 'dataKey' | 'clock' | 'random'>) => ({
   folder: await nodeLedgerFolder(join(home, FOLDER)),
   dataKey,
   clock,
@@ -59,7 +80,7 @@ const place = async ({ home, site, dataKey, clock, random }: AgentLedgerOptions)
 /** Only joining makes a ledger; one that is there already is kept. */
 export const createAgentLedger = async (options: AgentLedgerOptions): Promise<void> => {
   try {
-    await createLedger({ ...(await place(options)), limits: limitsOf(options.config) });
+    await createLedger({ ...(await ledgerPlace(options)), limits: limitsOf(options.config) });
   } catch (error) {
     // A join that was refused or interrupted runs again; the start verifies what is there.
     if (toQflError(error).code !== 'conflict') throw error;
@@ -83,7 +104,7 @@ export const openAgentLedger = async (options: AgentLedgerOptions): Promise<Agen
     confirmed === undefined
       ? undefined
       : Math.floor((confirmed.timeMs + clock.monotonicMs() - confirmed.atMonotonicMs) / DAY_MS);
-  const ledger = await openLedger({ ...(await place(options)), store: options.store, confirmedDay });
+  const ledger = await openLedger({ ...(await ledgerPlace(options)), store: options.store, confirmedDay });
   const changeBudgets = async (config: AgentConfig): Promise<void> => {
     const wanted = limitsOf(config);
     if (isDeepStrictEqual(LedgerLimits.parse(ledger.limits()), wanted)) return;
@@ -97,6 +118,36 @@ export const openAgentLedger = async (options: AgentLedgerOptions): Promise<Agen
     ledger,
     changeBudgets,
     confirmTime: (timeMs) => void (confirmed = { timeMs, atMonotonicMs: clock.monotonicMs() }),
+  };
+};
+
+/** Long enough that a verification of millions of records takes a small part of the machine. */
+const VERIFY_PAUSE_MS = 5;
+
+/** Reads the whole ledger every 24 hours while it serves; damage ends its service and is logged. Returns what stops it. */
+export const verifyDaily = (ledger: Ledger, logger: Logger): (() => void) => {
+  let stopped = false;
+  let running: Promise<void> | undefined;
+  const pause = async (): Promise<void> => {
+    await new Promise((resolve) => setTimeout(resolve, VERIFY_PAUSE_MS));
+    if (stopped) throw new QflError('cancelled');
+  };
+  const verify = async (): Promise<void> => {
+    try {
+      const { records } = await ledger.verify(pause);
+      logger.info({ records }, 'the privacy ledger is verified in full');
+    } catch (error) {
+      if (!stopped) logger.error({ err: error }, 'the privacy ledger could not be verified in full');
+    } finally {
+      running = undefined;
+    }
+  };
+  const timer = setInterval(() => {
+    running ??= verify();
+  }, DAY_MS);
+  return () => {
+    stopped = true;
+    clearInterval(timer);
   };
 };
 

@@ -15,6 +15,7 @@ import { loadConfig } from '../shared/config/load.ts';
 import { createLogger } from '../shared/log.ts';
 import { masterKeyAdvice } from '../shared/keys/master.ts';
 import { secureRandomBytes } from '../shared/random.ts';
+import { registerLedger } from './cli/ledger.ts';
 import { registerLocal } from './cli/local.ts';
 import type { AgentHomeOptions } from './home.ts';
 import { joinFederation } from './join.ts';
@@ -114,4 +115,5 @@ export const register = (program: Command): void => {
     ),
   );
   registerLocal(agent);
+  registerLedger(agent);
 };

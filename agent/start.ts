@@ -15,22 +15,27 @@ import { METHODS, type Telemetry } from '../shared/wire/session.ts';
 import type { AccessPolicy } from './access/policy.ts';
 import { createPseudonyms } from './access/pseudonyms.ts';
 import { createAsk } from './answer/ask.ts';
+import { setUpAsk } from './answer/ask-records/setup.ts';
 import { createContribute } from './answer/contribute.ts';
 import { createOutbox } from './answer/outbox.ts';
 import { createServeChat } from './answer/serve-chat.ts';
 import { createServeStats } from './answer/serve-stats.ts';
 import { createServe } from './answer/serve.ts';
 import { createStatistics } from './answer/statistics.ts';
+import { createMeasuresPlanner } from './answer/stats/plan.ts';
 import { registerAdmin } from './api/admin.ts';
+import { registerAsk } from './api/ask.ts';
 import { registerChat } from './api/chat.ts';
 import { registerPrivacyExplain } from './api/privacy-explain.ts';
 import { registerPrivacy } from './api/privacy.ts';
+import { registerStats } from './api/stats.ts';
 import { registerStatus } from './api/status.ts';
 import { streamAuditLog } from './federation/audit-log.ts';
 import { type Federation, startFederation } from './federation/federation.ts';
+import { createLedgerWitness } from './federation/ledger-witness.ts';
 import { readTrust } from './federation/trust.ts';
 import { type AgentHome, type AgentHomeOptions, openAgentHome } from './home.ts';
-import { lifetimeReading, openAgentLedger } from './ledger.ts';
+import { lifetimeReading, openAgentLedger, verifyDaily } from './ledger.ts';
 import { createEmbeddedBackend } from './llm/embedded.ts';
 import { createExtractiveAnswerer } from './llm/extractive.ts';
 import { createModels } from './llm/models.ts';
@@ -100,6 +105,7 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
       random,
     });
     undo.push(() => ledger.close());
+    undo.push(verifyDaily(ledger, logger));
     let rolePermissions = accessPolicy(config).rolePermissions;
     const policy: AccessPolicy = {
       ...accessPolicy(config),
@@ -144,7 +150,21 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
     });
     const metrics = createMetrics('agent');
     const meters = createAgentMetrics(metrics.registry, self, ledger, () => federation.link, audit);
-    const contribute = createContribute({ ledger, records, random, meters });
+    const asking = setUpAsk(
+      records,
+      vault.secretFor('ask shards'),
+      config.llm.flatMap(({ url }, at) => {
+        const backend = external[at];
+        return backend === undefined ? [] : [{ url, backend }];
+      }),
+    );
+    const contribute = createContribute({
+      ledger,
+      random,
+      meters,
+      planners: { measures: createMeasuresPlanner(records), ...asking.planners },
+    });
+    const ledgerWitness = createLedgerWitness({ ledger, self, identity: vault.identity, clock, logger });
     const federation: Federation = await startFederation({
       home,
       url: config.coordinator.url ?? home.profile.url,
@@ -155,12 +175,20 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
       logger,
       telemetry,
       confirmDay: confirmTime,
+      connected: (peer, coordinator) => ledgerWitness.connected(peer, coordinator),
       handlers: () => ({
         [METHODS.serve]: { kind: 'stream', answer: (call) => serve(call) },
         [METHODS.auditLog]: { kind: 'stream', answer: () => streamAuditLog(audit.log) },
       }),
     });
     undo.push(() => federation.close());
+    const online = () => (federation.link.state === 'online' ? federation.link : undefined);
+    const stopWitness = ledgerWitness.start(online);
+    undo.push(async () => {
+      stopWitness();
+      const caller = online();
+      if (caller !== undefined) await ledgerWitness.finish(caller);
+    });
     const { link, mirror } = federation;
     const board = () => federation.board();
     const serve = createServe({
@@ -204,6 +232,17 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
       hasRecords,
       board,
     });
+    const askRecords = asking.journey({
+      self,
+      statistics,
+      ledger,
+      audit,
+      clock,
+      models,
+      documents,
+      logger,
+      board,
+    });
     const control = withControlKey(home.apiKeys, random, clock.nowMs());
     const app = await createHttpApp({
       logger,
@@ -235,14 +274,25 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
       ledgerFault: () => ledger.status().fault ?? null,
     });
     registerChat(app, { ask, models, policy, pseudonyms, board, timeoutMs: config.limits.chatTimeoutMs });
-    registerPrivacy(app, {
+    registerStats(app, {
       self,
       statistics,
+      contribute,
       ledger,
+      policy,
+      pseudonyms,
+      clock,
+      defaultEpsilon: config.privacy.epsilonPerQuery,
+    });
+    registerAsk(app, {
+      askRecords,
+      ledger,
+      list: asking.list,
       policy,
       pseudonyms,
       defaultEpsilon: config.privacy.epsilonPerQuery,
     });
+    registerPrivacy(app, { self, ledger, pseudonyms });
     registerPrivacyExplain(app, {
       self,
       ledger,

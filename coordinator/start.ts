@@ -24,6 +24,7 @@ import { createBoardTeller } from './sites/board.ts';
 import { createHandshakeDesk } from './sites/handshakes.ts';
 import { siteHandlers } from './sites/handlers.ts';
 import { createInvitations } from './sites/invitations.ts';
+import { createLedgerHeads } from './sites/ledger-heads.ts';
 import { acceptSocket } from './sites/link.ts';
 import { createPresence } from './sites/presence.ts';
 import { openRegistry } from './sites/registry.ts';
@@ -114,6 +115,13 @@ export const startCoordinator = async (
       relayChat: relayChat({ presence, planner, audit, clock, policy, meters }),
       collectStatistics: collectStatistics({ presence, audit, clock, policy }),
       board,
+      ledgerHeads: createLedgerHeads({
+        store,
+        audit,
+        identity: vault.identity,
+        clock,
+        identityOf: (site) => keyLog.state.get(site)?.identity,
+      }),
     });
     const control = withControlKey(home.apiKeys, random, clock.nowMs());
     const app = await createHttpApp({

@@ -1,10 +1,12 @@
 /** What an administrator decides about a ledger; each decision is a record with a name and a reason. */
 import { QflError } from '../../shared/errors.ts';
-import { type Charge, type DaySums, sumByDay } from './accounts.ts';
+import { type Charge, daySumsToText, sumByDay } from './accounts.ts';
 import type { Core } from './core.ts';
 import { createPolicy, type LedgerLimits } from './limits.ts';
-import { LedgerRecord } from './records.ts';
-import { chargeOf } from './state.ts';
+import { amountToText } from './amount.ts';
+import { amountOfScalar } from './filters.ts';
+import type { Block } from './blocks.ts';
+import { chargeOf, LedgerRecord } from './records.ts';
 import { dayOf } from './window.ts';
 
 /** Who decided, and why: shown in the history and in the audit log. */
@@ -24,6 +26,14 @@ export interface Administration {
    * @throws QflError `conflict` when there is nothing to take back to that day, `ledger_refuses`
    */
   undoWindow(day: number, decision: Decision): Promise<void>;
+  /**
+   * After a restore: what else was charged to the lifetime ledger that no receipt shows, in its units (`scalarOf`). It is added, and the ledger
+   * serves again.
+   * @throws QflError `conflict` when nothing is unknown, `ledger_refuses`
+   */
+  stateUnknownCharges(units: bigint, decision: Decision): Promise<void>;
+  /** From here on no query may read this data block. @throws QflError `ledger_refuses`, `conflict` when it is retired already */
+  retireBlock(block: Block, decision: Decision): Promise<void>;
 }
 
 /** What could not be read back at the next start must not be written. */
@@ -36,11 +46,6 @@ const checked = (record: LedgerRecord): LedgerRecord => {
     cause: parsed.error,
   });
 };
-
-const flatten = (sums: DaySums): [number, string, string][] =>
-  [...sums].flatMap(([day, ofDay]) =>
-    [...ofDay].map(([name, units]): [number, string, string] => [day, name, String(units)]),
-  );
 
 /** A day before the last confirmed one would be spent twice; a day after the clock's would be another jump. */
 const checkUndo = (core: Core, day: number): void => {
@@ -78,11 +83,27 @@ export const createAdministration = (core: Core): Administration => ({
     const { orders } = createPolicy(limits, before.orders);
     await core.write(checked({ type: 'limits', limits, orders, ...decision, atMs: core.nowMs() })).durable;
   },
+  async stateUnknownCharges(units, decision) {
+    core.writer.assertOpen();
+    if (!core.state.accounts().isClosed('site_lifetime'))
+      throw new QflError('conflict', {
+        detail: 'the lifetime ledger is not waiting for a statement',
+        next: 'A statement is made once, after a restore.',
+      });
+    const raise = amountToText(amountOfScalar(core.state.policy().limits.rule, units));
+    await core.write(checked({ type: 'statement', raise, ...decision, atMs: core.nowMs() })).durable;
+  },
+  async retireBlock(block, decision) {
+    core.writer.assertOpen();
+    if (core.state.accounts().isRetired(block))
+      throw new QflError('conflict', { detail: `the data block ${block} is retired already` });
+    await core.write(checked({ type: 'retired', block, ...decision, atMs: core.nowMs() })).durable;
+  },
   undoWindow: (day, decision) =>
     core.exclusively(async () => {
       core.writer.assertOpen();
       checkUndo(core, day);
-      const sums = flatten(sumByDay(await chargesFrom(core, day), day));
+      const sums = daySumsToText(sumByDay(await chargesFrom(core, day), day));
       await core.write(checked({ type: 'undo', day, sums, ...decision, atMs: core.nowMs() })).durable;
       core.restartUptime();
     }),

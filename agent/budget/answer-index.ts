@@ -1,26 +1,34 @@
 /**
  * Where each ended query stands in the journal: key → outcome and offset. Kept in the embedded store, so that memory does not grow with the
- * ledger. The store may have lost anything (`security.md` §10), so nothing rests on it: at start the keys it holds are compared with
- * those the journal has, and it is built anew when they differ.
+ * ledger. The store may have lost anything without a word (`security.md` §10), so nothing rests on it: that a key is absent
+ * is believed only when the filter says so, or when the key's bucket in the store is exactly what the journal put there.
  */
 import { z } from 'zod';
-import { fromUtf8, utf8 } from '../../shared/bytes.ts';
-import { hashKey, type KeyFilter, KEY_HASH_BYTES } from './key-filter.ts';
-import { canonicalJson } from '../../shared/audit/canonical.ts';
+import { fromUtf8, toHex, utf8 } from '../../shared/bytes.ts';
+import { QflError } from '../../shared/errors.ts';
 import type { Store, StoreOperation } from '../../shared/store/port.ts';
+import {
+  bucketName,
+  createKeyDigest,
+  hashKey,
+  KEY_HASH_BYTES,
+  type KeyDigest,
+  type KeyFilter,
+} from './key-filter.ts';
 
-const PREFIX = 'ledger/ended/';
-const HEAD_KEY = 'ledger/index-head';
-const REBUILD_BATCH = 1_000;
+const PREFIX = 'ledger/answer/';
+const HEAD_KEY = 'ledger/answer-head';
+/** Of earlier versions, which kept whole keys; taken out when the index is built anew. */
+const FORMER_PREFIXES = ['ledger/ended/', 'ledger/index-head'];
+const REMOVE_BATCH = 1_000;
 
-const Place = z.strictObject({
-  outcome: z.enum(['committed', 'unknown']),
+export interface Place {
+  readonly outcome: 'committed' | 'unknown';
   /** Of the record that ended the query. */
-  offset: z.int().nonnegative(),
+  readonly offset: number;
   /** Of its reservation, whose hash the answer names. */
-  reservedOffset: z.int().nonnegative(),
-});
-export type Place = z.infer<typeof Place>;
+  readonly reservedOffset: number;
+}
 
 export interface Ended {
   /** `keyText` of the charge. */
@@ -28,79 +36,186 @@ export interface Ended {
   readonly place: Place;
 }
 
-const IndexHead = z.strictObject({ counter: z.int() });
+const IndexHead = z.strictObject({
+  /** The last record whose ended queries the index claims to hold; −1 when it has none. */
+  counter: z.int(),
+  /** The first record of the journal that its offsets point into. */
+  first: z.int(),
+});
+export type IndexHead = z.infer<typeof IndexHead>;
+const NO_INDEX: IndexHead = { counter: -1, first: -1 };
 
-const json = (value: Place | z.infer<typeof IndexHead>): Uint8Array => utf8(canonicalJson(value));
-const parse = (bytes: Uint8Array): unknown => JSON.parse(fromUtf8(bytes));
-
-/** Order-independent digest of a set of keys: the exclusive or of their hashes. */
-export interface KeyDigest {
-  add(keyHash: Uint8Array): void;
-  equals(other: KeyDigest): boolean;
-  value(): Uint8Array;
-}
-
-export const keyDigest = (): KeyDigest => {
-  const sum = new Uint8Array(KEY_HASH_BYTES);
+const PLACE_BYTES = 17;
+const encodePlace = ({ outcome, offset, reservedOffset }: Place): Uint8Array => {
+  const bytes = Buffer.allocUnsafe(PLACE_BYTES);
+  bytes.writeUInt8(outcome === 'committed' ? 1 : 0);
+  bytes.writeBigUInt64BE(BigInt(offset), 1);
+  bytes.writeBigUInt64BE(BigInt(reservedOffset), 9);
+  return bytes;
+};
+const lost = (detail: string): QflError =>
+  new QflError('ledger_damaged', {
+    detail,
+    next: 'Restart the agent: it rebuilds the index from the ledger.',
+  });
+const decodePlace = (value: Uint8Array): Place => {
+  if (value.byteLength !== PLACE_BYTES) throw lost('an entry in the index of the privacy ledger is damaged');
+  const bytes = Buffer.from(value.buffer, value.byteOffset, value.byteLength);
   return {
-    add(keyHash) {
-      for (let at = 0; at < KEY_HASH_BYTES; at += 1) sum[at]! ^= keyHash[at]!;
-    },
-    equals: (other) => Buffer.compare(sum, other.value()) === 0,
-    value: () => sum,
+    outcome: bytes.readUInt8() === 1 ? 'committed' : 'unknown',
+    offset: Number(bytes.readBigUInt64BE(1)),
+    reservedOffset: Number(bytes.readBigUInt64BE(9)),
   };
 };
 
+const hashOfName = (name: string): Uint8Array => Buffer.from(name.slice(PREFIX.length), 'hex');
+
 export interface AnswerIndex {
-  /** The filter must know every key that was added. */
+  /**
+   * Undefined when the query never ended here, for certain.
+   * @throws QflError `ledger_damaged` when the store lost entries; the index is then built anew at the next start.
+   */
   get(key: string): Promise<Place | undefined>;
-  /** Adds these; `counter` is the last record they cover. */
+  /** A record ended this query: the index owes it from here on. Synchronous, in the order of the journal. */
+  owe(ended: Ended): void;
+  /** It is in the store from earlier. */
+  hold(ended: Ended): void;
+  /** Writes these, which were owed; `counter` is the last record they cover. Not synced. */
   add(ended: readonly Ended[], counter: number): Promise<void>;
-  /** The last record whose ended queries the index claims to hold; −1 when it has none. */
-  counter(): Promise<number>;
-  /** Digest of the keys it really holds. */
-  digest(): Promise<KeyDigest>;
-  clear(): Promise<void>;
+  /** Everything added before is on the disk when this returns. */
+  sync(counter: number): Promise<void>;
+  /** Resolves when nothing that ended up to now is owed any more. */
+  settled(): Promise<void>;
+  /** Is anything owed now? */
+  owes(): boolean;
+  /** Reads every key: does the store hold what the journal says, no more and no less? */
+  sound(): Promise<boolean>;
 }
 
-export const createAnswerIndex = (store: Store, filter: KeyFilter): AnswerIndex => ({
-  async get(key) {
-    if (!filter.mayHold(hashKey(key))) return undefined;
-    const value = await store.get(PREFIX + key);
-    return value === undefined ? undefined : Place.parse(parse(value));
-  },
-  async add(ended, counter) {
-    const operations: StoreOperation[] = ended.map(({ key, place }) => ({
-      type: 'put',
-      key: PREFIX + key,
-      value: json(place),
-    }));
-    operations.push({ type: 'put', key: HEAD_KEY, value: json({ counter }) });
-    // Not synced: what is lost is found in the journal at the next start.
-    await store.write(operations, { durable: false });
-  },
-  async counter() {
-    try {
-      const value = await store.get(HEAD_KEY);
-      return value === undefined ? -1 : IndexHead.parse(parse(value)).counter;
-    } catch {
-      // Unreadable is as good as absent: everything is then written again from the journal.
-      return -1;
-    }
-  },
-  async digest() {
-    const digest = keyDigest();
-    for await (const key of store.keys({ prefix: PREFIX })) digest.add(hashKey(key.slice(PREFIX.length)));
-    return digest;
-  },
-  async clear() {
-    let batch: StoreOperation[] = [{ type: 'del', key: HEAD_KEY }];
-    for await (const key of store.keys({ prefix: PREFIX })) {
+/** What the index in this store claims to hold. */
+export const readIndexHead = async (store: Store): Promise<IndexHead> => {
+  try {
+    const value = await store.get(HEAD_KEY);
+    return value === undefined ? NO_INDEX : IndexHead.parse(JSON.parse(fromUtf8(value)));
+  } catch {
+    // Unreadable is as good as absent: everything is then written again from the journal.
+    return NO_INDEX;
+  }
+};
+
+/** Takes out everything, that of former versions too. */
+export const clearIndex = async (store: Store): Promise<void> => {
+  await store.write([{ type: 'del', key: HEAD_KEY }]);
+  for (const prefix of [PREFIX, ...FORMER_PREFIXES]) {
+    let batch: StoreOperation[] = [];
+    for await (const key of store.keys({ prefix })) {
       batch.push({ type: 'del', key });
-      if (batch.length < REBUILD_BATCH) continue;
+      if (batch.length < REMOVE_BATCH) continue;
       await store.write(batch);
       batch = [];
     }
     await store.write(batch);
-  },
-});
+  }
+};
+
+export interface AnswerIndexOptions {
+  readonly store: Store;
+  readonly filter: KeyFilter;
+  /** Of all keys that ended so far. */
+  readonly digest: KeyDigest;
+  /** The first record of the journal. */
+  readonly first: number;
+}
+
+export const createAnswerIndex = ({ store, filter, digest, first }: AnswerIndexOptions): AnswerIndex => {
+  /** Hash of the key by offset of the record: owed to the store and not in it yet. */
+  const owed = new Map<number, Uint8Array>();
+  let waiting: { readonly until: ReadonlySet<number>; readonly resolve: () => void }[] = [];
+  let claimed = -1;
+  let turn: Promise<unknown> = Promise.resolve();
+  /** A bucket is compared between two writes, never across one. */
+  const inTurn = <Value>(work: () => Promise<Value>): Promise<Value> => {
+    const mine = turn.then(work, work);
+    turn = mine.catch(() => undefined);
+    return mine;
+  };
+  const claim = (counter: number): StoreOperation => {
+    claimed = Math.max(claimed, counter);
+    return { type: 'put', key: HEAD_KEY, value: utf8(JSON.stringify({ counter: claimed, first })) };
+  };
+  const know = ({ key }: Ended): Uint8Array => {
+    const keyHash = hashKey(key);
+    filter.add(keyHash);
+    digest.add(keyHash);
+    return keyHash;
+  };
+  const paid = (ended: readonly Ended[]): void => {
+    for (const { place } of ended) owed.delete(place.offset);
+    waiting = waiting.filter(({ until, resolve }) => {
+      for (const offset of until) if (owed.has(offset)) return true;
+      resolve();
+      return false;
+    });
+  };
+  const foundIn = async (prefix: string): Promise<KeyDigest> => {
+    const found = createKeyDigest();
+    for await (const name of store.keys({ prefix })) found.add(hashOfName(name));
+    return found;
+  };
+  /** What a bucket should be: everything that ended, without what the store was not given yet. */
+  const expectedBucket = (keyHash: Uint8Array): Uint8Array => {
+    const sum = digest.bucket(keyHash);
+    const name = bucketName(keyHash);
+    for (const one of owed.values())
+      if (bucketName(one) === name) for (let at = 0; at < KEY_HASH_BYTES; at += 1) sum[at]! ^= one[at]!;
+    return sum;
+  };
+  const checkAbsence = async (keyHash: Uint8Array): Promise<Place | undefined> => {
+    const value = await store.get(PREFIX + toHex(keyHash));
+    if (value !== undefined) return decodePlace(value);
+    const expected = expectedBucket(keyHash);
+    const found = await foundIn(PREFIX + bucketName(keyHash));
+    if (Buffer.compare(found.bucket(keyHash), expected) === 0) return undefined;
+    // The next start must not believe what this store claims to hold.
+    await store.write([{ type: 'del', key: HEAD_KEY }]);
+    throw lost('the index of the privacy ledger has lost entries');
+  };
+
+  return {
+    async get(key) {
+      const keyHash = hashKey(key);
+      if (!filter.mayHold(keyHash)) return undefined;
+      const value = await store.get(PREFIX + toHex(keyHash));
+      return value === undefined ? await inTurn(() => checkAbsence(keyHash)) : decodePlace(value);
+    },
+    owe(ended) {
+      owed.set(ended.place.offset, know(ended));
+    },
+    hold: (ended) => void know(ended),
+    add: (ended, counter) =>
+      inTurn(async () => {
+        const operations = ended.map(({ key, place }): StoreOperation => ({
+          type: 'put',
+          key: PREFIX + toHex(owed.get(place.offset) ?? hashKey(key)),
+          value: encodePlace(place),
+        }));
+        // Not synced: what is lost is found in the journal at the next start.
+        await store.write([...operations, claim(counter)], { durable: false });
+        paid(ended);
+      }),
+    sync: (counter) => inTurn(() => store.write([claim(counter)])),
+    settled: () =>
+      owed.size === 0
+        ? Promise.resolve()
+        : new Promise((resolve) => {
+            waiting.push({ until: new Set(owed.keys()), resolve });
+          }),
+    owes: () => owed.size > 0,
+    sound: () =>
+      inTurn(async () => {
+        const expected = createKeyDigest(digest.bytes());
+        for (const one of owed.values()) expected.add(one);
+        return expected.equals(await foundIn(PREFIX));
+      }),
+  };
+};

@@ -1,13 +1,15 @@
 /** What the parts of a running ledger share: one writer, one state, one index, and the day. */
 import type { Clock } from '../../shared/clock.ts';
+import type { QflError } from '../../shared/errors.ts';
 import { openAtRest } from '../../shared/store/encrypted.ts';
+import { faultAgainst, type WitnessedHead } from './anchor.ts';
 import type { AnswerIndex, Ended } from './answer-index.ts';
+import { CHECKPOINT_RECORDS, type CheckpointKeeper, createCheckpointKeeper } from './checkpoint-keeper.ts';
 import type { DurableFile, LedgerFolder } from './disk.ts';
 import { createIndexFeed } from './index-feed.ts';
 import { type OpenedLedger, type OpenOptions, RESERVE_NAME } from './open.ts';
 import { type DecodedRecord, decodeRecord, encodeRecord, type LedgerRecord } from './records.ts';
 import type { Frame } from './frame.ts';
-import { hashKey } from './key-filter.ts';
 import { readFrames, scanJournal } from './scan.ts';
 import type { LedgerState } from './state.ts';
 import { dayOf, decideWindow, type WindowDecision } from './window.ts';
@@ -48,6 +50,11 @@ export interface Core {
   gate(): Promise<void>;
   /** Writes the end of what a crash left open. */
   settleOpen(): Promise<void>;
+  readonly checkpoints: CheckpointKeeper;
+  /** What speaks against this journal in the light of a countersigned head; undefined when it holds it. */
+  against(witnessed: WitnessedHead): Promise<QflError | undefined>;
+  /** The first record that is still there, as far as it needs to be known: where to start reading. */
+  readonly start: OpenedLedger['start'];
   close(): Promise<void>;
 }
 
@@ -127,7 +134,7 @@ const freeReserve = async (folder: LedgerFolder): Promise<void> => {
 
 export const createCore = (options: OpenOptions, opened: OpenedLedger): Core => {
   const { folder, dataKey, clock, confirmedDay = () => undefined } = options;
-  const { state, index, journal, mark, unlock } = opened;
+  const { state, index, journal, mark, start, unlock } = opened;
   const writer = createWriter({
     journal,
     mark,
@@ -138,14 +145,32 @@ export const createCore = (options: OpenOptions, opened: OpenedLedger): Core => 
     onFault: () => void freeReserve(folder),
   });
   const feed = createIndexFeed(index, (cause) => writer.poison(cause));
-  const toIndex: Core['toIndex'] = (ended, counter, held) => {
-    opened.filter.add(hashKey(ended.key));
-    feed.push(ended, counter, held);
-  };
+  const toIndex: Core['toIndex'] = (ended, counter, held) => feed.push(ended, counter, held);
+  const checkpoints = createCheckpointKeeper({
+    place: { folder, dataKey, site: options.site },
+    everyRecords: options.checkpointRecords ?? CHECKPOINT_RECORDS,
+    random: opened.random,
+    state,
+    index,
+    filter: opened.filter,
+    digest: opened.digest,
+    writer,
+    async lastOffset() {
+      const { counter } = writer.durableHead();
+      const near = state.offsetNear(counter);
+      const frames = await readFrames(journal, near.offset, counter - near.counter + 1);
+      return frames.at(-1)!.offset;
+    },
+    last: opened.checkpoint,
+    onFault: (cause) => options.onCheckpointFault?.(cause),
+  });
   const nowMs = (): number => Math.max(0, Math.floor(clock.nowMs()));
   const write: Core['write'] = (record, answer) => {
     const appended = writer.append(encodeRecord(record, answer));
-    return { ...appended, ended: state.apply(record, appended) };
+    const ended = state.apply(record, appended);
+    if (ended !== undefined) index.owe(ended);
+    checkpoints.written(appended);
+    return { ...appended, ended };
   };
   const settleOpen = async (): Promise<void> => {
     const written = [...state.open.keys()].map((reserved) =>
@@ -159,6 +184,7 @@ export const createCore = (options: OpenOptions, opened: OpenedLedger): Core => 
   const close = async (): Promise<void> => {
     await writer.close();
     await feed.idle();
+    if (writer.fault() === undefined) await checkpoints.finish();
     await mark.close();
     await journal.close();
     await unlock();
@@ -177,8 +203,11 @@ export const createCore = (options: OpenOptions, opened: OpenedLedger): Core => 
     confirmedDay,
     ...createGate(() => writer.idle()),
     async eachRecord(visit) {
-      await scanJournal(journal, (frame) => visit(openFrame(dataKey, frame)));
+      await scanJournal(journal, (frame) => visit(openFrame(dataKey, frame)), start.head);
     },
+    checkpoints,
+    against: (witnessed) => faultAgainst({ journal, state, start, head: writer.durableHead() }, witnessed),
+    start,
     settleOpen,
     close,
   };

@@ -1,13 +1,21 @@
 /** Where queries are charged: once per key, all ledgers together, and the answer kept for whoever asks the same again. */
 import { assert, QflError } from '../../shared/errors.ts';
-import { admits } from '../../shared/privacy/filter.ts';
 import type { Charge } from './accounts.ts';
 import type { Place } from './answer-index.ts';
 import type { Core } from './core.ts';
 import type { ChargeRequest } from './ledger.ts';
+import { checkBlocks } from './blocks.ts';
+import { fits, scalarOf } from './filters.ts';
 import { LEDGER_KINDS } from './limits.ts';
-import { budgetExceeded, clockRefused, readLedger } from './readings.ts';
-import { committedRecord, keyText, type PublicReason, reservedRecord } from './records.ts';
+import {
+  blockExceeded,
+  blockRetired,
+  budgetExceeded,
+  clockRefused,
+  ledgerClosed,
+  readLedger,
+} from './readings.ts';
+import { committedRecord, keyText, type PublicReason, reservedRecord, scalarCosts } from './records.ts';
 import {
   type Answered,
   type ChargeFacts,
@@ -18,7 +26,6 @@ import {
   type Run,
   type Running,
 } from './runs.ts';
-import { chargeOf } from './state.ts';
 
 /** The largest sealed answer that is kept. */
 export const ANSWER_BYTES_MAX = 4 * 1024 * 1024;
@@ -46,46 +53,89 @@ export interface Desk {
 
 /** @throws QflError `budget_exceeded` or `clock_refused`, by public parameters only. */
 const refuseIfOver = (core: Core, charge: Charge, clockDay: number): void => {
+  const accounts = core.state.accounts();
   for (const kind of LEDGER_KINDS) {
     const cost = charge.costs[kind];
-    const { filter } = core.state.policy().filterOf(kind, charge.department);
-    if (admits(filter, core.state.accounts().spent(kind, charge), cost)) continue;
-    const reading = readLedger(core.state, kind, charge);
-    if (reading.day !== null && reading.day !== clockDay) throw clockRefused(reading, cost, clockDay);
-    throw budgetExceeded(reading, cost);
+    const { filter } = core.state.policy().filterOf(kind, charge);
+    const closed = accounts.isClosed(kind);
+    if (!closed && fits(filter, accounts.spent(kind, charge), cost)) continue;
+    const reading = readLedger(core.state, kind, charge, cost);
+    if (closed) throw ledgerClosed(reading);
+    if (reading.day !== null && reading.day !== clockDay) throw clockRefused(reading, clockDay);
+    throw budgetExceeded(reading);
   }
+};
+
+/** Every block that is read must have room: all or none, like the other ledgers. */
+const refuseIfBlocksOver = (core: Core, { blocks, costs }: Charge): void => {
+  const accounts = core.state.accounts();
+  const limited = core.state.policy().blockFilter;
+  if (limited === undefined) return;
+  for (const block of blocks) {
+    if (accounts.isRetired(block)) throw blockRetired(block);
+    const spent = accounts.spentOnBlock(block);
+    if (!fits(limited.filter, spent, costs.site_lifetime))
+      throw blockExceeded(limited, block, spent, costs.site_lifetime);
+  }
+};
+
+/** @throws QflError `invalid_request` when the site keeps data blocks and the query does not say which it reads, or the other way round */
+const blocksOf = (core: Core, { blocks }: ChargeRequest): readonly string[] => {
+  const kept = core.state.policy().blockFilter !== undefined;
+  if (!kept && blocks === undefined) return [];
+  if (kept && blocks !== undefined) return checkBlocks(blocks);
+  throw new QflError('invalid_request', {
+    detail: kept
+      ? 'this site charges data blocks, and the query does not say which it reads'
+      : 'this site charges no data blocks, and the query names some',
+    next: 'Ask the operator of the site about its setting data_blocks.',
+  });
 };
 
 /** Counts the query on all ledgers and queues its record, without a pause between test and count. */
 const charge = (core: Core, request: ChargeRequest): ChargeFacts & { readonly durable: Promise<void> } => {
   core.writer.assertOpen();
-  const costs = core.state.policy().price(request.mechanisms, request.department);
+  const policy = core.state.policy();
+  const costs = policy.price(request.mechanisms, request);
+  const blocks = blocksOf(core, request);
   const { clockDay } = core.turnDay();
   const { sender, asker, department } = request;
-  const made: Charge = { sender, asker, department, day: core.state.accounts().day(), costs };
+  const made: Charge = { sender, asker, department, day: core.state.accounts().day(), costs, blocks };
   refuseIfOver(core, made, clockDay);
-  const { hash, counter, durable } = core.write(
-    reservedRecord(request, made, request.mechanisms, core.nowMs()),
-  );
-  return { spendUnits: costs.site_lifetime, costs, recordHash: hash, recordCounter: counter, durable };
+  refuseIfBlocksOver(core, made);
+  const record = reservedRecord(request, made, request.mechanisms, core.nowMs());
+  const { hash, counter, durable } = core.write(record);
+  const { rule } = policy.limits;
+  return {
+    spendUnits: scalarOf(rule, costs.site_lifetime),
+    costs: {
+      site_lifetime: scalarOf(rule, costs.site_lifetime),
+      asking_site_day: scalarOf(rule, costs.asking_site_day),
+      department_day: scalarOf(rule, costs.department_day),
+      user_day: scalarOf(rule, costs.user_day),
+    },
+    recordHash: hash,
+    recordCounter: counter,
+    durable,
+  };
 };
 
 /** What a query that ended before gets. @throws QflError `outcome_unknown`, `ledger_damaged` */
 const recall = async (core: Core, key: string, place: Place): Promise<Answered> => {
   if (place.outcome === 'unknown') throw outcomeUnknown();
   const [reserved, committed] = await Promise.all([core.read(place.reservedOffset), core.read(place.offset)]);
-  const fits =
+  const isOfKey =
     reserved.record.type === 'reserved' &&
     keyText(reserved.record) === key &&
     committed.record.type === 'committed' &&
     committed.record.reserved === reserved.counter;
-  if (!fits || reserved.record.type !== 'reserved') {
+  if (!isOfKey || reserved.record.type !== 'reserved') {
     throw new QflError('ledger_damaged', {
       detail: 'the index of the privacy ledger points at another query',
       next: 'Restart the agent: it rebuilds the index from the ledger.',
     });
   }
-  const { costs } = chargeOf(reserved.record);
+  const costs = scalarCosts(reserved.record);
   return {
     status: 'answered',
     sealedAnswer: committed.answer,

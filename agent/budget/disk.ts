@@ -24,6 +24,8 @@ export interface LedgerFolder {
   open(name: string): Promise<DurableFile | undefined>;
   /** A new empty file whose name survives a power cut. Fails when it exists. */
   create(name: string): Promise<DurableFile>;
+  /** Gives a closed file another name, in place of any that has it: after a power cut there is the one or the other, and once it returned, the new one. */
+  rename(from: string, to: string): Promise<void>;
   /** Nothing happens when there is no such file. */
   remove(name: string): Promise<void>;
   /** Space left to this program. */

@@ -29,7 +29,7 @@ export const readHistory = async (
 ): Promise<HistoryEntry[]> => {
   const { journal, dataKey, state, head } = source;
   const end = Math.min(page.before ?? Infinity, head.counter + 1);
-  const first = Math.max(0, end - Math.min(page.limit, HISTORY_PAGE_MAX));
+  const first = Math.max(state.firstCounter(), end - Math.min(page.limit, HISTORY_PAGE_MAX));
   if (end <= first) return [];
   const near = state.offsetNear(first);
   // At most a stride of records is read only to step over it.

@@ -9,16 +9,23 @@
  *
  * One process holds a ledger. Sums are tested and changed between two awaits, so they need no lock of their own.
  */
-import type { QueryId } from '../../shared/ids.ts';
+import type { QflError } from '../../shared/errors.ts';
+import { DepartmentId, type QueryId } from '../../shared/ids.ts';
 import type { Mechanism } from '../../shared/privacy/mechanism.ts';
 import type { Asker } from './accounts.ts';
+import type { WitnessedHead } from './anchor.ts';
 import { createAdministration, type Administration } from './administration.ts';
+import type { CountersignedHead } from '../../shared/wire/ledger-head.ts';
 import { createCore } from './core.ts';
+import { writeCountersigned } from './countersigned.ts';
 import { type HistoryEntry, readHistory } from './history.ts';
 import { LEDGER_KINDS, type LedgerKind, type LedgerLimits } from './limits.ts';
 import type { Head } from './mark.ts';
 import { type OpenOptions, openVerified } from './open.ts';
+import { fits, scalarOf } from './filters.ts';
+import type { LedgerState } from './state.ts';
 import { type LedgerReading, readLedger } from './readings.ts';
+import { verifyRunning } from './verify-running.ts';
 import { createDesk, type ReserveResult } from './desk.ts';
 
 export { createLedger, type LedgerPlace, type OpenOptions } from './open.ts';
@@ -36,9 +43,12 @@ export interface ChargeRequest extends Asker {
   readonly envelopeHash: string;
   /** Everything that will run for this query; charged together. */
   readonly mechanisms: readonly Mechanism[];
+  /** The data blocks (`2026-03`) that it reads; needed where the site keeps them, and only there. */
+  readonly blocks?: readonly string[];
 }
 
 export interface Quote {
+  /** In the rule's units; under `rdp_curve` as `scalarOf`. */
   readonly costs: Readonly<Record<LedgerKind, bigint>>;
   readonly readings: readonly LedgerReading[];
   readonly fits: boolean;
@@ -52,6 +62,23 @@ export interface LedgerStatus {
   readonly openReservations: number;
   /** Why the ledger takes nothing more; undefined while it serves. */
   readonly fault: string | undefined;
+  /** How often it was restored. */
+  readonly epoch: number;
+  /** Spent on the site-lifetime ledger, as one number (`scalarOf`): what a countersigned head states. */
+  readonly lifetimeUnits: bigint;
+  /** The whole of it, in the same unit. */
+  readonly lifetimeBudgetUnits: bigint;
+  /** The last checkpoint on the disk; −1 when there is none. */
+  readonly checkpointCounter: number;
+  /** The last head that the coordinator countersigned; null when there is none, and a rollback of the whole home would go unnoticed. */
+  readonly countersigned: {
+    readonly epoch: number;
+    readonly counter: number;
+    /** The coordinator's clock. */
+    readonly atMs: number;
+    /** Index of the entry in its audit log. */
+    readonly logIndex: number;
+  } | null;
 }
 
 export interface Ledger extends Administration {
@@ -62,7 +89,7 @@ export interface Ledger extends Administration {
    */
   reserve(request: ChargeRequest): Promise<ReserveResult>;
   /** What the mechanisms would cost this asker now; spends nothing. */
-  quote(asker: Asker, mechanisms: readonly Mechanism[]): Quote;
+  quote(asker: Asker, mechanisms: readonly Mechanism[], blocks?: readonly string[]): Quote;
   /** Spent and remaining of the four ledgers as this asker meets them. */
   readings(asker: Asker): readonly LedgerReading[];
   limits(): LedgerLimits;
@@ -71,9 +98,30 @@ export interface Ledger extends Administration {
   head(): Head;
   /** Records below `before`, newest first, at most 1 000. */
   history(page: { readonly before?: number; readonly limit: number }): Promise<HistoryEntry[]>;
+  /**
+   * Reads every record up to now while charges go on, and holds what they come to against what is counted; a difference or damage ends the
+   * ledger's service. `pause` is awaited every so often, to leave the machine to others.
+   * @throws QflError `ledger_damaged`
+   */
+  verify(pause?: () => Promise<void>): Promise<{ readonly records: number }>;
+  /** What speaks against this journal in the light of a head that was countersigned; undefined when it holds it. */
+  against(witnessed: WitnessedHead): Promise<QflError | undefined>;
+  /** The newest head that was countersigned, as far as this site knows. */
+  countersigned(): CountersignedHead | undefined;
+  /** Keeps a newer one; on the disk when it resolves. The next start holds the journal against it. */
+  keepCountersigned(head: CountersignedHead): Promise<void>;
+  /** Serves nothing more, for this reason, until it is opened again. */
+  refuse(reason: QflError): void;
   /** Waits for what is queued, then lets go of the files. Reservations left open become `outcome_unknown`. */
   close(): Promise<void>;
 }
+
+/** The lifetime budget is the same for whoever asks. */
+const lifetimeBudget = (state: LedgerState): bigint => {
+  const policy = state.policy();
+  const anybody = { sender: state.site(), department: DepartmentId.parse('any') };
+  return scalarOf(policy.limits.rule, policy.filterOf('site_lifetime', anybody).filter.budget);
+};
 
 /**
  * Opens, verifies and serves the ledger that `createLedger` made.
@@ -85,20 +133,45 @@ export const openLedger = async (options: OpenOptions): Promise<Ledger> => {
   const { state, writer } = core;
   try {
     await core.settleOpen();
+    await core.checkpoints.opened();
   } catch (cause) {
     await core.close();
     throw cause;
   }
+  let { countersigned } = opened;
   const desk = createDesk(core);
   const readings = (asker: Asker): LedgerReading[] =>
     LEDGER_KINDS.map((kind) => readLedger(state, kind, asker));
   return {
     ...createAdministration(core),
     reserve: (request) => desk.reserve(request),
-    quote(asker, mechanisms) {
-      const costs = state.policy().price(mechanisms, asker.department);
-      const now = readings(asker);
-      return { costs, readings: now, fits: now.every((one) => costs[one.ledger] <= one.remainingUnits) };
+    quote(asker, mechanisms, blocks = []) {
+      const policy = state.policy();
+      const accounts = state.accounts();
+      const amounts = policy.price(mechanisms, asker);
+      const admitted = LEDGER_KINDS.every(
+        (kind) =>
+          !accounts.isClosed(kind) &&
+          fits(policy.filterOf(kind, asker).filter, accounts.spent(kind, asker), amounts[kind]),
+      );
+      const { blockFilter } = policy;
+      const blocksAdmit = blocks.every(
+        (block) =>
+          blockFilter !== undefined &&
+          !accounts.isRetired(block) &&
+          fits(blockFilter.filter, accounts.spentOnBlock(block), amounts.site_lifetime),
+      );
+      const { rule } = policy.limits;
+      return {
+        costs: {
+          site_lifetime: scalarOf(rule, amounts.site_lifetime),
+          asking_site_day: scalarOf(rule, amounts.asking_site_day),
+          department_day: scalarOf(rule, amounts.department_day),
+          user_day: scalarOf(rule, amounts.user_day),
+        },
+        readings: readings(asker),
+        fits: admitted && blocksAdmit,
+      };
     },
     readings,
     limits: () => state.policy().limits,
@@ -107,6 +180,19 @@ export const openLedger = async (options: OpenOptions): Promise<Ledger> => {
       head: writer.durableHead(),
       openReservations: state.open.size,
       fault: writer.fault()?.message,
+      epoch: state.epoch(),
+      lifetimeUnits: scalarOf(state.policy().limits.rule, state.accounts().lifetime()),
+      lifetimeBudgetUnits: lifetimeBudget(state),
+      checkpointCounter: core.checkpoints.counter(),
+      countersigned:
+        countersigned === undefined
+          ? null
+          : {
+              epoch: countersigned.signed.head.epoch,
+              counter: countersigned.signed.head.counter,
+              atMs: countersigned.atMs,
+              logIndex: countersigned.logIndex,
+            },
     }),
     head: () => writer.durableHead(),
     history: (page) =>
@@ -114,6 +200,14 @@ export const openLedger = async (options: OpenOptions): Promise<Ledger> => {
         { journal: opened.journal, dataKey: options.dataKey, state, head: writer.durableHead() },
         page,
       ),
+    verify: (pause) => verifyRunning(core, options, pause),
+    against: (witnessed) => core.against(witnessed),
+    countersigned: () => countersigned,
+    async keepCountersigned(head) {
+      await writeCountersigned(options.folder, head);
+      countersigned = head;
+    },
+    refuse: (reason) => writer.refuse(reason),
     close: () => core.close(),
   };
 };

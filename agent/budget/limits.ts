@@ -1,10 +1,17 @@
 /** The budgets of a site, the filters they become, and what a query costs under each. */
 import { z } from 'zod';
 import { QflError } from '../../shared/errors.ts';
-import { DepartmentId } from '../../shared/ids.ts';
+import { DepartmentId, SiteId } from '../../shared/ids.ts';
 import { MicroEpsilon, microEpsilon } from '../../shared/privacy/epsilon.ts';
-import { costUnits, createFilter, type Filter, type FilterRule } from '../../shared/privacy/filter.ts';
 import { type Mechanism, MechanismText, mechanismToText } from '../../shared/privacy/mechanism.ts';
+import type { Amount } from './amount.ts';
+import {
+  costOfAll,
+  createLedgerFilter,
+  LEDGER_RULES,
+  type LedgerFilter,
+  type LedgerRule,
+} from './filters.ts';
 
 /** Text, because canonical records hold no floats. */
 const Delta = z
@@ -16,7 +23,7 @@ export const BudgetLimit = z.strictObject({ microEpsilon: MicroEpsilon, delta: D
 export type BudgetLimit = z.infer<typeof BudgetLimit>;
 
 export const LedgerLimits = z.strictObject({
-  rule: z.enum(['rdp_fixed_order', 'zcdp', 'basic']),
+  rule: z.enum(LEDGER_RULES),
   /** The most one query may ask of this site. */
   microEpsilonPerQueryMax: MicroEpsilon,
   /** Per day, for each (asking site, pseudonym). */
@@ -25,6 +32,13 @@ export const LedgerLimits = z.strictObject({
   departmentDay: z.record(DepartmentId, BudgetLimit),
   /** Per day, for each asking site in all: a lying site can invent users and departments, not sites. */
   askingSiteDay: BudgetLimit,
+  /** Sites whose cap is another than `askingSiteDay`. */
+  askingSites: z.record(SiteId, BudgetLimit).exactOptional(),
+  /**
+   * Of each data block, for ever; without it there are no blocks. Counted at the order of the lifetime ledger, so that a charge costs the same
+   * in both; where blocks are kept from the beginning, that is the best order for them.
+   */
+  dataBlock: BudgetLimit.exactOptional(),
   /** Never resets: the patient's guarantee. */
   siteLifetime: BudgetLimit,
 });
@@ -62,9 +76,15 @@ export type LedgerKind = (typeof LEDGER_KINDS)[number];
 export const Orders = z.record(z.string(), z.int().nonnegative());
 export type Orders = z.infer<typeof Orders>;
 
-interface PricedFilter {
+export interface LimitedFilter {
   readonly limit: BudgetLimit;
-  readonly filter: Filter;
+  readonly filter: LedgerFilter;
+}
+
+/** Whose ledgers are meant. */
+export interface Payer {
+  readonly sender: SiteId;
+  readonly department: DepartmentId;
 }
 
 /** The limits in force, ready to price. */
@@ -72,13 +92,15 @@ export interface Policy {
   readonly limits: LedgerLimits;
   readonly orders: Orders;
   /** @throws QflError `forbidden` for a department without a budget. */
-  filterOf(kind: LedgerKind, department: DepartmentId): PricedFilter;
+  filterOf(kind: LedgerKind, payer: Payer): LimitedFilter;
+  /** Of every data block alike; undefined where there are none. */
+  readonly blockFilter: LimitedFilter | undefined;
   /**
-   * Units per ledger for running all of these once.
+   * What each ledger is charged for running all of these once.
    * @throws QflError `forbidden` for a department without a budget, `invalid_request` when the rule cannot price a mechanism, and for
    * none, too many, or parameters too long to be recorded.
    */
-  price(mechanisms: readonly Mechanism[], department: DepartmentId): Readonly<Record<LedgerKind, bigint>>;
+  price(mechanisms: readonly Mechanism[], payer: Payer): Readonly<Record<LedgerKind, Amount>>;
 }
 
 const filterNames = (limits: LedgerLimits): (readonly [string, BudgetLimit])[] => [
@@ -90,18 +112,39 @@ const filterNames = (limits: LedgerLimits): (readonly [string, BudgetLimit])[] =
   ),
 ];
 
-const buildFilter = (
-  rule: FilterRule,
+const limitedFilter = (
+  rule: LedgerRule,
   budget: BudgetLimit,
   orderTenths: number | undefined,
-): PricedFilter => ({
+): LimitedFilter => ({
   limit: budget,
-  filter: createFilter(
+  filter: createLedgerFilter(
     rule,
     { epsilon: budget.microEpsilon, delta: Number(budget.delta) },
     orderTenths === 0 ? undefined : orderTenths,
   ),
 });
+
+/** The order that a new lifetime ledger takes from its data blocks. */
+const orderOfBlocks = (name: string, { rule, dataBlock }: LedgerLimits): number | undefined =>
+  name === 'site_lifetime' && dataBlock !== undefined
+    ? limitedFilter(rule, dataBlock, undefined).filter.orderTenths
+    : undefined;
+
+/** @throws QflError `config_invalid` when not one query would fit */
+const blockFilterOf = (
+  { rule, dataBlock }: LedgerLimits,
+  orderTenths: number | undefined,
+): LimitedFilter | undefined => {
+  if (dataBlock === undefined) return undefined;
+  const limited = limitedFilter(rule, dataBlock, orderTenths);
+  if (limited.filter.budget.every((units) => units > 0n)) return limited;
+  throw new QflError('config_invalid', {
+    detail:
+      'the budget of a data block cannot be kept at the order that the lifetime ledger of this site has',
+    next: 'Set data_block_budget nearer to the site_lifetime_budget that the site joined with.',
+  });
+};
 
 /** What one query may run; also the schema of its record. */
 export const MechanismTexts = z.array(MechanismText).min(1).max(1_000);
@@ -122,38 +165,51 @@ const PRICES_MAX = 1_000;
  */
 export const createPolicy = (limits: LedgerLimits, fixedOrders: Orders = {}): Policy => {
   const filters = new Map(
-    filterNames(limits).map(([name, budget]) => [name, buildFilter(limits.rule, budget, fixedOrders[name])]),
+    filterNames(limits).map(([name, budget]) => [
+      name,
+      limitedFilter(limits.rule, budget, fixedOrders[name] ?? orderOfBlocks(name, limits)),
+    ]),
   );
-  const filterOf = (kind: LedgerKind, department: DepartmentId): PricedFilter => {
-    const found = filters.get(kind === 'department_day' ? `${kind}/${department}` : kind);
+  const orders: Orders = {
+    ...fixedOrders,
+    ...Object.fromEntries([...filters].map(([name, { filter }]) => [name, filter.orderTenths])),
+  };
+  // At the order of the common cap: a site that is named in the middle of a day has spent there.
+  for (const [site, budget] of Object.entries(limits.askingSites ?? {}))
+    filters.set(`asking_site_day/${site}`, limitedFilter(limits.rule, budget, orders['asking_site_day']));
+  const nameOf = (kind: LedgerKind, { sender, department }: Payer): string => {
+    if (kind === 'department_day') return `${kind}/${department}`;
+    const ofSite = `asking_site_day/${sender}`;
+    return kind === 'asking_site_day' && filters.has(ofSite) ? ofSite : kind;
+  };
+  const filterOf = (kind: LedgerKind, payer: Payer): LimitedFilter => {
+    const found = filters.get(nameOf(kind, payer));
     if (found !== undefined) return found;
     throw new QflError('forbidden', {
       detail: 'the department has no privacy budget at this site',
       next: 'Ask in a department that has one, or ask this site to give it a budget.',
-      facts: { department },
+      facts: { department: payer.department },
     });
   };
-  const prices = new Map<string, bigint>();
-  const priceOf = (mechanisms: readonly Mechanism[], texts: string, { filter }: PricedFilter): bigint => {
+  const prices = new Map<string, Amount>();
+  const priceOf = (mechanisms: readonly Mechanism[], texts: string, { filter }: LimitedFilter): Amount => {
     const name = `${filter.orderTenths}/${texts}`;
     const known = prices.get(name);
     if (known !== undefined) return known;
     if (prices.size >= PRICES_MAX) prices.clear();
     checkRecordable(mechanisms);
-    const price = mechanisms.reduce((sum, mechanism) => sum + costUnits(mechanism, filter), 0n);
+    const price = costOfAll(filter, mechanisms);
     prices.set(name, price);
     return price;
   };
   return {
     limits,
-    orders: {
-      ...fixedOrders,
-      ...Object.fromEntries([...filters].map(([name, { filter }]) => [name, filter.orderTenths])),
-    },
+    orders,
     filterOf,
-    price(mechanisms, department) {
+    blockFilter: blockFilterOf(limits, orders['site_lifetime']),
+    price(mechanisms, payer) {
       const texts = JSON.stringify(mechanisms.map(mechanismToText));
-      const at = (kind: LedgerKind): bigint => priceOf(mechanisms, texts, filterOf(kind, department));
+      const at = (kind: LedgerKind): Amount => priceOf(mechanisms, texts, filterOf(kind, payer));
       return {
         site_lifetime: at('site_lifetime'),
         asking_site_day: at('asking_site_day'),

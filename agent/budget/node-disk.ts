@@ -1,5 +1,5 @@
 /** The ledger's folder on a real disk. */
-import { type FileHandle, mkdir, open, rm, statfs } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, rename, rm, statfs } from 'node:fs/promises';
 import path from 'node:path';
 import { openLevelStore } from '../../shared/store/level.ts';
 import type { DurableFile, LedgerFolder } from './disk.ts';
@@ -69,6 +69,10 @@ export const nodeLedgerFolder = async (folder: string): Promise<LedgerFolder> =>
       const handle = await open(at(name), 'wx+', FILE_MODE);
       await syncFolder(folder);
       return durableFile(handle);
+    },
+    async rename(from, to) {
+      await rename(at(from), at(to));
+      await syncFolder(folder);
     },
     async remove(name) {
       await rm(at(name), { force: true });

@@ -3,19 +3,21 @@ import { assert, QflError } from '../../shared/errors.ts';
 import type { Clock } from '../../shared/clock.ts';
 import type { SiteId } from '../../shared/ids.ts';
 import { bufferedRandom } from '../../shared/privacy/random-bits.ts';
+import type { CountersignedHead } from '../../shared/wire/ledger-head.ts';
 import { type RandomBytes, secureRandomBytes } from '../../shared/random.ts';
-import { openAtRest, sealAtRest } from '../../shared/store/encrypted.ts';
+import { sealAtRest } from '../../shared/store/encrypted.ts';
 import type { Store } from '../../shared/store/port.ts';
-import { type AnswerIndex, createAnswerIndex, type Ended, keyDigest } from './answer-index.ts';
+import { faultAgainst, type WitnessedHead, witnessedOf } from './anchor.ts';
+import { type JournalStart, readStart } from './base.ts';
+import { readCheckpoints } from './checkpoint.ts';
+import { countersignedFacts, readCountersigned } from './countersigned.ts';
 import type { DurableFile, LedgerFolder } from './disk.ts';
 import { encodeFrame } from './frame.ts';
-import { createKeyFilter, hashKey, type KeyFilter } from './key-filter.ts';
 import { createPolicy, type LedgerLimits } from './limits.ts';
 import { type Head, readMark, resetMark } from './mark.ts';
-import { decodeRecord, encodeRecord } from './records.ts';
-import { recoverJournal, type WitnessedHead } from './recover.ts';
-import { EMPTY_HEAD, type Scanned, scanJournal } from './scan.ts';
-import { createState, type LedgerState } from './state.ts';
+import { encodeRecord } from './records.ts';
+import { type Replayed, replayFrom, replayWhole, type ReplayOptions } from './replay.ts';
+import { EMPTY_HEAD, scanJournal } from './scan.ts';
 import { dayOf } from './window.ts';
 import { recordName } from './writer.ts';
 
@@ -26,7 +28,6 @@ export const RESERVE_NAME = 'ledger.reserve';
 /** Space kept for the shutdown of the other parts of the program when the disk is full. */
 const RESERVE_BYTES = 1024 * 1024;
 const FREE_BYTES_FLOOR = 64 * 1024 * 1024;
-const INDEX_BATCH = 1_000;
 
 export interface LedgerPlace {
   readonly folder: LedgerFolder;
@@ -47,18 +48,24 @@ export interface OpenOptions extends LedgerPlace {
   /** The ledger does not open with less space than this. */
   readonly freeBytesFloor?: number;
   readonly reserveBytes?: number;
+  /** A checkpoint is written each time so many records were added. */
+  readonly checkpointRecords?: number;
+  /** A checkpoint could not be written; charges go on, the next start takes longer. */
+  readonly onCheckpointFault?: (cause: unknown) => void;
+  /** Checkpoints are not read: everything is verified from the first record on. */
+  readonly verifyAll?: boolean;
 }
 
 /** A ledger that is verified and may be written. */
-export interface OpenedLedger {
-  readonly state: LedgerState;
-  readonly index: AnswerIndex;
-  /** Of the keys in the index. */
-  readonly filter: KeyFilter;
-  readonly head: Head;
+export interface OpenedLedger extends Replayed {
+  readonly start: JournalStart;
   readonly journal: DurableFile;
   readonly mark: DurableFile;
   readonly random: RandomBytes;
+  /** Which checkpoint was taken up; undefined after a whole replay. */
+  readonly checkpoint: { readonly name: string; readonly counter: number } | undefined;
+  /** The newest countersigned head that is kept beside the journal. */
+  readonly countersigned: CountersignedHead | undefined;
   readonly unlock: () => Promise<void>;
 }
 
@@ -99,7 +106,7 @@ const writeGenesis = async (
   const nowMs = Math.max(0, Math.floor(clock.nowMs()));
   const payload = encodeRecord({
     type: 'genesis',
-    version: 1,
+    version: 2,
     site,
     day: dayOf(nowMs),
     limits,
@@ -168,78 +175,43 @@ const keepReserve = async (folder: LedgerFolder, bytes: number): Promise<void> =
   await file.close();
 };
 
-/** Decrypts and applies one verified record. */
-const applyTo = (state: LedgerState, { dataKey, site }: LedgerPlace) => {
-  return (frame: Scanned): Ended | undefined => {
-    const { record } = decodeRecord(openAtRest(dataKey, recordName(frame.counter), frame.sealed));
-    if (record.type === 'genesis' && record.site !== site)
-      throw new QflError('ledger_refuses', {
-        detail: 'the privacy ledger belongs to another site',
-        next: 'Point the agent at its own data folder.',
-        facts: { ledgerSite: record.site, site },
-      });
-    return state.apply(record, frame);
-  };
-};
-
-/** Brings the index up to the journal while it is replayed, and says whether it then holds what it should. */
-const indexFollower = async (index: AnswerIndex, filter: KeyFilter) => {
-  const known = await index.counter();
-  const digest = keyDigest();
-  let batch: Ended[] = [];
-  const flush = async (counter: number): Promise<void> => {
-    if (batch.length > 0) await index.add(batch, counter);
-    batch = [];
-  };
-  return {
-    follow: (ended: Ended | undefined, counter: number): void | Promise<void> => {
-      if (ended === undefined) return undefined;
-      const keyHash = hashKey(ended.key);
-      digest.add(keyHash);
-      filter.add(keyHash);
-      if (counter <= known) return undefined;
-      batch.push(ended);
-      return batch.length < INDEX_BATCH ? undefined : flush(counter);
-    },
-    flush,
-    sound: async (): Promise<boolean> => digest.equals(await index.digest()),
-  };
-};
-
-/** The index as the journal has it; `undefined` from a replay means that the index did not agree. */
-const replay = async (
+/**
+ * The newest checkpoint that everything agrees with; what follows it is verified and replayed. Whatever is wrong, with it or with what
+ * follows, the whole replay says it: a checkpoint makes a start short and decides nothing.
+ */
+const fromCheckpoint = async (
   options: OpenOptions,
-  journal: DurableFile,
-  mark: DurableFile,
-  index: AnswerIndex,
-  filter: KeyFilter,
-): Promise<{ readonly state: LedgerState; readonly head: Head } | undefined> => {
-  const state = createState();
-  const apply = applyTo(state, options);
-  const follower = await indexFollower(index, filter);
-  const head = await recoverJournal(journal, mark, options.witnessed ?? [], (frame) =>
-    follower.follow(apply(frame), frame.counter),
-  );
-  await follower.flush(head.counter);
-  return (await follower.sound()) ? { state, head } : undefined;
+  replay: ReplayOptions,
+): Promise<(Replayed & { readonly checkpoint: OpenedLedger['checkpoint'] }) | undefined> => {
+  if (options.verifyAll === true) return undefined;
+  const { folder, dataKey, site } = options;
+  for (const { name, checkpoint } of await readCheckpoints({ folder, dataKey, site })) {
+    try {
+      const replayed = await replayFrom(checkpoint, replay);
+      if (replayed !== undefined)
+        return { ...replayed, checkpoint: { name, counter: checkpoint.head.counter } };
+    } catch {
+      // The next one, and in the end the whole journal, will say what it is.
+    }
+  }
+  return undefined;
 };
 
-const replayWithIndex = async (options: OpenOptions, journal: DurableFile, mark: DurableFile) => {
-  const filter = createKeyFilter();
-  const index = createAnswerIndex(options.store, filter);
-  const first = await replay(options, journal, mark, index, filter);
-  if (first !== undefined) return { ...first, index, filter };
-  await index.clear();
-  const second = await replay(options, journal, mark, index, filter);
-  if (second !== undefined) return { ...second, index, filter };
-  throw new QflError('storage_failed', {
-    detail: 'the index of the privacy ledger could not be rebuilt',
-    next: 'Check the disk: the local store does not keep what is written to it.',
-  });
-};
+const approval =
+  (
+    witnesses: readonly WitnessedHead[],
+    journal: DurableFile,
+    start: JournalStart,
+  ): ReplayOptions['approve'] =>
+  async (state, { head }) => {
+    for (const witnessed of witnesses) {
+      const fault = await faultAgainst({ journal, state, start, head }, witnessed);
+      if (fault !== undefined) throw fault;
+    }
+  };
 
 /**
- * Opens and verifies the ledger in full.
+ * Opens the ledger: from its newest checkpoint where that is sound, verified in full otherwise.
  * @throws QflError `conflict` (somebody holds it), `ledger_refuses` (missing, behind its anchor, another site's, no space), `ledger_damaged`,
  * `storage_failed`.
  */
@@ -253,9 +225,25 @@ export const openVerified = async (options: OpenOptions): Promise<OpenedLedger> 
     opened.push(journal);
     const mark = await openExisting(folder, MARK_NAME);
     opened.push(mark);
-    const replayed = await replayWithIndex(options, journal, mark);
+    const start = await readStart(journal, options);
+    const countersigned = await readCountersigned(folder);
+    const witnesses = [
+      ...(options.witnessed ?? []),
+      ...(countersigned === undefined ? [] : [witnessedOf(countersignedFacts(countersigned))]),
+    ];
+    const replay: ReplayOptions = {
+      ...options,
+      journal,
+      markFile: mark,
+      start,
+      approve: approval(witnesses, journal, start),
+    };
+    const replayed = (await fromCheckpoint(options, replay)) ?? {
+      ...(await replayWhole(replay)),
+      checkpoint: undefined,
+    };
     await keepReserve(folder, options.reserveBytes ?? RESERVE_BYTES);
-    return { ...replayed, journal, mark, random: bufferedRandom(random), unlock };
+    return { ...replayed, start, journal, mark, countersigned, random: bufferedRandom(random), unlock };
   } catch (cause) {
     for (const file of opened.toReversed()) await file.close();
     await unlock();

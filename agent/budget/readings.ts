@@ -2,14 +2,19 @@
 import { QflError } from '../../shared/errors.ts';
 import type { FilterRule } from '../../shared/privacy/filter.ts';
 import type { Asker } from './accounts.ts';
-import type { LedgerKind } from './limits.ts';
+import type { Amount } from './amount.ts';
+import { blockAccount } from './blocks.ts';
+import { tightestOrder } from './filters.ts';
+import type { LedgerKind, LimitedFilter } from './limits.ts';
 import type { LedgerState } from './state.ts';
 import { startOfDayMs } from './window.ts';
+import { ORDERS_TENTHS } from '../../shared/privacy/orders.ts';
 
 export interface LedgerReading {
   readonly ledger: LedgerKind;
+  /** How the units read: under `rdp_curve` they are those of one order, as under `rdp_fixed_order`. */
   readonly rule: FilterRule;
-  /** Renyi order in tenths; 0 under rules without one. */
+  /** Renyi order in tenths; 0 under rules without one. Under `rdp_curve` that of the order whose budget is fullest, which the units are of. */
   readonly orderTenths: number;
   readonly delta: number;
   /** Units of the rule: 2^-40 nat (1e-12 under `basic`). These decide. */
@@ -31,18 +36,27 @@ const share = (units: bigint, budgetUnits: bigint, microEpsilon: number): number
   return Number(micro);
 };
 
-export const readLedger = (state: LedgerState, ledger: LedgerKind, asker: Asker): LedgerReading => {
-  const { limit, filter } = state.policy().filterOf(ledger, asker.department);
-  const { rule, orderTenths, budgetUnits } = filter;
-  const spentUnits = state.accounts().spent(ledger, asker);
+interface Reading extends Omit<LedgerReading, 'ledger' | 'day' | 'renewsAtMs'> {
+  readonly costUnits: bigint;
+}
+
+/** One ledger at one order: its own, or the one that is fullest (with `cost`, if that is given). */
+const readFilter = (
+  { limit, filter }: LimitedFilter,
+  spent: Amount,
+  closed: boolean,
+  cost?: Amount,
+): Reading => {
+  const at = tightestOrder(filter, spent, cost);
+  const budgetUnits = filter.budget[at]!;
+  // A closed ledger counts as used up: what was charged to it is not known in full.
+  const spentUnits = closed && spent[at]! < budgetUnits ? budgetUnits : spent[at]!;
   // After a budget was lowered more may be spent than it now allows.
   const remainingUnits = spentUnits < budgetUnits ? budgetUnits - spentUnits : 0n;
   const spentMicroEpsilon = share(spentUnits, budgetUnits, limit.microEpsilon);
-  const day = ledger === 'site_lifetime' ? null : state.accounts().day();
   return {
-    ledger,
-    rule,
-    orderTenths,
+    rule: filter.rule === 'rdp_curve' ? 'rdp_fixed_order' : filter.rule,
+    orderTenths: filter.rule === 'rdp_curve' ? ORDERS_TENTHS[at]! : filter.orderTenths,
     delta: Number(limit.delta),
     budgetUnits,
     spentUnits,
@@ -50,6 +64,27 @@ export const readLedger = (state: LedgerState, ledger: LedgerKind, asker: Asker)
     budgetMicroEpsilon: limit.microEpsilon,
     spentMicroEpsilon,
     remainingMicroEpsilon: Math.max(0, limit.microEpsilon - spentMicroEpsilon),
+    costUnits: cost?.[at] ?? 0n,
+  };
+};
+
+/** @param cost what is about to be charged: under `rdp_curve` it decides which order is shown. */
+export const readLedger = (
+  state: LedgerState,
+  ledger: LedgerKind,
+  asker: Asker,
+  cost?: Amount,
+): LedgerReading & { readonly costUnits: bigint } => {
+  const accounts = state.accounts();
+  const day = ledger === 'site_lifetime' ? null : accounts.day();
+  return {
+    ledger,
+    ...readFilter(
+      state.policy().filterOf(ledger, asker),
+      accounts.spent(ledger, asker),
+      accounts.isClosed(ledger),
+      cost,
+    ),
     day,
     renewsAtMs: day === null ? null : startOfDayMs(day + 1),
   };
@@ -63,28 +98,65 @@ const NEXT: Readonly<Record<LedgerKind, string>> = {
   user_day: 'Ask again after the day ends in UTC, or with a smaller epsilon.',
 };
 
-const facts = (reading: LedgerReading, costUnits: bigint): Record<string, unknown> => ({
-  ledger: reading.ledger,
+type Refused = Omit<Reading, 'rule'> & { readonly renewsAtMs: number | null };
+
+const facts = (ledger: string, reading: Refused): Record<string, unknown> => ({
+  ledger,
   budgetMicroEpsilon: reading.budgetMicroEpsilon,
   spentMicroEpsilon: reading.spentMicroEpsilon,
   remainingMicroEpsilon: reading.remainingMicroEpsilon,
-  costMicroEpsilon: share(costUnits, reading.budgetUnits, reading.budgetMicroEpsilon),
+  costMicroEpsilon: share(reading.costUnits, reading.budgetUnits, reading.budgetMicroEpsilon),
   budgetUnits: String(reading.budgetUnits),
   spentUnits: String(reading.spentUnits),
   remainingUnits: String(reading.remainingUnits),
-  costUnits: String(costUnits),
+  costUnits: String(reading.costUnits),
   renewsAtMs: reading.renewsAtMs,
 });
 
-export const budgetExceeded = (reading: LedgerReading, costUnits: bigint): QflError =>
+export const budgetExceeded = (reading: LedgerReading & { readonly costUnits: bigint }): QflError =>
   new QflError('budget_exceeded', {
     detail: `the ledger ${reading.ledger} has less left than this query costs`,
     next: NEXT[reading.ledger],
-    facts: facts(reading, costUnits),
+    facts: facts(reading.ledger, reading),
+  });
+
+/** The ledger was restored, and nobody has said yet what was charged that no receipt shows. */
+export const ledgerClosed = (reading: LedgerReading & { readonly costUnits: bigint }): QflError =>
+  new QflError('budget_exceeded', {
+    detail: `the ledger ${reading.ledger} was restored and counts as used up, because charges may be missing that nobody can show`,
+    next:
+      reading.day === null
+        ? 'An administrator states what else was charged, with "qfl agent ledger state".'
+        : NEXT[reading.ledger],
+    facts: facts(reading.ledger, reading),
+  });
+
+export const blockExceeded = (
+  limited: LimitedFilter,
+  block: string,
+  spent: Amount,
+  cost: Amount,
+): QflError => {
+  const account = blockAccount(block);
+  return new QflError('budget_exceeded', {
+    detail: `the data block ${block} has less left than this query costs`,
+    next: 'Leave this admission month out of the question; its budget never renews.',
+    facts: facts(account, { ...readFilter(limited, spent, false, cost), renewsAtMs: null }),
+  });
+};
+
+export const blockRetired = (block: string): QflError =>
+  new QflError('budget_exceeded', {
+    detail: `the data block ${block} is retired and is never read again`,
+    next: 'Leave this admission month out of the question.',
+    facts: { ledger: blockAccount(block) },
   });
 
 /** The open day is used up, and the local clock names another that the ledger does not accept. */
-export const clockRefused = (reading: LedgerReading, costUnits: bigint, clockDay: number): QflError => {
+export const clockRefused = (
+  reading: LedgerReading & { readonly costUnits: bigint },
+  clockDay: number,
+): QflError => {
   const ahead = reading.day !== null && clockDay > reading.day;
   return new QflError('clock_refused', {
     detail: ahead
@@ -93,6 +165,6 @@ export const clockRefused = (reading: LedgerReading, costUnits: bigint, clockDay
     next: ahead
       ? 'Connect to the coordinator, whose signed time confirms the day, or wait until the agent has run for 24 hours.'
       : 'Correct the clock; if it once jumped ahead, an administrator can take the jump back.',
-    facts: { ...facts(reading, costUnits), openDay: reading.day, clockDay },
+    facts: { ...facts(reading.ledger, reading), openDay: reading.day, clockDay },
   });
 };

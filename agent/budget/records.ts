@@ -5,11 +5,14 @@
 import { z } from 'zod';
 import { fromUtf8 } from '../../shared/bytes.ts';
 import { type CanonicalValue, canonicalJson } from '../../shared/audit/canonical.ts';
-import type { Charge } from './accounts.ts';
+import { type Charge, DaySumTexts } from './accounts.ts';
+import { type Amount, amountOfText, AmountText } from './amount.ts';
+import { Block, BLOCKS_MAX } from './blocks.ts';
+import { scalarOf } from './filters.ts';
 import { type Mechanism, mechanismToText } from '../../shared/privacy/mechanism.ts';
 import { assert } from '../../shared/errors.ts';
 import { DepartmentId, Pseudonym, QueryId, SiteId } from '../../shared/ids.ts';
-import { LedgerLimits, MechanismTexts, Orders } from './limits.ts';
+import { LEDGER_KINDS, type LedgerKind, LedgerLimits, MechanismTexts, Orders } from './limits.ts';
 
 /** Why a charge may be given back: a public fact, known without the data, that nothing ran. The list is closed on purpose. */
 export const PublicReason = z.enum([
@@ -47,7 +50,8 @@ export const Costs = z.strictObject({
 
 const Genesis = z.strictObject({
   type: z.literal('genesis'),
-  version: z.literal(1),
+  /** 2 since restores, data blocks and the curve; a journal of version 1 reads the same. */
+  version: z.union([z.literal(1), z.literal(2)]),
   site: SiteId,
   day: Day,
   limits: LedgerLimits,
@@ -62,6 +66,10 @@ const Reserved = z.strictObject({
   day: Day,
   mechanisms: MechanismTexts,
   costs: Costs,
+  /** What every ledger is charged at each order, under `rdp_curve`; `costs` then holds its `scalarOf`. */
+  curve: z.array(Units).min(2).max(1_000).exactOptional(),
+  /** The data blocks that are read. */
+  blocks: z.array(Block).min(1).max(BLOCKS_MAX).exactOptional(),
   atMs: TimeMs,
 });
 /** `reserved` is the counter of the reservation that ends. The sealed answer follows the JSON. */
@@ -90,7 +98,7 @@ const Window = z.strictObject({
 const Undo = z.strictObject({
   type: z.literal('undo'),
   day: Day,
-  sums: z.array(z.tuple([Day, z.string(), Units])),
+  sums: DaySumTexts,
   by: Words,
   reason: Words,
   atMs: TimeMs,
@@ -99,6 +107,52 @@ const Limits = z.strictObject({
   type: z.literal('limits'),
   limits: LedgerLimits,
   orders: Orders,
+  by: Words,
+  reason: Words,
+  atMs: TimeMs,
+});
+
+/** A data block is never read again. */
+const Retired = z.strictObject({
+  type: z.literal('retired'),
+  block: Block,
+  by: Words,
+  reason: Words,
+  atMs: TimeMs,
+});
+/** A head that the coordinator countersigned; `units` is the lifetime spend it stated. */
+export const CountersignedFacts = z.strictObject({
+  epoch: Counter,
+  counter: Counter,
+  hash: z.string().regex(/^[0-9a-f]{64}$/),
+  units: Units,
+  atMs: TimeMs,
+});
+export type CountersignedFacts = z.infer<typeof CountersignedFacts>;
+/** An answer that left this site, known by its receipt only: `raise` is what this journal had not counted of it. */
+const ReceiptMerged = z.strictObject({
+  type: z.literal('receipt'),
+  queryId: QueryId,
+  envelopeHash: EnvelopeHash,
+  units: Units,
+  raise: AmountText,
+  atMs: TimeMs,
+});
+/** The end of a restore: a new epoch begins. `raise` brings the lifetime sum up to what was countersigned. */
+const Restored = z.strictObject({
+  type: z.literal('restored'),
+  epoch: z.int().positive(),
+  raise: AmountText,
+  /** The newest countersigned head that was known; null when there was none. */
+  countersigned: CountersignedFacts.nullable(),
+  by: Words,
+  reason: Words,
+  atMs: TimeMs,
+});
+/** An administrator's word on what nobody holds a receipt for; the lifetime ledger serves again. */
+const Statement = z.strictObject({
+  type: z.literal('statement'),
+  raise: AmountText,
   by: Words,
   reason: Words,
   atMs: TimeMs,
@@ -113,6 +167,10 @@ export const LedgerRecord = z.discriminatedUnion('type', [
   Window,
   Undo,
   Limits,
+  Retired,
+  ReceiptMerged,
+  Restored,
+  Statement,
 ]);
 export type LedgerRecord = z.infer<typeof LedgerRecord>;
 export type ReservedRecord = z.infer<typeof Reserved>;
@@ -136,23 +194,59 @@ export const reservedRecord = (
   charge: Charge,
   mechanisms: readonly Mechanism[],
   atMs: number,
-): ReservedRecord => ({
-  asker: charge.asker,
-  atMs,
-  costs: {
-    asking_site_day: String(charge.costs.asking_site_day),
-    department_day: String(charge.costs.department_day),
-    site_lifetime: String(charge.costs.site_lifetime),
-    user_day: String(charge.costs.user_day),
-  },
-  day: charge.day,
-  department: charge.department,
-  envelopeHash: key.envelopeHash,
-  mechanisms: mechanisms.map(mechanismToText),
-  queryId: key.queryId,
-  sender: key.sender,
-  type: 'reserved',
-});
+): ReservedRecord => {
+  const { asking_site_day, department_day, site_lifetime, user_day } = charge.costs;
+  const isCurve = site_lifetime.length > 1;
+  const text = (amount: Amount): string =>
+    isCurve ? String(scalarOf('rdp_curve', amount)) : String(amount[0]);
+  return {
+    asker: charge.asker,
+    atMs,
+    ...(charge.blocks.length === 0 ? {} : { blocks: z.array(Block).parse(charge.blocks) }),
+    costs: {
+      asking_site_day: text(asking_site_day),
+      department_day: text(department_day),
+      site_lifetime: text(site_lifetime),
+      user_day: text(user_day),
+    },
+    // The grid is the same for every ledger, and so is the cost.
+    ...(isCurve ? { curve: site_lifetime.map(String) } : {}),
+    day: charge.day,
+    department: charge.department,
+    envelopeHash: key.envelopeHash,
+    mechanisms: mechanisms.map(mechanismToText),
+    queryId: key.queryId,
+    sender: key.sender,
+    type: 'reserved',
+  };
+};
+
+/** What a reservation charged. */
+export const chargeOf = (record: ReservedRecord): Charge => {
+  const { curve } = record;
+  const onCurve = curve === undefined ? undefined : amountOfText(curve);
+  const at = (kind: LedgerKind): Amount => onCurve ?? [BigInt(record.costs[kind])];
+  return {
+    sender: record.sender,
+    asker: record.asker,
+    department: record.department,
+    day: record.day,
+    costs: {
+      site_lifetime: at('site_lifetime'),
+      asking_site_day: at('asking_site_day'),
+      department_day: at('department_day'),
+      user_day: at('user_day'),
+    },
+    blocks: record.blocks ?? [],
+  };
+};
+
+/** The costs of a reservation as single numbers. */
+export const scalarCosts = (record: ReservedRecord): Record<LedgerKind, bigint> =>
+  Object.fromEntries(LEDGER_KINDS.map((kind) => [kind, BigInt(record.costs[kind])])) as Record<
+    LedgerKind,
+    bigint
+  >;
 
 /** The end of a query that was answered, in canonical order. */
 export const committedRecord = (reserved: number, atMs: number): LedgerRecord => ({

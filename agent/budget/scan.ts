@@ -49,17 +49,18 @@ const frameReader = (
 
 /**
  * Calls `each` for every sound record in order, and stops at the first that is not: whether that is a torn tail or damage
- * is for the caller to say, who knows the mark.
+ * is for the caller to say, who knows the mark. `from` is a head known to be sound; reading ends with record `upTo`.
  */
 export const scanJournal = async (
   file: DurableFile,
   each: (record: Scanned) => void | Promise<void>,
   from: Head = EMPTY_HEAD,
+  upTo = Infinity,
 ): Promise<ScanEnd> => {
   const fileSize = await file.size();
   const frameAt = frameReader(file);
   let head = from;
-  while (head.size < fileSize) {
+  while (head.size < fileSize && head.counter < upTo) {
     const frame = await frameAt(head.size);
     if (frame === undefined || frame.counter !== head.counter + 1 || !same(frame.previous, head.hash)) break;
     const waiting = each({ ...frame, offset: head.size });

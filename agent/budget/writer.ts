@@ -47,6 +47,8 @@ export interface Writer {
   fault(): QflError | undefined;
   /** Takes nothing more: something beside the journal failed. */
   poison(cause: unknown): void;
+  /** Takes nothing more, for this reason. */
+  refuse(reason: QflError): void;
   /** Waits for what is queued. */
   idle(): Promise<void>;
   /** Waits for what is queued; takes nothing more. */
@@ -169,6 +171,7 @@ export const createWriter = (options: WriterOptions): Writer => {
     head: () => head,
     fault: () => fault,
     poison: (cause) => stop(stopped(cause), []),
+    refuse: (reason) => stop(reason, []),
     idle: () => running ?? Promise.resolve(),
     async close() {
       closing = true;

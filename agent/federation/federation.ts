@@ -5,7 +5,7 @@
 import { fromBase64, toHex } from '../../shared/bytes.ts';
 import { type Clock, DAY_MS, HOUR_MS } from '../../shared/clock.ts';
 import { STATEMENT_LABEL } from '../../shared/crypto/handshake.ts';
-import { verifySignature } from '../../shared/crypto/signature.ts';
+import { type IdentityPublic, verifySignature } from '../../shared/crypto/signature.ts';
 import { COORDINATOR_NAME, directoryLeafHash, requireSite } from '../../shared/directory/record.ts';
 import { QflError } from '../../shared/errors.ts';
 import type { Environment } from '../../shared/http/proxy.ts';
@@ -51,6 +51,8 @@ export interface FederationOptions {
   readonly handlers: () => Handlers;
   /** The UTC day that the coordinator signed. */
   confirmDay(timeMs: number): void;
+  /** A new connection of an approved site, before anything else may use it. */
+  connected(peer: Peer, coordinator: IdentityPublic): Promise<void>;
 }
 
 export interface Federation {
@@ -149,6 +151,9 @@ export const startFederation = async (options: FederationOptions): Promise<Feder
     await sync(peer);
     await publishPrekey(peer);
     await confirmTime(peer);
+    await options
+      .connected(peer, federation.identity)
+      .catch(warn('the privacy ledger could not be compared with the coordinator'));
     peer.notify(METHODS.telemetry, { header: await options.telemetry() });
     currentPeer = peer;
   };

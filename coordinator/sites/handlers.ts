@@ -17,9 +17,11 @@ import {
   TIME_LABEL,
   timeMessage,
 } from '../../shared/wire/session.ts';
+import { LedgerHeadRequest } from '../../shared/wire/ledger-head.ts';
 import { z } from 'zod';
 import type { BoardTeller } from './board.ts';
 import type { KeyLog } from '../directory/key-log.ts';
+import type { LedgerHeads } from './ledger-heads.ts';
 import type { Connection, Presence } from './presence.ts';
 import type { Registry } from './registry.ts';
 
@@ -35,6 +37,7 @@ export interface HandlerOptions {
   readonly relayChat: Answer;
   readonly collectStatistics: Answer;
   readonly board: BoardTeller;
+  readonly ledgerHeads: LedgerHeads;
 }
 
 const parse = <T>(schema: z.ZodType<T>, value: unknown): T => {
@@ -48,7 +51,7 @@ const TimeRequest = z.strictObject({ nonce: SignedTime.shape.nonce });
 export const siteHandlers =
   (options: HandlerOptions) =>
   (site: SiteId, connection: () => Connection): Handlers => {
-    const { registry, presence, keyLog, identity, audit, clock } = options;
+    const { registry, presence, keyLog, identity, audit, clock, ledgerHeads: heads } = options;
     const approved = (): void => {
       const { status } = registry.get(site);
       if (status !== 'approved')
@@ -113,6 +116,11 @@ export const siteHandlers =
             signature: toBase64(identity.sign(TIME_LABEL, timeMessage(nonce, timeMs))),
           },
         });
+      }),
+      [METHODS.ledgerHead]: plain(async (call) => {
+        const { signed } = parse(LedgerHeadRequest, call.header);
+        const newest = signed === null ? await heads.newest(site) : await heads.take(site, signed);
+        return { header: { newest: newest ?? null } };
       }),
       [METHODS.telemetry]: {
         kind: 'event',

@@ -36,7 +36,13 @@ const privacyOf = ({ privacy }: ConfigFile) => ({
   >,
   siteLifetimeBudgetEpsilon: privacy.site_lifetime_budget,
   siteLifetimeDelta: privacy.site_lifetime_delta,
+  askingSiteDailyBudgetsEpsilon: new Map(Object.entries(privacy.asking_site_budgets)) as ReadonlyMap<
+    string,
+    number
+  >,
   compositionMethod: privacy.composition_method,
+  dataBlocks: privacy.data_blocks,
+  dataBlockBudgetEpsilon: privacy.data_block_budget,
 });
 
 const securityOf = ({ security }: ConfigFile) => ({

@@ -1,5 +1,6 @@
 /** The keys that operators know from the field documents, with their settled defaults. Names and units are theirs. */
 import { z } from 'zod';
+import { SiteId } from '../ids.ts';
 
 const section = <Shape extends z.ZodRawShape>(shape: Shape) => z.strictObject(shape);
 const fraction = z.number().min(0).max(1);
@@ -51,6 +52,8 @@ const replicas = section({
 
 const budgets = z.record(z.string().regex(/^[a-z][a-z0-9-]{0,39}$/), positive);
 
+const siteBudgets = z.record(SiteId, positive);
+
 export const fieldShape = {
   scheduler: section({
     max_parallel_tasks: atLeastOne.default(8),
@@ -65,7 +68,13 @@ export const fieldShape = {
     delta: positive.max(0.001, 'a delta above 0.001 protects nobody').default(1e-5),
     max_budget_per_user: positive.default(10),
     asking_site_daily_budget: positive.default(20),
-    composition_method: z.enum(['rdp', 'zcdp', 'basic']).default('rdp'),
+    /** Sites whose daily cap is another than `asking_site_daily_budget`. */
+    asking_site_budgets: siteBudgets.default({}),
+    /** `rdp`: one order fixed for each ledger. `rdp_curve`: every order of the grid below rho·order. Fixed when a site joins. */
+    composition_method: z.enum(['rdp', 'rdp_curve', 'zcdp', 'basic']).default('rdp'),
+    /** Budgets of their own for the patients of each first admission month. */
+    data_blocks: z.enum(['off', 'admission_month']).default('off'),
+    data_block_budget: positive.default(20),
     department_budgets: budgets.default({ emergency: 20, icu: 15, surgery: 12, general: 8, research: 3 }),
     site_lifetime_budget: positive.default(20),
     site_lifetime_delta: positive.max(0.001, 'a delta above 0.001 protects nobody').default(1e-6),

@@ -21,6 +21,8 @@ export const METHODS = {
   telemetry: 'telemetry',
   /** Site: the coordinator's signed time. → `SignedTime` */
   time: 'time',
+  /** Site: how far its privacy ledger has come. `LedgerHeadRequest` → `LedgerHeadReply` (`ledger-head.ts`) */
+  ledgerHead: 'ledger.head',
   /** Site, stream: a sealed query as payload; answers come back sealed. `RelayedPart` headers. */
   query: 'query',
   /** Coordinator, stream: a sealed query for this site as payload. `ServedPart` headers. */

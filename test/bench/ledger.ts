@@ -1,11 +1,16 @@
 /**
  * Durable charges per second: reserve (on disk), start, commit with a sealed answer (on disk), on this machine's disk, with the real
  * files and the encrypted LevelDB index. A charge is both records. Baseline: one at a time, in the same run on the same disk.
+ *
+ * Then as many charges as make a ledger of `charges` in all, 256 in flight, in ten slices: the last must be as fast as the first. At the end
+ * the ledger is opened from its checkpoint, after a close and after a crash, and verified in full.
  */
 import { randomBytes } from 'node:crypto';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { CHECKPOINT_NAMES, readCheckpoints } from '../../agent/budget/checkpoint.ts';
 import type { LedgerFolder } from '../../agent/budget/disk.ts';
 import {
   type ChargeRequest,
@@ -13,6 +18,7 @@ import {
   DEFAULT_LIMITS,
   type Ledger,
   openLedger,
+  type OpenOptions,
 } from '../../agent/budget/ledger.ts';
 import { nodeLedgerFolder } from '../../agent/budget/node-disk.ts';
 import { systemClock } from '../../shared/clock.ts';
@@ -27,6 +33,9 @@ import { openLevelStore } from '../../shared/store/level.ts';
 
 const ANSWER_BYTES = 400;
 const WARM_UP_CHARGES = 2_000;
+const CHARGES_DEFAULT = 1_000_000;
+const SLICES = 10;
+const IN_FLIGHT = 256;
 
 export interface LedgerBenchRow {
   readonly inFlight: number;
@@ -43,8 +52,22 @@ export interface LedgerBenchResult {
   readonly rows: readonly LedgerBenchRow[];
   /** Against one at a time. */
   readonly speedUpAt256: number;
-  readonly reopenMs: number;
-  readonly reopenRecords: number;
+  /** Of equal numbers of charges, from the first to the last of the whole ledger. */
+  readonly slices: readonly LedgerBenchRow[];
+  readonly charges: number;
+  /** Speed of the last slice against the first. */
+  readonly flatness: number;
+  readonly chargesPerSecond: number;
+  readonly fsyncsPerCharge: number;
+  readonly journalBytes: number;
+  readonly records: number;
+  /** From the checkpoint that the close wrote. */
+  readonly openMs: number;
+  /** From the last checkpoint before a crash, with the records after it replayed. */
+  readonly openAfterCrashMs: number;
+  readonly tailRecords: number;
+  /** Every record and every key of the index. */
+  readonly verifyMs: number;
 }
 
 /** Budgets that never refuse: the speed of charging is measured, not the refusal. */
@@ -137,8 +160,44 @@ const measure = async (
   };
 };
 
-const benchIn = async (folder: string): Promise<LedgerBenchResult> => {
-  const disk = countingFolder(await nodeLedgerFolder(path.join(folder, 'ledger')));
+const sliced = async (
+  ledger: Ledger,
+  syncs: () => number,
+  charges: number,
+): Promise<readonly LedgerBenchRow[]> => {
+  const rows: LedgerBenchRow[] = [];
+  for (let slice = 0; slice < SLICES; slice += 1)
+    rows.push(await measure(ledger, syncs, IN_FLIGHT, Math.floor(charges / SLICES)));
+  return rows;
+};
+
+const timed = async <Value>(work: () => Promise<Value>): Promise<{ ms: number; value: Value }> => {
+  const startedMs = performance.now();
+  const value = await work();
+  return { ms: performance.now() - startedMs, value };
+};
+
+/** What a crash leaves: files as they are, without what a close would write. */
+const crashed = async (
+  options: OpenOptions,
+  folder: string,
+): Promise<{ readonly openMs: number; readonly tailRecords: number }> => {
+  // As if the newest checkpoint had not been written in time: the one before it, and all records since.
+  const checkpoints = await Promise.all(
+    CHECKPOINT_NAMES.map(async (name) => ({ name, atMs: (await stat(path.join(folder, name))).mtimeMs })),
+  );
+  const newest = checkpoints.toSorted((left, right) => right.atMs - left.atMs)[0]!;
+  await rm(path.join(folder, newest.name));
+  const [left] = await readCheckpoints(options);
+  const { ms, value } = await timed(() => openLedger(options));
+  const tailRecords = value.head().counter - (left?.checkpoint.head.counter ?? -1);
+  await value.close();
+  return { openMs: ms, tailRecords };
+};
+
+const benchIn = async (folder: string, charges: number): Promise<LedgerBenchResult> => {
+  const ledgerFolder = path.join(folder, 'ledger');
+  const disk = countingFolder(await nodeLedgerFolder(ledgerFolder));
   const place = { folder: disk, dataKey: randomBytes(32), clock: systemClock, site: SiteId.parse('north') };
   await createLedger({ ...place, limits: LIMITS });
   const level = await openLevelStore(path.join(folder, 'store'));
@@ -146,53 +205,78 @@ const benchIn = async (folder: string): Promise<LedgerBenchResult> => {
     ...place,
     store: encryptedStore(level, randomBytes(32), bufferedRandom(secureRandomBytes)),
   };
-  let ledger = await openLedger(options);
+  const ledger = await openLedger(options);
   await measure(ledger, disk.syncs, 64, WARM_UP_CHARGES);
   const rows = [
     await measure(ledger, disk.syncs, 1, 1_000),
     await measure(ledger, disk.syncs, 32, 10_000),
-    await measure(ledger, disk.syncs, 256, 50_000),
+    await measure(ledger, disk.syncs, IN_FLIGHT, 50_000),
   ];
-  const reopenRecords = ledger.head().counter + 1;
+  const slices = await sliced(ledger, disk.syncs, charges);
+  const { counter, size } = ledger.head();
   await ledger.close();
-  const startedMs = performance.now();
-  ledger = await openLedger(options);
-  const reopenMs = performance.now() - startedMs;
-  await ledger.close();
+  const opened = await timed(() => openLedger(options));
+  await opened.value.close();
+  const crash = await crashed(options, ledgerFolder);
+  const whole = await timed(() => openLedger({ ...options, verifyAll: true }));
+  await whole.value.close();
   await level.close();
   const [alone, , many] = rows;
+  const seconds = slices.reduce((sum, row) => sum + row.charges / row.chargesPerSecond, 0);
+  const measured = slices.reduce((sum, row) => sum + row.charges, 0);
   return {
     name: 'ledger',
     answerBytes: ANSWER_BYTES,
     rows,
     speedUpAt256: many!.chargesPerSecond / alone!.chargesPerSecond,
-    reopenMs,
-    reopenRecords,
+    slices,
+    charges: measured,
+    flatness: slices.at(-1)!.chargesPerSecond / slices[0]!.chargesPerSecond,
+    chargesPerSecond: measured / seconds,
+    fsyncsPerCharge: slices.reduce((sum, row) => sum + row.fsyncsPerCharge, 0) / slices.length,
+    journalBytes: size,
+    records: counter + 1,
+    openMs: opened.ms,
+    openAfterCrashMs: crash.openMs,
+    tailRecords: crash.tailRecords,
+    verifyMs: whole.ms,
   };
 };
+
+const line = (row: LedgerBenchRow): string =>
+  [
+    String(row.inFlight).padStart(9),
+    row.chargesPerSecond.toFixed(0).padStart(11),
+    row.fsyncsPerCharge.toFixed(4).padStart(15),
+    row.medianMs.toFixed(2).padStart(11),
+    row.p99Ms.toFixed(2).padStart(8),
+  ].join(' ');
 
 const table = (result: LedgerBenchResult): string =>
   [
     `durable charges (reserve + commit of a ${result.answerBytes}-byte sealed answer), baseline one at a time`,
     'in flight   charges/s   fsyncs/charge   median ms   p99 ms',
-    ...result.rows.map((row) =>
-      [
-        String(row.inFlight).padStart(9),
-        row.chargesPerSecond.toFixed(0).padStart(11),
-        row.fsyncsPerCharge.toFixed(4).padStart(15),
-        row.medianMs.toFixed(2).padStart(11),
-        row.p99Ms.toFixed(2).padStart(8),
-      ].join(' '),
-    ),
+    ...result.rows.map(line),
     `256 in flight against one at a time: ${result.speedUpAt256.toFixed(1)} times`,
-    `full verification at open: ${result.reopenRecords} records in ${result.reopenMs.toFixed(0)} ms`,
+    `${result.charges} charges in ${SLICES} slices:`,
+    ...result.slices.map(line),
+    `all slices: ${result.chargesPerSecond.toFixed(0)} charges/s, ${result.fsyncsPerCharge.toFixed(4)} fsyncs a charge, last slice ${result.flatness.toFixed(2)} of the first`,
+    `opened from its checkpoint: ${result.records} records in ${result.openMs.toFixed(0)} ms`,
+    `opened after a crash: ${result.tailRecords} records replayed, ${result.openAfterCrashMs.toFixed(0)} ms`,
+    `verified in full: ${result.verifyMs.toFixed(0)} ms`,
   ].join('\n');
 
 /** Measures beside the program, on the disk that it would use, not on a memory file system. */
-export const run = async ({ json }: { readonly json: boolean }): Promise<LedgerBenchResult> => {
+export const run = async ({
+  json,
+  charges = Number(process.env['QFL_BENCH_CHARGES'] ?? CHARGES_DEFAULT),
+}: {
+  readonly json: boolean;
+  readonly charges?: number;
+}): Promise<LedgerBenchResult> => {
   const folder = await mkdtemp(path.join(process.cwd(), '.bench-ledger-'));
   try {
-    const result = await benchIn(folder);
+    const result = await benchIn(folder, charges);
     console.log(json ? JSON.stringify(result) : table(result));
     return result;
   } finally {
@@ -200,4 +284,10 @@ export const run = async ({ json }: { readonly json: boolean }): Promise<LedgerB
   }
 };
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) await run({ json: process.argv.includes('--json') });
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const { values } = parseArgs({ options: { json: { type: 'boolean' }, charges: { type: 'string' } } });
+  await run({
+    json: values.json ?? false,
+    ...(values.charges === undefined ? {} : { charges: Number(values.charges) }),
+  });
+}

@@ -158,15 +158,15 @@ describe('damage', () => {
     await answer(fixture.ledger, { query: 2 });
     await fixture.ledger.close();
     const keys: string[] = [];
-    for await (const key of fixture.store.keys({ prefix: 'ledger/ended/' })) keys.push(key);
+    for await (const key of fixture.store.keys({ prefix: 'ledger/answer/' })) keys.push(key);
     expect(keys).toHaveLength(2);
     await fixture.store.write([
       { type: 'del', key: keys[0]! },
-      { type: 'put', key: 'ledger/ended/none', value: Buffer.from('x') },
+      { type: 'put', key: 'ledger/answer/none', value: Buffer.from('x') },
     ]);
     const again = await openWith(fixture);
     for (const query of [1, 2]) expect((await again.reserve(request({ query }))).status).toBe('answered');
-    expect(await fixture.store.get('ledger/ended/none')).toBeUndefined();
+    expect(await fixture.store.get('ledger/answer/none')).toBeUndefined();
     await again.close();
   });
 });

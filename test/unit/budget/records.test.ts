@@ -11,10 +11,23 @@ import { discreteGaussian } from '../../../shared/privacy/mechanism.ts';
 import { rational } from '../../../shared/privacy/rational.ts';
 import { request } from './fixture.ts';
 
-const costs = { site_lifetime: 1n, asking_site_day: 2n, department_day: 3n, user_day: 4n };
+const costs = { site_lifetime: [1n], asking_site_day: [2n], department_day: [3n], user_day: [4n] };
+const onCurve = [5n, 6n, 7n];
+const curveCosts = {
+  site_lifetime: onCurve,
+  asking_site_day: onCurve,
+  department_day: onCurve,
+  user_day: onCurve,
+};
 const mechanisms = [...request().mechanisms, discreteGaussian(rational(2n), rational(9n, 4n))];
 const records = [
-  reservedRecord(request(), { ...request(), day: 20_000, costs }, mechanisms, 1_700_000_000_000),
+  reservedRecord(request(), { ...request(), day: 20_000, costs, blocks: [] }, mechanisms, 1_700_000_000_000),
+  reservedRecord(
+    request(),
+    { ...request(), day: 20_000, costs: curveCosts, blocks: ['2026-02', '2026-03'] },
+    mechanisms,
+    1_700_000_000_000,
+  ),
   committedRecord(17, 1_700_000_000_001),
   { type: 'refunded', reserved: 17, reason: 'queue_full', atMs: 3 } as const,
 ];

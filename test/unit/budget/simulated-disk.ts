@@ -1,6 +1,7 @@
 /**
- * A disk in memory whose power can be cut before any operation, with a choice of what became of everything that was not synced.
- * Also fills up, fails a sync, and keeps a second ledger from opening.
+ * A disk in memory whose power can be cut before any operation, with a choice of what became of everything that was not synced. Creating,
+ * writing, syncing, truncating, renaming, removing and syncing the folder are each an operation; names are as unsure as
+ * content until the folder was synced. Also fills up, fails a sync, and keeps a second ledger from opening.
  */
 import { QflError } from '../../../shared/errors.ts';
 import type { DurableFile, LedgerFolder } from '../../../agent/budget/disk.ts';
@@ -49,6 +50,11 @@ const survive = ({ durable, unsynced }: FileState, survival: Survival): Buffer =
   return applyChange(before, { type: 'write', offset: last.offset + half, bytes: last.bytes.subarray(half) });
 };
 
+/** Whether a name that the folder was not synced for is the new one or the old one. */
+const keepsNames = (survival: Survival): boolean => survival !== 'none' && survival !== 'last-lost';
+
+export type DiskOperation = 'create' | 'write' | 'sync' | 'truncate' | 'rename' | 'remove' | 'sync folder';
+
 export interface SimulatedDiskOptions {
   readonly files?: ReadonlyMap<string, Uint8Array>;
   /** The power is cut before the operation of this number (from 1). */
@@ -62,6 +68,8 @@ export interface SimulatedDiskOptions {
 export interface SimulatedDisk extends LedgerFolder {
   /** Operations that change something, so far. */
   steps(): number;
+  /** How many of each kind. */
+  operations(): ReadonlyMap<DiskOperation, number>;
   syncs(): number;
   /** The files as a machine would find them after the power came back. */
   afterPowerCut(survival: Survival): Map<string, Uint8Array>;
@@ -75,15 +83,23 @@ export const createSimulatedDisk = (options: SimulatedDiskOptions = {}): Simulat
   const files = new Map<string, FileState>();
   for (const [name, bytes] of options.files ?? [])
     files.set(name, { durable: Buffer.from(bytes), unsynced: [] });
+  /** What a power cut leaves of the names, for certain. */
+  let durableNames = new Map(files);
+  const operations = new Map<DiskOperation, number>();
   let steps = 0;
   let syncs = 0;
   let locked = false;
   let failSync = false;
   let capacityBytes = options.capacityBytes ?? Infinity;
 
-  const step = (): void => {
+  const step = (operation: DiskOperation): void => {
     steps += 1;
+    operations.set(operation, (operations.get(operation) ?? 0) + 1);
     if (options.cutAt !== undefined && steps >= options.cutAt) throw new PowerCut('the power is gone');
+  };
+  const syncFolder = (): void => {
+    step('sync folder');
+    if (options.syncsLie !== true) durableNames = new Map(files);
   };
   const now = (state: FileState): Buffer => state.unsynced.reduce(applyChange, state.durable);
   const usedBytes = (): number => [...files.values()].reduce((sum, state) => sum + now(state).byteLength, 0);
@@ -114,19 +130,19 @@ export const createSimulatedDisk = (options: SimulatedDiskOptions = {}): Simulat
 
   const file = (state: FileState): DurableFile => ({
     async write(bytes, offset) {
-      step();
+      step('write');
       write(state, bytes, offset);
       await Promise.resolve();
     },
     async sync() {
-      step();
+      step('sync');
       await new Promise((resolve) => setImmediate(resolve));
       sync(state);
     },
     read: (offset, length) => Promise.resolve(Uint8Array.from(now(state).subarray(offset, offset + length))),
     size: () => Promise.resolve(now(state).byteLength),
     async truncate(size) {
-      step();
+      step('truncate');
       state.unsynced.push({ type: 'truncate', size });
       await Promise.resolve();
     },
@@ -148,20 +164,40 @@ export const createSimulatedDisk = (options: SimulatedDiskOptions = {}): Simulat
       return Promise.resolve(state === undefined ? undefined : file(state));
     },
     async create(name) {
-      step();
+      step('create');
+      if (files.has(name)) throw Object.assign(new Error('EEXIST: file already exists'), { code: 'EEXIST' });
       const state: FileState = { durable: Buffer.alloc(0), unsynced: [] };
       files.set(name, state);
-      return await Promise.resolve(file(state));
+      await Promise.resolve();
+      syncFolder();
+      return file(state);
+    },
+    async rename(from, to) {
+      step('rename');
+      const state = files.get(from);
+      if (state === undefined) throw Object.assign(new Error('ENOENT: no such file'), { code: 'ENOENT' });
+      files.delete(from);
+      files.set(to, state);
+      await Promise.resolve();
+      syncFolder();
     },
     async remove(name) {
-      step();
+      step('remove');
       files.delete(name);
       await Promise.resolve();
+      syncFolder();
     },
     freeBytes: () => Promise.resolve(Math.max(0, capacityBytes - usedBytes())),
     steps: () => steps,
+    operations: () => operations,
     syncs: () => syncs,
-    afterPowerCut: (survival) => new Map([...files].map(([name, state]) => [name, survive(state, survival)])),
+    afterPowerCut: (survival) =>
+      new Map(
+        [...(keepsNames(survival) ? files : durableNames)].map(([name, state]) => [
+          name,
+          survive(state, survival),
+        ]),
+      ),
     content: () => new Map([...files].map(([name, state]) => [name, now(state)])),
     setCapacity(bytes) {
       capacityBytes = bytes;
