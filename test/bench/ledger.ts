@@ -8,7 +8,6 @@
 import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { CHECKPOINT_NAMES, readCheckpoints } from '../../agent/budget/checkpoint.ts';
 import type { LedgerFolder } from '../../agent/budget/disk.ts';
@@ -22,6 +21,7 @@ import {
 } from '../../agent/budget/ledger.ts';
 import { nodeLedgerFolder } from '../../agent/budget/node-disk.ts';
 import { systemClock } from '../../shared/clock.ts';
+import { QflError } from '../../shared/errors.ts';
 import { DepartmentId, Pseudonym, QueryId, SiteId } from '../../shared/ids.ts';
 import { microEpsilon } from '../../shared/privacy/epsilon.ts';
 import { discreteLaplace } from '../../shared/privacy/mechanism.ts';
@@ -30,6 +30,8 @@ import { secureRandomBytes } from '../../shared/random.ts';
 import { rational } from '../../shared/privacy/rational.ts';
 import { encryptedStore } from '../../shared/store/encrypted.ts';
 import { openLevelStore } from '../../shared/store/level.ts';
+
+export const usage = '[--charges N]';
 
 const ANSWER_BYTES = 400;
 const WARM_UP_CHARGES = 2_000;
@@ -266,14 +268,22 @@ const table = (result: LedgerBenchResult): string =>
     `verified in full: ${result.verifyMs.toFixed(0)} ms`,
   ].join('\n');
 
+const chargesOf = (args: readonly string[]): number => {
+  const { values } = parseArgs({ args: [...args], options: { charges: { type: 'string' } } });
+  const charges = Number(values.charges ?? CHARGES_DEFAULT);
+  if (Number.isInteger(charges) && charges >= SLICES) return charges;
+  throw new QflError('invalid_request', { detail: `charges are a whole number from ${SLICES}` });
+};
+
 /** Measures beside the program, on the disk that it would use, not on a memory file system. */
 export const run = async ({
   json,
-  charges = Number(process.env['QFL_BENCH_CHARGES'] ?? CHARGES_DEFAULT),
+  args = [],
 }: {
   readonly json: boolean;
-  readonly charges?: number;
+  readonly args?: readonly string[];
 }): Promise<LedgerBenchResult> => {
+  const charges = chargesOf(args);
   const folder = await mkdtemp(path.join(process.cwd(), '.bench-ledger-'));
   try {
     const result = await benchIn(folder, charges);
@@ -283,11 +293,3 @@ export const run = async ({
     await rm(folder, { recursive: true, force: true });
   }
 };
-
-if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const { values } = parseArgs({ options: { json: { type: 'boolean' }, charges: { type: 'string' } } });
-  await run({
-    json: values.json ?? false,
-    ...(values.charges === undefined ? {} : { charges: Number(values.charges) }),
-  });
-}
