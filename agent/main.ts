@@ -17,6 +17,7 @@ import { masterKeyAdvice } from '../shared/keys/master.ts';
 import { secureRandomBytes } from '../shared/random.ts';
 import { registerLedger } from './cli/ledger.ts';
 import { registerLocal } from './cli/local.ts';
+import { registerReceipts } from './cli/receipts.ts';
 import type { AgentHomeOptions } from './home.ts';
 import { joinFederation } from './join.ts';
 import { startAgent } from './start.ts';
@@ -115,5 +116,6 @@ export const register = (program: Command): void => {
     ),
   );
   registerLocal(agent);
+  registerReceipts(agent);
   registerLedger(agent);
 };

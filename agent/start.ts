@@ -218,13 +218,14 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
       board,
       meters,
     });
+    const outbox = createOutbox(store, clock);
     const statistics = createStatistics({
       self,
       link,
       mirror,
       sealing,
       contribute,
-      outbox: createOutbox(store, clock),
+      outbox,
       audit,
       clock,
       random,
@@ -301,6 +302,7 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
     });
     registerAdmin(app, {
       home,
+      outbox,
       apiKeys: home.apiKeys,
       roles: new Set(config.security.rolePermissions.keys()),
       defaultDataClass: config.security.defaultDataClass,

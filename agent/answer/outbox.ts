@@ -8,10 +8,13 @@ import type { Clock } from '../../shared/clock.ts';
 import { HOUR_MS } from '../../shared/clock.ts';
 import { QueryId, SiteId } from '../../shared/ids.ts';
 import type { Store, StoreOperation } from '../../shared/store/port.ts';
+import { Receipt } from '../../shared/wire/envelope.ts';
 import { StatsResult } from '../../shared/wire/stats.ts';
 
 const OPEN = 'outbox/';
 const CLOSED = 'result/';
+/** Receipts of other sites, by site and query. Never forgotten: a site that restores an old ledger asks for them. */
+const RECEIPT = 'receipt/';
 /** How long results can be fetched again. */
 export const RESULT_LIFE_MS = 24 * HOUR_MS;
 
@@ -40,8 +43,10 @@ const Closed = z.strictObject({ atMs: z.int(), asker: z.string(), result: StatsR
 export interface Outbox {
   add(question: OpenQuestion): Promise<void>;
   open(): Promise<OpenQuestion[]>;
-  /** Keeps the result and destroys the question with its reply key, in one write. */
-  close(question: OpenQuestion, result: StatsResult): Promise<void>;
+  /** Keeps the result and the receipts and destroys the question with its reply key, in one write. */
+  close(question: OpenQuestion, result: StatsResult, receipts: readonly Receipt[]): Promise<void>;
+  /** Receipts that a site signed for this one's questions, in order of query id. */
+  receipts(site: SiteId): AsyncIterable<Receipt>;
   /** Drops a question that can get no answer any more. */
   drop(queryId: QueryId): Promise<void>;
   /** The result of a closed question of this asker. */
@@ -65,8 +70,17 @@ export const createOutbox = (store: Store, clock: Clock): Outbox => {
       }
       return found;
     },
-    close: ({ queryId, asker }, result) =>
+    async *receipts(site) {
+      for await (const { value } of store.list({ prefix: `${RECEIPT}${site}/` }))
+        yield Receipt.parse(JSON.parse(fromUtf8(value)));
+    },
+    close: ({ queryId, asker }, result, receipts) =>
       store.write([
+        ...receipts.map((receipt) => ({
+          type: 'put' as const,
+          key: `${RECEIPT}${receipt.site}/${queryId}`,
+          value: json(receipt),
+        })),
         { type: 'del', key: OPEN + queryId },
         {
           type: 'put',

@@ -71,7 +71,10 @@ export const createStatistics = (options: StatisticsOptions): Statistics => {
         refusedBy(new QflError('not_connected', { detail: `${site} is not connected or has no records` })),
       );
     const result = combine(question, outcomes);
-    await outbox.close(question, result);
+    const receipts = [...outcomes.values()].flatMap((outcome) =>
+      outcome.status === 'answered' && outcome.receipt !== undefined ? [outcome.receipt] : [],
+    );
+    await outbox.close(question, result, receipts);
     await audit.record({
       action: 'stats.answered',
       outcome: result.complete ? 'ok' : 'failed',

@@ -7,14 +7,16 @@ import { type ApiKeys, RoleName } from '../../shared/http/api-keys.ts';
 import type { HttpApp } from '../../shared/http/app.ts';
 import { principalOf } from '../../shared/http/bearer.ts';
 import { OPERATOR_ROLE } from '../../shared/http/control.ts';
-import { DepartmentId } from '../../shared/ids.ts';
+import { DepartmentId, SiteId } from '../../shared/ids.ts';
 import { DataClass } from '../../shared/wire/envelope.ts';
 import type { AgentHome } from '../home.ts';
+import type { Outbox } from '../answer/outbox.ts';
 import { importFolder, type ImportProgress } from '../records/import-fhir.ts';
 import { importDocuments } from '../retrieval/import-documents.ts';
 
 export interface AdminOptions {
   readonly home: AgentHome;
+  readonly outbox: Pick<Outbox, 'receipts'>;
   readonly apiKeys: ApiKeys;
   readonly roles: ReadonlySet<string>;
   /** Of keys made without one. */
@@ -161,7 +163,19 @@ const importRoutes = ({ fastify }: HttpApp, { home }: AdminOptions): void => {
   );
 };
 
+/** What other sites signed for this site's questions: a site that restores an old ledger asks its peers for these. */
+const receiptRoutes = ({ fastify }: HttpApp, { outbox }: AdminOptions): void => {
+  const schema = { querystring: z.strictObject({ site: SiteId }) };
+  fastify.get('/v1/admin/receipts', { config: { access: ADMIN }, schema }, (request, reply) => {
+    const lines = async function* (): AsyncGenerator<string> {
+      for await (const receipt of outbox.receipts(request.query.site)) yield `${JSON.stringify(receipt)}\n`;
+    };
+    return reply.type('application/x-ndjson').send(Readable.from(lines()));
+  });
+};
+
 export const registerAdmin = (app: HttpApp, options: AdminOptions): void => {
+  receiptRoutes(app, options);
   keyRoutes(app, options);
   importRoutes(app, options);
 };

@@ -1,5 +1,5 @@
 /** A whole agent home put back from an old copy: noticed on the first connection, refused, restored, stated, and serving again. */
-import { cp, rm, writeFile } from 'node:fs/promises';
+import { cp, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { z } from 'zod';
@@ -21,6 +21,7 @@ const Restored = z.looseObject({
 
 let federation: Federation;
 let site: Site;
+let peer: Site;
 let key: string;
 
 const count = (): Promise<Answer> =>
@@ -28,6 +29,13 @@ const count = (): Promise<Answer> =>
     key,
     body: { count: 'Condition', where: ['code=38341003'], epsilon: '0.1' },
   });
+/** Another hospital asks this one: its receipt stays with the asker. */
+const askFromPeer = async (peerKey: string): Promise<void> => {
+  await eventually('the peer can ask', async () => {
+    const body = { count: 'Condition', where: ['code=38341003'], epsilon: '0.1', sites: ['solo'] };
+    return (await call(`${peer.url}/v1/stats`, { key: peerKey, body })).status === 200;
+  });
+};
 const ledgerCommand = async (...args: string[]) => {
   const { code, out } = await qfl(['agent', 'ledger', ...args, '--home', site.home, '--json']);
   return { code, body: JSON.parse(out) as unknown };
@@ -39,8 +47,12 @@ const verify = async () => {
 const decision = ['--by', 'Dr Admin', '--reason', 'the server room flooded'];
 
 beforeAll(async () => {
-  federation = await startFederation({ sites: [{ name: 'solo' }], logLevel: 'warn' });
+  federation = await startFederation({
+    sites: [{ name: 'solo' }, { name: 'peer' }],
+    logLevel: 'warn',
+  });
   site = federation.site('solo');
+  peer = federation.site('peer');
   const sample = join(federation.folder, 'sample');
   await qfl(['agent', 'sample', sample, '--site', 'solo', '--patients', '12']);
   await qfl(['agent', 'import', join(sample, 'fhir'), '--home', site.home]);
@@ -60,6 +72,8 @@ describe('an older copy of the home', () => {
     await cp(site.home, backup(), { recursive: true });
     await site.restart();
     for (let asked = 0; asked < 4; asked += 1) expect((await count()).status).toBe(200);
+    const peerKey = await peer.key('doctor', 'icu');
+    for (let asked = 0; asked < 2; asked += 1) await askFromPeer(peerKey);
     await site.program.stop();
     const later = await verify();
     expect(later.report.countersigned!.counter).toBeGreaterThan(report.countersigned!.counter);
@@ -88,10 +102,15 @@ describe('an older copy of the home', () => {
     const wrong = join(federation.folder, 'wrong.json');
     await writeFile(wrong, '{"not":"a receipt"}\n');
     expect((await ledgerCommand('restore', '--from', wrong, ...decision)).code).not.toBe(0);
-    const { code, body } = await ledgerCommand('restore', ...decision);
+    const receipts = join(federation.folder, 'receipts.ndjson');
+    expect(
+      (await qfl(['agent', 'receipts', '--site', 'solo', '--out', receipts, '--home', peer.home])).code,
+    ).toBe(0);
+    expect((await readFile(receipts, 'utf8')).trim().split('\n')).toHaveLength(2);
+    const { code, body } = await ledgerCommand('restore', '--from', receipts, ...decision);
     expect(code).toBe(0);
     const report = Restored.parse(body);
-    expect(report.epoch).toBe(1);
+    expect(report).toMatchObject({ epoch: 1, receipts: { given: 2, known: 0, charged: 2 } });
     expect(BigInt(report.spentAfterUnits)).toBe(truth);
     await site.restart();
     const refused = await count();

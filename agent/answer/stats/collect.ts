@@ -11,6 +11,7 @@ import { requireSite } from '../../../shared/directory/record.ts';
 import { QflError, toQflError } from '../../../shared/errors.ts';
 import { DepartmentId, Pseudonym, type SiteId } from '../../../shared/ids.ts';
 import type { Logger } from '../../../shared/log.ts';
+import type { Receipt } from '../../../shared/wire/envelope.ts';
 import { METHODS, RelayedPart } from '../../../shared/wire/session.ts';
 import { StatsAnswer } from '../../../shared/wire/stats.ts';
 import type { DirectoryMirror } from '../../federation/directory.ts';
@@ -25,7 +26,12 @@ const RETRY_PAUSE_MS = 500;
 
 /** What one site said, before anything is made of it. */
 export type SiteOutcome =
-  | { readonly status: 'answered'; readonly answer: StatsAnswer }
+  | {
+      readonly status: 'answered';
+      readonly answer: StatsAnswer;
+      /** The site's signed word on what it charged; none from this site itself. */
+      readonly receipt?: Receipt;
+    }
   | {
       readonly status: 'refused';
       readonly code: string;
@@ -116,13 +122,13 @@ const createIntake = (question: OpenQuestion, outcomes: Outcomes, options: Colle
     const opened = state.opener.open(payload);
     if (opened.kind === 'chunk') state.answer = StatsAnswer.parse(JSON.parse(fromUtf8(opened.text)));
     if (opened.kind !== 'end' || state.answer === undefined) return;
-    checkReceipt(part.receipt, {
+    const receipt = checkReceipt(part.receipt, {
       queryId: question.queryId,
       queryHash: hash,
       site,
       identity: requireSite(mirror.state, site).identity,
     });
-    outcomes.set(site, { status: 'answered', answer: state.answer });
+    outcomes.set(site, { status: 'answered', answer: state.answer, receipt });
   };
   return {
     take,
