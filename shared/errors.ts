@@ -15,6 +15,7 @@ const CATALOGUE = {
   cancelled: { status: 499, title: 'The caller went away' },
   // Privacy
   budget_exceeded: { status: 403, title: 'The privacy budget does not allow this query' },
+  one_patient: { status: 403, title: 'A question about one patient is not answered here' },
   outcome_unknown: {
     status: 409,
     title: 'An earlier run of this query ended without a known outcome; its charge is kept',

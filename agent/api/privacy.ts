@@ -19,6 +19,11 @@ export interface PrivacyRouteOptions {
 const DAILY_TEXT =
   'A daily budget limits how fast information can be drawn. It does not expire what was learnt: after D days the bound is the D-fold composition, unless the site-lifetime budget stops it first. Only the site-lifetime budget, over all users and departments together, bounds what is learnt about one patient; it never resets.';
 
+const ANCHORED_TEXT =
+  'The coordinator countersigned this ledger’s head; an older copy of this agent is refused when it connects.';
+const UNANCHORED_TEXT =
+  'Nobody outside has countersigned this ledger yet: an older copy of the whole agent would not be noticed.';
+
 export const registerPrivacy = ({ fastify }: HttpApp, options: PrivacyRouteOptions): void => {
   const { self, ledger, pseudonyms } = options;
   const readings = (key: ApiKeyRecord) =>
@@ -29,7 +34,7 @@ export const registerPrivacy = ({ fastify }: HttpApp, options: PrivacyRouteOptio
     return { site: self, department: key.department, ledgers: readings(key), meaning: DAILY_TEXT };
   });
   fastify.get('/privacy/status', { config: { access: 'any-key' } }, () => {
-    const { day, head, openReservations, fault } = ledger.status();
+    const { day, head, openReservations, fault, epoch, countersigned } = ledger.status();
     const limits = ledger.limits();
     return {
       site: self,
@@ -38,7 +43,9 @@ export const registerPrivacy = ({ fastify }: HttpApp, options: PrivacyRouteOptio
       rule: limits.rule,
       windowDay: day,
       openReservations,
-      head: { counter: head.counter, hash: Buffer.from(head.hash).toString('hex') },
+      head: { counter: head.counter, hash: Buffer.from(head.hash).toString('hex'), epoch },
+      countersigned,
+      anchor: countersigned === null ? UNANCHORED_TEXT : ANCHORED_TEXT,
       epsilonPerQueryMax: limits.microEpsilonPerQueryMax / MICRO_PER_EPSILON,
       meaning: DAILY_TEXT,
     };

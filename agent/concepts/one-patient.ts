@@ -99,10 +99,10 @@ const SIGN_TEXT: Readonly<Record<OnePatientSign, string>> = {
 
 /** The refusal; it repeats no word of the question. */
 export const onePatientRefusal = (sign: OnePatientSign): QflError =>
-  new QflError('invalid_request', {
+  new QflError('one_patient', {
     detail:
       `this question is about one patient (${SIGN_TEXT[sign]}); answers here count many patients and hide each of them on purpose. ` +
       'Whether you may see one patient is decided by access control, not by differential privacy, and the record never leaves its hospital. Nothing was asked and nothing was charged',
     next: "Open the patient in your hospital's own record system, or ask its records office for a chart review; there your access is checked and logged. Here, ask about a group, such as “which medications do patients with diabetes take?”. If no patient was meant, write the question without names and numbers.",
-    facts: { reason: 'one_patient', sign },
+    facts: { sign },
   });

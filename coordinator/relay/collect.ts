@@ -3,7 +3,7 @@
  * the asker hears from each. The coordinator passes pieces on as they come.
  */
 import type { AuditLog } from '../../shared/audit/audit-log.ts';
-import type { Clock } from '../../shared/clock.ts';
+import { type Clock, MINUTE_MS } from '../../shared/clock.ts';
 import { encodeSealedQuery, forRecipient, type SealedQuery } from '../../shared/crypto/sealed-query.ts';
 import { QflError, toQflError } from '../../shared/errors.ts';
 import type { SiteId } from '../../shared/ids.ts';
@@ -14,7 +14,7 @@ import type { PolicyBook } from '../policy.ts';
 import type { Presence } from '../sites/presence.ts';
 import { admitQuery } from './admission.ts';
 
-export const COLLECT_SILENCE_MAX_MS = 60_000;
+export const COLLECT_SILENCE_MAX_MS = 4 * MINUTE_MS;
 
 export interface CollectOptions {
   readonly presence: Presence;

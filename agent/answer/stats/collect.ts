@@ -2,8 +2,9 @@
  * Asks the sites of an open question, this one and others, until each has answered or refused or time is up. The same question every
  * time, so that a repeat after a lost connection spends nothing.
  */
+import { z } from 'zod';
 import { fromBase64, fromUtf8, toHex, utf8 } from '../../../shared/bytes.ts';
-import type { Clock } from '../../../shared/clock.ts';
+import { type Clock, MINUTE_MS } from '../../../shared/clock.ts';
 import { hashOf } from '../../../shared/crypto/hash.ts';
 import { type AnswerOpener, openAnswer } from '../../../shared/crypto/sealed-answer.ts';
 import { decodeSealedQuery, encodeSealedQuery, queryHash } from '../../../shared/crypto/sealed-query.ts';
@@ -22,6 +23,11 @@ import { checkReceipt } from '../receipts.ts';
 
 /** How long the asker waits for all sites; late answers are fetched by the query's id. */
 export const COLLECT_MAX_MS = 60_000;
+/** A tally asks a model about every shard of the patients: minutes at a large site, within the question's life. */
+const TALLY_MAX_MS = 4 * MINUTE_MS;
+
+const waitMsOf = (query: unknown): number =>
+  z.looseObject({ kind: z.literal('tally') }).safeParse(query).success ? TALLY_MAX_MS : COLLECT_MAX_MS;
 const RETRY_PAUSE_MS = 500;
 
 /** What one site said, before anything is made of it. */
@@ -146,7 +152,11 @@ export const createCollect = (options: CollectOptions) => {
     const payload = encodeSealedQuery(decodeSealedQuery(fromBase64(question.sealed)));
     const intake = createIntake(question, outcomes, options);
     try {
-      for await (const piece of link.stream(METHODS.query, { payload }, { timeoutMs: COLLECT_MAX_MS })) {
+      for await (const piece of link.stream(
+        METHODS.query,
+        { payload },
+        { timeoutMs: waitMsOf(question.query) },
+      )) {
         const part = RelayedPart.parse(piece.header);
         try {
           intake.take(part, piece.payload);
@@ -185,7 +195,7 @@ export const createCollect = (options: CollectOptions) => {
 
   return async function collect(question: OpenQuestion): Promise<SiteOutcomes> {
     const outcomes: Outcomes = new Map();
-    const deadlineMs = clock.monotonicMs() + COLLECT_MAX_MS;
+    const deadlineMs = clock.monotonicMs() + waitMsOf(question.query);
     const here = question.here
       ? askHere(question, options).then((outcome) => void outcomes.set(self, outcome))
       : Promise.resolve();

@@ -80,9 +80,9 @@ describe('a question about one patient', () => {
 
   test('is refused without a word of it, and with the way that is right', () => {
     const error = onePatientRefusal('name');
-    expect(error.code).toBe('invalid_request');
+    expect(error.code).toBe('one_patient');
     expect(error.detail).toContain('access control');
     expect(error.next).toContain('record system');
-    expect(error.facts).toEqual({ reason: 'one_patient', sign: 'name' });
+    expect(error.facts).toEqual({ sign: 'name' });
   });
 });
