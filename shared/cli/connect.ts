@@ -27,7 +27,7 @@ export const withTarget = (command: Command, program: 'coordinator' | 'agent'): 
     .option('--ca <FILE>', 'PEM file of a private certificate authority')
     .option(
       '--home <DIR>',
-      `folder of a ${program} on this machine: uses the key its running program left there (or QFL_HOME)`,
+      `folder of ${program === 'agent' ? 'an agent' : 'a coordinator'} on this machine: uses the key its running program left there (or QFL_HOME)`,
     )
     .option('--json', 'print JSON');
 
