@@ -1,10 +1,5 @@
-/**
- * Exact assignment by successive shortest paths (Ahuja, Magnanti, Orlin, Network Flows, §9.7) on the condensed graph whose
- * nodes are the sites: an edge a → b is the cheapest move of a task from a to b, an edge a → sink is a's next slot. One task is inserted,
- * deleted or re-priced at a time, each by one Dijkstra over the sites with potentials kept from before; the plan is optimal
- * after every step, and the potentials are its proof. The last node is a site without limits where tasks wait.
- */
-import { assert, QflError } from '../../shared/errors.ts';
+/** The exact flow solver under the names of a planning problem: tasks come, go and change their costs, and the plan stays optimal. */
+import { QflError } from '../../shared/errors.ts';
 import type { SiteId } from '../../shared/ids.ts';
 import {
   checkProblem,
@@ -14,43 +9,23 @@ import {
   type PlanningTask,
   type Problem,
 } from '../planning/problem.ts';
-import { MoveTable } from './move-table.ts';
+import { FlowCore } from './flow-core.ts';
 import type { Solution, Solver } from './port.ts';
-
-const NOWHERE = -1;
-const SINK = -2;
 
 export class FlowPlan {
   readonly #sites: readonly PlanningSite[];
-  readonly #nodes: number;
   readonly #indexOf: ReadonlyMap<SiteId, number>;
-  /** Task id → its row in the table. */
+  /** Task id → its row in the core. */
   readonly #rows = new Map<string, number>();
-  readonly #table: MoveTable;
-  readonly #used: Int32Array;
-  /** Cost of each node's next and last slot, kept beside `#used`. */
-  readonly #nextSlot: Float64Array;
-  readonly #potential: Float64Array;
-  #sinkPotential = 0;
-  readonly #label: Float64Array;
-  readonly #parent: Int32Array;
-  readonly #done: Uint8Array;
-  readonly #own: Float64Array;
+  readonly #core: FlowCore;
+  readonly #costs: Float64Array;
 
   constructor(sites: readonly PlanningSite[]) {
     checkProblem({ tasks: [], sites });
     this.#sites = sites;
-    this.#nodes = sites.length + 1;
     this.#indexOf = new Map(sites.map(({ siteId }, at) => [siteId, at]));
-    this.#table = new MoveTable(this.#nodes);
-    this.#used = new Int32Array(this.#nodes);
-    this.#nextSlot = Float64Array.from({ length: this.#nodes }, (_, at) => this.#slotCost(at, 0));
-    // Feasible from the start: no potential of a node is below the sink's by more than its first slot costs.
-    this.#potential = this.#nextSlot.map((first) => (first === Infinity ? 0 : -first));
-    this.#label = new Float64Array(this.#nodes);
-    this.#parent = new Int32Array(this.#nodes);
-    this.#done = new Uint8Array(this.#nodes);
-    this.#own = new Float64Array(this.#nodes);
+    this.#core = new FlowCore(sites.map(({ slotCosts }) => slotCosts));
+    this.#costs = new Float64Array(this.#core.nodes);
   }
 
   /** Adds a task and re-plans exactly. @throws QflError `conflict` when its id is there already, `invalid_request` */
@@ -58,33 +33,14 @@ export class FlowPlan {
     if (this.#rows.has(task.taskId))
       throw new QflError('conflict', { detail: 'the task is in the plan already' });
     checkTask(task, this.#indexOf);
-    const costs = this.#costsOf(task);
-    const row = this.#table.add(costs);
-    this.#rows.set(task.taskId, row);
-    // The task's own potential, so that no label is negative; the same for all, it changes no comparison.
-    let own = -Infinity;
-    for (let node = 0; node < this.#nodes; node += 1)
-      own = Math.max(own, this.#potential[node]! - costs[node]!);
-    for (let node = 0; node < this.#nodes; node += 1)
-      this.#label[node] = costs[node]! + own - this.#potential[node]!;
-    const end = this.#search(SINK);
-    this.#use(end, 1);
-    this.#table.place(row, this.#shift(end));
+    this.#rows.set(task.taskId, this.#core.insert(this.#costsOf(task)));
   }
 
   /** Takes a task out and re-plans exactly. @throws QflError `not_found` */
   remove(taskId: string): void {
     const row = this.#rowOf(taskId);
     this.#rows.delete(taskId);
-    const freed = this.#table.siteOf(row);
-    this.#table.remove(row);
-    for (let node = 0; node < this.#nodes; node += 1) {
-      const used = this.#used[node]!;
-      this.#label[node] =
-        used === 0 ? Infinity : this.#sinkPotential - this.#slotCost(node, used - 1) - this.#potential[node]!;
-    }
-    this.#search(freed);
-    this.#use(this.#shift(freed), -1);
+    this.#core.remove(row);
   }
 
   /** The same task with other costs. */
@@ -95,12 +51,12 @@ export class FlowPlan {
 
   /** Where a task is planned; null waits. @throws QflError `not_found` */
   siteOf(taskId: string): SiteId | null {
-    return this.#sites[this.#table.siteOf(this.#rowOf(taskId))]?.siteId ?? null;
+    return this.#sites[this.#core.siteOf(this.#rowOf(taskId))]?.siteId ?? null;
   }
 
   /** The price of a place at each site: the dual solution, in cost units. */
   sitePrices(): ReadonlyMap<SiteId, number> {
-    return new Map(this.#sites.map(({ siteId }, at) => [siteId, this.#sinkPotential - this.#potential[at]!]));
+    return new Map(this.#sites.map(({ siteId }, at) => [siteId, this.#core.priceOf(at)]));
   }
 
   #rowOf(taskId: string): number {
@@ -109,102 +65,12 @@ export class FlowPlan {
     return row;
   }
 
-  /** One buffer for all tasks: the table copies it. */
+  /** One buffer for all tasks: the core copies it. */
   #costsOf({ options, waitingCost }: PlanningTask): Float64Array {
-    this.#own.fill(Infinity);
-    for (const option of options) this.#own[this.#indexOf.get(option.siteId)!] = optionCost(option);
-    this.#own[this.#nodes - 1] = waitingCost;
-    return this.#own;
-  }
-
-  #slotCost(node: number, slot: number): number {
-    const site = this.#sites[node];
-    return site === undefined ? 0 : (site.slotCosts[slot] ?? Infinity);
-  }
-
-  #use(node: number, change: 1 | -1): void {
-    this.#used[node]! += change;
-    this.#nextSlot[node] = this.#slotCost(node, this.#used[node]!);
-  }
-
-  /**
-   * Dijkstra from the labels that stand, until `target` is settled; then moves the potentials. Returns the last node before the
-   * sink, or the target. Dense, because nearly every pair of sites has an edge.
-   */
-  #search(target: number): number {
-    this.#done.fill(0);
-    this.#parent.fill(NOWHERE);
-    let best = Infinity;
-    let last = NOWHERE;
-    for (;;) {
-      const node = this.#nearest();
-      if (node === NOWHERE || this.#label[node]! >= best) break;
-      this.#done[node] = 1;
-      if (node === target) {
-        best = this.#label[node]!;
-        last = node;
-        break;
-      }
-      if (target === SINK) {
-        const through =
-          this.#label[node]! + this.#nextSlot[node]! + this.#potential[node]! - this.#sinkPotential;
-        if (through < best) {
-          best = through;
-          last = node;
-        }
-      }
-      this.#relax(node, best);
-    }
-    assert(last !== NOWHERE, 'a task can always wait, so a path always exists');
-    this.#raisePotentials(best, target === SINK ? best : 0);
-    return last;
-  }
-
-  #nearest(): number {
-    const label = this.#label;
-    const done = this.#done;
-    let node = NOWHERE;
-    let least = Infinity;
-    for (let at = 0; at < this.#nodes; at += 1) {
-      if (label[at]! < least && done[at] === 0) {
-        least = label[at]!;
-        node = at;
-      }
-    }
-    return node;
-  }
-
-  /** Labels at or above `limit` are never settled, so they need not be exact. */
-  #relax(node: number, limit: number): void {
-    const label = this.#label;
-    const potential = this.#potential;
-    const done = this.#done;
-    const costs = this.#table.freshRow(node);
-    const base = label[node]! + potential[node]!;
-    const offset = node * this.#nodes;
-    for (let next = 0; next < this.#nodes; next += 1) {
-      const reached = base + costs[offset + next]! - potential[next]!;
-      if (reached >= label[next]! || reached >= limit || done[next] === 1) continue;
-      label[next] = reached;
-      this.#parent[next] = node;
-    }
-  }
-
-  #raisePotentials(limit: number, sink: number): void {
-    for (let node = 0; node < this.#nodes; node += 1)
-      this.#potential[node]! += Math.min(this.#label[node]!, limit);
-    this.#sinkPotential += sink;
-  }
-
-  /** Moves one task along every edge of the path that ends in `end`; returns its first node, where a place is free now. */
-  #shift(end: number): number {
-    let node = end;
-    while (this.#parent[node] !== NOWHERE) {
-      const from = this.#parent[node]!;
-      this.#table.place(this.#table.cheapestMove(from, node), node);
-      node = from;
-    }
-    return node;
+    this.#costs.fill(Infinity);
+    for (const option of options) this.#costs[this.#indexOf.get(option.siteId)!] = optionCost(option);
+    this.#costs[this.#costs.length - 1] = waitingCost;
+    return this.#costs;
   }
 }
 

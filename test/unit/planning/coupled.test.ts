@@ -1,0 +1,135 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { verifyCoupled } from '../../../coordinator/planning/verify-coupled.ts';
+import { SHARE_SCALE } from '../../../coordinator/solvers/coupled/bound.ts';
+import { type CoupledInstance, coupledCost } from '../../../coordinator/solvers/coupled/instance.ts';
+import { solveCoupled } from '../../../coordinator/solvers/coupled/solve.ts';
+import { greedyCoupled, makeCoupled } from '../../bench/coupled.ts';
+
+const solve = (instance: CoupledInstance, seed = 1, timeMs = 60) =>
+  solveCoupled(instance, { timeMs, seed, nowMs: () => performance.now() });
+
+const problemOf = (instance: CoupledInstance) => ({
+  ...instance,
+  couplings: Array.from(instance.weights, (weight, at) => ({
+    first: instance.first[at] ?? -1,
+    second: instance.second[at] ?? -1,
+    weight,
+  })),
+});
+
+const anyInstance: fc.Arbitrary<CoupledInstance> = fc
+  .record({ tasks: fc.integer({ min: 1, max: 6 }), sites: fc.integer({ min: 1, max: 3 }) })
+  .chain(({ tasks, sites }) => {
+    const pair = fc.tuple(fc.nat(tasks - 1), fc.nat(tasks - 1), fc.integer({ min: -20, max: 20 }));
+    return fc.record({
+      tasks: fc.constant(tasks),
+      sites: fc.constant(sites),
+      costs: fc
+        .array(fc.integer({ min: 0, max: 30 }), { minLength: tasks * sites, maxLength: tasks * sites })
+        .map((costs) => Float64Array.from(costs)),
+      slots: fc.array(fc.integer({ min: 0, max: 4 }), { minLength: sites, maxLength: sites }),
+      pairs: fc.array(pair, { maxLength: 8 }).map((pairs) => pairs.filter(([a, b]) => a !== b)),
+      step: fc.integer({ min: 0, max: 5 }),
+    });
+  })
+  .map(({ tasks, sites, costs, slots, pairs, step }) => ({
+    tasks,
+    sites,
+    costs,
+    // The last site takes whatever is left: there is always a plan.
+    slotCosts: slots.map((count, site) =>
+      Array.from({ length: site === sites - 1 ? tasks : count }, (_, at) => at * step),
+    ),
+    first: Int32Array.from(pairs, ([a]) => a),
+    second: Int32Array.from(pairs, ([, b]) => b),
+    weights: Float64Array.from(pairs, ([, , weight]) => weight),
+  }));
+
+const bruteForce = (instance: CoupledInstance): number => {
+  const siteOf = new Int32Array(instance.tasks);
+  let best = Infinity;
+  for (let code = 0; code < instance.sites ** instance.tasks; code += 1) {
+    let rest = code;
+    for (let task = 0; task < instance.tasks; task += 1) {
+      siteOf[task] = rest % instance.sites;
+      rest = Math.floor(rest / instance.sites);
+    }
+    best = Math.min(best, coupledCost(instance, siteOf));
+  }
+  return best;
+};
+
+test('small instances: the optimum, and a bound that its certificate proves', () => {
+  fc.assert(
+    fc.property(anyInstance, (instance) => {
+      const { siteOf, cost, bound } = solve(instance);
+      expect(cost).toBe(bruteForce(instance));
+      const check = verifyCoupled(problemOf(instance), siteOf, {
+        scale: SHARE_SCALE,
+        shares: bound.shares,
+        prices: bound.prices,
+      });
+      expect(check).toMatchObject({ faults: [], cost });
+      expect(check.bound).toBeGreaterThanOrEqual(bound.bound);
+      expect(bound.bound).toBeLessThanOrEqual(cost);
+    }),
+    { numRuns: 60 },
+  );
+});
+
+test('a larger one: never worse than the flow plan or greedy, the same for the same seed and no clock', () => {
+  const instance = makeCoupled(80, 6, 5);
+  const { cost, flowCost, bound } = solve(instance, 3, 400);
+  expect(cost).toBeLessThanOrEqual(flowCost);
+  expect(cost).toBeLessThan(coupledCost(instance, greedyCoupled(instance)));
+  expect(bound.bound).toBeGreaterThan(0.85 * cost);
+});
+
+describe('the checker', () => {
+  const instance = makeCoupled(10, 3, 7);
+  const { siteOf, bound } = solve(instance);
+  const certificate = { scale: SHARE_SCALE, shares: bound.shares, prices: bound.prices };
+
+  test('names a site with too many tasks, a share out of range, a price that is no integer', () => {
+    const crowded = Int32Array.from(siteOf, () => 0);
+    expect(verifyCoupled(problemOf(instance), crowded, certificate).faults.join()).toContain(
+      'more tasks than slots',
+    );
+    const shares = Int32Array.from(bound.shares, () => SHARE_SCALE + 1);
+    expect(verifyCoupled(problemOf(instance), siteOf, { ...certificate, shares }).faults.join()).toContain(
+      'out of range',
+    );
+    const prices = Float64Array.from(bound.prices, () => Number.NaN);
+    expect(verifyCoupled(problemOf(instance), siteOf, { ...certificate, prices }).faults.join()).toContain(
+      'integers',
+    );
+  });
+
+  test('a forged bound is caught: prices too high for what the slots give back', () => {
+    const prices = Float64Array.from(bound.prices, (price) => price + 10_000 * SHARE_SCALE);
+    const { bound: proven } = verifyCoupled(problemOf(instance), siteOf, { ...certificate, prices });
+    expect(proven).toBeLessThan(bound.bound);
+  });
+});
+
+describe('what is refused', () => {
+  const instance = makeCoupled(4, 2, 1);
+  test.each<[string, Partial<CoupledInstance>, string]>([
+    [
+      'a coupling to a missing task',
+      { first: Int32Array.of(9), second: Int32Array.of(0), weights: Float64Array.of(1) },
+      'invalid_request',
+    ],
+    [
+      'a task coupled to itself',
+      { first: Int32Array.of(1), second: Int32Array.of(1), weights: Float64Array.of(1) },
+      'invalid_request',
+    ],
+    ['a cost that is no number', { costs: new Float64Array(8).fill(Number.NaN) }, 'invalid_request'],
+    ['no sites', { sites: 0, costs: new Float64Array(0), slotCosts: [] }, 'invalid_request'],
+    ['fewer slots than tasks', { slotCosts: [[0], [0]] }, 'site_unavailable'],
+  ])('%s', (_name, change, code) => {
+    expect(() => solve({ ...instance, ...change })).toThrow(expect.objectContaining({ code }));
+  });
+});
