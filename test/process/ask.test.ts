@@ -192,7 +192,7 @@ describe('a question about one patient', () => {
     const before = await spent();
     for (const method of ['auto', 'concepts', 'shards']) {
       const refused = await ask(question, { method });
-      expect(refused.status).toBe(400);
+      expect(refused.status).toBe(403);
       expect(JSON.stringify(refused.body)).toContain('access control');
     }
     expect(await spent()).toBe(before);

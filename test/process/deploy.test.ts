@@ -134,7 +134,7 @@ const unbuilt = isBuilt ? '' : ' (skipped: the programs are not built here; npm 
 describe.skipIf(!isBuilt)(`the commands of the operators’ page${unbuilt}`, () => {
   const lines = commandLines();
   const wordsOf = (line: readonly string[]): string[] => {
-    const depth = line[0] === 'agent' && line[1] === 'key' ? 3 : 2;
+    const depth = line[0] === 'agent' && (line[1] === 'key' || line[1] === 'ledger') ? 3 : 2;
     return line.slice(0, depth);
   };
   test('are found', () => {

@@ -188,6 +188,12 @@ describe('a statistic under way', () => {
 
   test('when the asking agent dies is finished after its return, with one spend at each site', async () => {
     const { asking, after } = await askAndHoldAnswer();
+    // Its own part is charged before it is computed; killed in between, it would rightly be lost.
+    await eventually('its own part is committed', async () => {
+      const records = await qflJson(History, ['privacy', 'history', '--home', alpha.home]);
+      const ended = records.filter(({ record }) => record.type === 'committed').length;
+      return ended === records.filter(({ record }) => record.type === 'reserved').length;
+    });
     await alpha.program.kill();
     await asking;
     proxy.cut();

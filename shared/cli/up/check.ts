@@ -24,11 +24,13 @@ const Chat = z.looseObject({
   }),
 });
 const Stats = z.looseObject({
-  total: z.string(),
+  measures: z.tuple([
+    z.looseObject({ value: z.string(), interval: z.looseObject({ low: z.string(), high: z.string() }) }),
+  ]),
   complete: z.boolean(),
-  interval: z.looseObject({ low: z.string(), high: z.string() }),
   sites: z.array(z.looseObject({ site: z.string(), status: z.string() })),
 });
+const Asked = z.looseObject({ answer: z.string() });
 const Refusal = z.looseObject({
   error: z.looseObject({
     code: z.string(),
@@ -70,10 +72,18 @@ const count = async (federation: UpFederation, site: UpSite): Promise<string> =>
     ),
   );
   const all = result.complete && result.sites.length === federation.sites.length;
+  const [{ value, interval }] = result.measures;
   return need(
     all,
-    `${result.total} patients (${result.interval.low} … ${result.interval.high}) from ${result.sites.length} sites`,
+    `${value} patients (${interval.low} … ${interval.high}) from ${result.sites.length} sites`,
   );
+};
+
+const QUESTION = 'How common is hypertension among patients with diabetes?';
+
+const question = async (site: UpSite): Promise<string> => {
+  const { answer } = Asked.parse(JSON.parse(await qfl(['query', 'ask', QUESTION, ...askOptions(site)])));
+  return need(answer.length > 0, answer);
 };
 
 /** A key whose department can pay for one large question, not for two. */
@@ -155,6 +165,7 @@ export const checkFederation = async (federation: UpFederation): Promise<CheckRo
   const steps: [string, () => Promise<string>][] = [
     ['chat, planned and sealed', () => chat(first)],
     ['federated count', () => count(federation, first)],
+    ['question over records', () => question(first)],
     ['over budget is refused', () => overBudget(second)],
     ['audit export and offline check', () => exportAndVerify(federation)],
   ];
