@@ -63,6 +63,7 @@ test('--check brings it up, tries one of everything, and ends with 0 only becaus
     'federation up',
     'chat, planned and sealed',
     'federated count',
+    'question over records',
     'over budget is refused',
     'audit export and offline check',
   ]);
