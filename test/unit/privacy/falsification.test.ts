@@ -9,8 +9,11 @@ import {
   discreteLaplace,
   type NoiseMechanism,
   noiseOf,
+  type Selection,
+  selection,
 } from '../../../shared/privacy/mechanism.ts';
 import { rational } from '../../../shared/privacy/rational.ts';
+import { prepareRelease } from '../../../shared/privacy/release.ts';
 import { seededRandom } from '../../fixtures/drbg.ts';
 import { oddsBounds, refutedEpsilon } from '../../fixtures/falsification.ts';
 
@@ -47,6 +50,33 @@ describe('what is claimed is not refuted', () => {
       const delta = discreteGaussianDelta(sigmaOfSum, shift, epsilon);
       expect(refutedEpsilon(left, right, delta)).toBeLessThanOrEqual(epsilon);
     }
+  });
+});
+
+/** A selection draws a pool of trials before it looks: a million of them take minutes, so that many only by night. */
+const SELECTIONS = process.env['QFL_NIGHTLY'] === '1' ? DRAWS : 40_000;
+
+describe('what a selection claims is not refuted', () => {
+  const select = async (kind: Selection['kind'], utilities: readonly bigint[], seed: number) => {
+    const mechanism = selection(kind, {
+      sensitivity: 1n,
+      epsilon: rational(2n),
+      candidates: utilities.length,
+    });
+    const random = seededRandom(seed);
+    const chosen = new Int32Array(SELECTIONS);
+    for (let at = 0; at < SELECTIONS; at += 1)
+      chosen[at] = Number((await prepareRelease(mechanism, 1, random))(utilities)[0]);
+    return chosen;
+  };
+
+  // One patient moves every utility by one: up where the best is, down elsewhere, which is the worst they can do.
+  test.each(['exponential', 'permute_and_flip'] as const)('%s, epsilon 2', async (kind) => {
+    const left = await select(kind, [1n, -1n, -1n], 21);
+    const right = await select(kind, [0n, 0n, 0n], 22);
+    const refuted = refutedEpsilon(left, right);
+    expect(refuted).toBeLessThanOrEqual(2);
+    expect(refuted).toBeGreaterThan(0.3);
   });
 });
 
