@@ -16,7 +16,7 @@ export interface WalkerOptions {
 const CANDIDATES = 8;
 const MOVES_PER_LOOK = 2_000;
 /** Of the moves, those that take a whole cluster of coupled tasks along: alone, each of them would pay before it gains. */
-const CLUSTER_SHARE = 0.08;
+const CLUSTER_SHARE = 0.02;
 const CLUSTER_MAX = 40;
 const GROUP_MAX = 5;
 const GROUP_STATES_MAX = 4_096;
@@ -57,6 +57,9 @@ export class Walker {
   readonly siteOf: Int32Array;
   readonly #members: number[][];
   readonly #place: Int32Array;
+  readonly #sites: number;
+  /** Task-major: what couplings add when the task stands at the site, its neighbours where they are. */
+  readonly #pull: Float64Array;
   readonly #mark: Uint8Array;
   readonly #going = new Int32Array(CLUSTER_MAX);
   readonly #coming: Int32Array;
@@ -72,6 +75,8 @@ export class Walker {
     this.siteOf = Int32Array.from(start);
     this.#place = new Int32Array(instance.tasks);
     this.#members = Array.from({ length: instance.sites }, () => []);
+    this.#sites = instance.sites;
+    this.#pull = new Float64Array(instance.tasks * instance.sites);
     this.#mark = new Uint8Array(instance.tasks);
     this.#coming = new Int32Array(instance.tasks);
     this.#cost = 0;
@@ -91,6 +96,11 @@ export class Walker {
       this.#place[task] = this.#members[site]!.length;
       this.#members[site]!.push(task);
     });
+    this.#pull.fill(0);
+    const { start: from, task: near, weight } = this.#near;
+    for (let task = 0; task < this.siteOf.length; task += 1)
+      for (let at = from[task]!; at < from[task + 1]!; at += 1)
+        this.#pull[task * this.#sites + this.siteOf[near[at]!]!]! += weight[at]!;
     this.#cost = coupledCost(this.#instance, this.siteOf);
     this.#keep();
   }
@@ -125,11 +135,7 @@ export class Walker {
 
   /** What couplings add when the task stands at the site, its neighbours where they are. */
   #coupled(task: number, site: number): number {
-    const { start, task: near, weight } = this.#near;
-    let sum = 0;
-    for (let at = start[task]!; at < start[task + 1]!; at += 1)
-      if (this.siteOf[near[at]!] === site) sum += weight[at]!;
-    return sum;
+    return this.#pull[task * this.#sites + site]!;
   }
 
   #between(task: number, other: number): number {
@@ -269,9 +275,16 @@ export class Walker {
       members[this.#place[task]!] = last;
       this.#place[last] = this.#place[task]!;
     }
+    const from = this.siteOf[task]!;
     this.siteOf[task] = to;
     this.#place[task] = this.#members[to]!.length;
     this.#members[to]!.push(task);
+    const { start, task: near, weight } = this.#near;
+    for (let at = start[task]!; at < start[task + 1]!; at += 1) {
+      const row = near[at]! * this.#sites;
+      this.#pull[row + from]! -= weight[at]!;
+      this.#pull[row + to]! += weight[at]!;
+    }
   }
 
   /** The best joint choice for a task and its most strongly coupled neighbours, everyone else where they are. */

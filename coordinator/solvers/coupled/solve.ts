@@ -25,7 +25,7 @@ export interface CoupledSolution {
 const BOUND_SHARE_DEFAULT = 0.3;
 /** Above it a walker needs all the time there is to cool once. */
 const TEMPERED_TASKS_MAX = 400;
-const WALKERS = 6;
+const WALKERS = 5;
 const PROBE_MOVES = 20_000;
 
 const meanCoupling = ({ weights }: CoupledInstance): number =>
@@ -82,7 +82,7 @@ export const solveCoupled = (
   assert(first !== undefined, 'there is a walker');
   if (walkers.length > 1) polish(first, instance.tasks, searchEndMs, nowMs);
   if (walkers.length > 1)
-    temper(walkers, { random, cold: scale / 7, hot: scale * 0.8, deadlineMs: searchEndMs, nowMs });
+    temper(walkers, { random, cold: scale / 7, hot: scale * 0.55, deadlineMs: searchEndMs, nowMs });
   else cool(first, scale / 2, searchEndMs, nowMs);
   const best = walkers.reduce((least, one) => (one.bestCost < least.bestCost ? one : least));
   best.reset(best.best);
