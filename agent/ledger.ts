@@ -60,6 +60,9 @@ export const limitsOf = ({ privacy }: AgentConfig): LedgerLimits =>
       ? {}
       : { dataBlock: budget(privacy.dataBlockBudgetEpsilon, privacy.siteLifetimeDelta) }),
     siteLifetime: budget(privacy.siteLifetimeBudgetEpsilon, privacy.siteLifetimeDelta),
+    ...(Math.round(privacy.thresholdDeltaShare * MICRO) === 0
+      ? {}
+      : { thresholdDeltaMillionths: Math.round(privacy.thresholdDeltaShare * MICRO) }),
   });
 
 /** Where the ledger of a home folder is, for commands that work on it while the agent is stopped. */

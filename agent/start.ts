@@ -142,8 +142,8 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
     };
     const telemetry = async (): Promise<Telemetry> => ({
       atMs: Math.trunc(clock.nowMs()),
-      source: 'measured',
-      draining: false,
+      source: models.source(),
+      draining: models.isDraining,
       models: await models.telemetry(),
       records: await hasRecords(),
       budgetTenths: budgetTenths(),
@@ -163,6 +163,7 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
       random,
       meters,
       planners: { measures: createMeasuresPlanner(records), ...asking.planners },
+      dataBlocks: { first: config.privacy.dataBlockFirst, nowMs: () => clock.nowMs() },
     });
     const ledgerWitness = createLedgerWitness({ ledger, self, identity: vault.identity, clock, logger });
     const federation: Federation = await startFederation({
@@ -318,6 +319,8 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
       tlsFingerprint: tls?.fingerprint ?? null,
     });
     undo.push(() => removeControlFile(config.home));
+    // First of all at the end: what waits or runs is finished, nothing new is taken in.
+    undo.push(() => void models.drain());
     await statistics.resume();
     logger.info(
       { url: address.url, site: self, identity: toHex(fingerprintOf(vault.identity.publicKeys)) },

@@ -6,8 +6,9 @@ import { z } from 'zod';
 import type { DepartmentId, Pseudonym, QueryId, SiteId } from '../../shared/ids.ts';
 import { assert, QflError, toQflError } from '../../shared/errors.ts';
 import { MICRO_PER_EPSILON } from '../../shared/privacy/epsilon.ts';
-import { mechanismToText } from '../../shared/privacy/mechanism.ts';
-import { type PreparedRelease, prepareRelease } from '../../shared/privacy/release.ts';
+import { mechanismToText, type ThresholdedHistogram } from '../../shared/privacy/mechanism.ts';
+import { deltaOfUnits } from '../../shared/privacy/delta.ts';
+import { type KeyedCounts, prepareRelease, prepareThreshold } from '../../shared/privacy/release.ts';
 import type { RandomBytes } from '../../shared/random.ts';
 import {
   CELLS_MAX,
@@ -27,8 +28,9 @@ import type {
   Reservation,
   ReserveResult,
 } from '../budget/ledger.ts';
+import { type Block, blockAt, blockRange, blocksBetween } from '../budget/blocks.ts';
 import type { AgentMeters } from '../metrics.ts';
-import type { PlannedMeasurement, PlannedRelease, Planners } from './measurement.ts';
+import type { ExactVector, PlannedMeasurement, PlannedRelease, Planners } from './measurement.ts';
 
 export interface Contribution {
   readonly sender: SiteId;
@@ -45,6 +47,12 @@ export interface ContributeOptions {
   readonly random: RandomBytes;
   readonly planners: Planners;
   readonly meters: Pick<AgentMeters, 'charged' | 'refusedByBudget'>;
+  /** For questions that name no data blocks, where the site keeps them. */
+  readonly dataBlocks?: {
+    /** The first month; null when every question must name its own. */
+    readonly first: string | null;
+    nowMs(): number;
+  };
 }
 
 /** What is known once the charge is durable, for sealing the answer. */
@@ -59,6 +67,12 @@ export const showReading = (reading: LedgerReading): LedgerShown => ({
   spentEpsilon: reading.spentMicroEpsilon / MICRO_PER_EPSILON,
   remainingEpsilon: reading.remainingMicroEpsilon / MICRO_PER_EPSILON,
   renewsAtMs: reading.renewsAtMs,
+  ...(reading.deltaBudgetUnits === 0n
+    ? {}
+    : {
+        deltaBudget: deltaOfUnits(reading.deltaBudgetUnits),
+        deltaSpent: deltaOfUnits(reading.deltaSpentUnits),
+      }),
 });
 
 /** @throws QflError `invalid_request` */
@@ -76,7 +90,7 @@ export interface Priced {
 }
 
 const checkPlan = ({ releases }: PlannedMeasurement): void => {
-  const cells = releases.reduce((sum, { cells: names }) => sum + names.length, 0);
+  const cells = releases.reduce((sum, { cells: names, keysMax = 0 }) => sum + names.length + keysMax, 0);
   if (cells <= CELLS_MAX) return;
   throw new QflError('invalid_request', {
     detail: `the question has ${cells} cells, and at most ${CELLS_MAX} are answered`,
@@ -84,16 +98,80 @@ const checkPlan = ({ releases }: PlannedMeasurement): void => {
   });
 };
 
-const releaseOf = ({ cells, mechanism }: PlannedRelease, values: readonly bigint[]): Release => {
-  assert(values.length === cells.length, 'one released integer per cell');
-  return { cells: [...cells], values: values.map(String), mechanism: mechanismToText(mechanism) };
+/**
+ * The data blocks of a question, from public facts: those it names, or all from the first month of the site to the current one but the
+ * retired. Undefined where the site keeps none.
+ * @throws QflError `invalid_request`, `budget_exceeded` when every block is retired
+ */
+const queryBlocks = (
+  { blocks: named }: StatsQuery,
+  { ledger, dataBlocks }: Pick<ContributeOptions, 'ledger' | 'dataBlocks'>,
+): readonly Block[] | undefined => {
+  if (ledger.limits().dataBlock === undefined) {
+    if (named === undefined) return undefined;
+    throw new QflError('invalid_request', {
+      detail: 'the question names admission months, and this site keeps no data blocks',
+      next: 'Leave the months out, or ask sites whose privacy.data_blocks is admission_month.',
+    });
+  }
+  if (named !== undefined) return blocksBetween(named.from, named.to);
+  const first = dataBlocks?.first ?? null;
+  if (dataBlocks === undefined || first === null)
+    throw new QflError('invalid_request', {
+      detail: 'this site charges data blocks, and the question does not say which admission months it reads',
+      next: 'Name them, as in "blocks": {"from": "2026-01", "to": "2026-03"}; or the site sets privacy.data_block_first.',
+    });
+  const open = blocksBetween(first, blockAt(dataBlocks.nowMs())).filter((block) => !ledger.isRetired(block));
+  if (open.length > 0) return open;
+  throw new QflError('budget_exceeded', {
+    detail: `every data block of this site from ${first} on is retired or has not begun`,
+    next: 'Ask again when new admission months have begun.',
+  });
 };
 
-export const createContribute = ({ ledger, random, planners, meters }: ContributeOptions) => {
+/** Noise is in it; the exact vector makes it a release, once. */
+type Prepared = (exact: ExactVector) => Promise<Release>;
+
+const isKeyed = (exact: ExactVector): exact is KeyedCounts => !Array.isArray(exact);
+
+const prepareKeyed = async (
+  mechanism: ThresholdedHistogram,
+  keysMax: number,
+  random: RandomBytes,
+): Promise<Prepared> => {
+  const release = await prepareThreshold(mechanism, keysMax, random);
+  return async (exact) => {
+    assert(isKeyed(exact), 'unknown keys come with their counts');
+    const told = await release(exact);
+    return {
+      cells: [...told.keys()],
+      values: [...told.values()].map(String),
+      mechanism: mechanismToText(mechanism),
+    };
+  };
+};
+
+const prepare = async (
+  { cells, mechanism, keysMax = 0 }: PlannedRelease,
+  random: RandomBytes,
+): Promise<Prepared> => {
+  if (mechanism.kind === 'thresholded_histogram') return prepareKeyed(mechanism, keysMax, random);
+  const release = await prepareRelease(mechanism, cells.length, random);
+  return async (exact) => {
+    assert(!isKeyed(exact), 'cells with names have one exact integer each');
+    const values = release(exact);
+    assert(values.length === cells.length, 'one released integer per cell');
+    return { cells: [...cells], values: values.map(String), mechanism: mechanismToText(mechanism) };
+  };
+};
+
+export const createContribute = (options: ContributeOptions) => {
+  const { ledger, random, planners, meters } = options;
   const planOf = <Kind extends StatsKind>(
     kind: Kind,
     query: StatsQueryOf<Kind>,
-  ): PlannedMeasurement | Promise<PlannedMeasurement> => planners[kind](query, { limits: ledger.limits() });
+  ): PlannedMeasurement | Promise<PlannedMeasurement> =>
+    planners[kind](query, { limits: ledger.limits(), blocks: queryBlocks(query, options) });
 
   /** @throws QflError `invalid_request` */
   const plan = async (query: StatsQuery): Promise<PlannedMeasurement> => {
@@ -117,12 +195,11 @@ export const createContribute = ({ ledger, random, planners, meters }: Contribut
     const { releases } = planned;
     reservation.startComputing();
     // All noise is drawn before the data is read: how long drawing takes then says nothing about the data.
-    const prepared: PreparedRelease[] = [];
-    for (const { cells, mechanism } of releases)
-      prepared.push(await prepareRelease(mechanism, cells.length, random));
+    const prepared: Prepared[] = [];
+    for (const release of releases) prepared.push(await prepare(release, random));
     const exact = await planned.evaluate(signal);
     assert(exact.length === releases.length, 'one vector per release');
-    return releases.map((release, at) => releaseOf(release, prepared[at]!(exact[at]!)));
+    return await Promise.all(prepared.map((release, at) => release(exact[at]!)));
   };
 
   const reserve = async (request: ChargeRequest): Promise<ReserveResult> => {
@@ -154,6 +231,7 @@ export const createContribute = ({ ledger, random, planners, meters }: Contribut
       asker,
       department,
       mechanisms: planned.releases.map(({ mechanism }) => mechanism),
+      ...(planned.blocks === undefined ? {} : { blocks: planned.blocks }),
     });
     if (charge.status === 'answered') return { sealed: charge.sealedAnswer, spendUnits: charge.spendUnits };
     if (charge.status === 'running') {
@@ -168,11 +246,13 @@ export const createContribute = ({ ledger, random, planners, meters }: Contribut
     meters.charged(query.microEpsilon / MICRO_PER_EPSILON);
     const computeAndSeal = async (): Promise<Uint8Array> => {
       const releases = await compute(planned, charge, signal);
+      const months = blockRange(planned.blocks);
       const ledgers = ledger.readings({ sender, asker, department }).map(showReading);
       const answer: StatsAnswer = {
         releases,
         microEpsilon: query.microEpsilon,
         chargedUnits: String(charge.spendUnits),
+        ...(months === null ? {} : { blocks: months }),
         ledgers,
       };
       return seal(answer, { spendUnits: charge.spendUnits, recordHash: charge.recordHash });
@@ -199,7 +279,7 @@ export const createContribute = ({ ledger, random, planners, meters }: Contribut
     async price(query: unknown, asker: Asker): Promise<Priced> {
       const planned = await plan(parseStatsQuery(query));
       const mechanisms = planned.releases.map(({ mechanism }) => mechanism);
-      return { planned, quote: ledger.quote(asker, mechanisms) };
+      return { planned, quote: ledger.quote(asker, mechanisms, planned.blocks) };
     },
   });
 };

@@ -78,7 +78,7 @@ export const registerAsk = ({ fastify }: HttpApp, options: AskRouteOptions): voi
     async (request) => {
       const key = principalOf(request);
       requirePermission(policy, key, 'measurement');
-      const { question, method, epsilon, k, confidence, sites, rewrite, dryRun } = request.body;
+      const { question, method, epsilon, k, confidence, sites, blocks, rewrite, dryRun } = request.body;
       const asking = {
         question,
         method,
@@ -86,6 +86,7 @@ export const registerAsk = ({ fastify }: HttpApp, options: AskRouteOptions): voi
         k,
         confidence,
         sites,
+        blocks,
         rewrite,
         asker: askerOf(key),
       };

@@ -7,9 +7,11 @@ import type { HttpApp } from '../../shared/http/app.ts';
 import { principalOf } from '../../shared/http/bearer.ts';
 import { QueryId, SiteId } from '../../shared/ids.ts';
 import { microEpsilon, MICRO_PER_EPSILON, parseEpsilon } from '../../shared/privacy/epsilon.ts';
+import { deltaOfUnits } from '../../shared/privacy/delta.ts';
 import { noiseHalfWidth } from '../../shared/privacy/interval.ts';
-import { isNoise, mechanismToText, type Mechanism } from '../../shared/privacy/mechanism.ts';
+import { mechanismToText, type Mechanism } from '../../shared/privacy/mechanism.ts';
 import {
+  BlockRange,
   type Measure,
   MEASURES_MAX,
   type MeasuresQuery,
@@ -24,9 +26,11 @@ import { vectorsOf } from '../answer/stats/layout.ts';
 import { MeasureAsked, questionOf } from '../answer/stats/question.ts';
 import { epsilonOfVector } from '../answer/stats/price.ts';
 import type { Reach, Statistics } from '../answer/statistics.ts';
-import type { Ledger } from '../budget/ledger.ts';
+import { blockRange } from '../budget/blocks.ts';
+import type { Ledger, LedgerReading } from '../budget/ledger.ts';
 import { parseCohortOptions, todayOf } from '../records/cohort.ts';
 import { toNumber } from '../../shared/privacy/rational.ts';
+import { deltaOf, noiseWithin } from '../../shared/privacy/threshold.ts';
 
 const WHERE_MAX = 8;
 const SITES_MAX = 64;
@@ -57,6 +61,8 @@ const StatsBody = z
     confidence: z.number().gt(0.5).lt(1).default(0.95),
     /** Which sites; all with records when left out. */
     sites: z.array(SiteId).min(1).max(SITES_MAX).optional(),
+    /** Admission months whose patients are asked about, at sites that keep data blocks; all when left out. */
+    blocks: BlockRange.optional(),
     /** Says what it would cost and asks nobody. */
     dryRun: z.boolean().default(false),
   })
@@ -76,10 +82,21 @@ const halfWidthOf = (
   confidence: number,
 ): string | null => {
   // The centred sum of a mean says little before the count is known; its count is the second vector.
-  if (!isNoise(mechanism) || measure.measure === 'quantiles') return null;
-  const noises = Array.from({ length: Math.max(1, sites) }, () => mechanism);
+  const noise = noiseWithin(mechanism);
+  if (noise === undefined || measure.measure === 'quantiles') return null;
+  const noises = Array.from({ length: Math.max(1, sites) }, () => noise);
   const half = noiseHalfWidth(noises, confidence);
   return measure.measure === 'sum' ? unitsText(half, gridOf(measure.of).granularity) : String(half);
+};
+
+/** Of the delta that the ledger reserves; nothing where it reserves none. */
+const deltaPrice = (
+  { deltaBudgetUnits, deltaSpentUnits }: LedgerReading,
+  costUnits: bigint,
+): { deltaCost?: number; deltaAfter?: number } => {
+  if (deltaBudgetUnits === 0n) return {};
+  const after = deltaBudgetUnits - deltaSpentUnits - costUnits;
+  return { deltaCost: deltaOfUnits(costUnits), deltaAfter: deltaOfUnits(after > 0n ? after : 0n) };
 };
 
 const priceOf = (
@@ -100,19 +117,21 @@ const priceOf = (
       return {
         measure: measure.measure,
         epsilon: each * vectors.length,
-        releases: releases.map(({ cells, mechanism }, vector) => ({
-          cells: cells.length,
+        releases: releases.map(({ cells, mechanism, keysMax }, vector) => ({
+          cells: keysMax ?? cells.length,
           mechanism: mechanismToText(mechanism),
           halfWidth:
             measure.measure === 'mean' && vector === 0
               ? null
               : halfWidthOf(measure, mechanism, sites.length, confidence),
+          ...(mechanism.kind === 'thresholded_histogram' ? { delta: deltaOf([mechanism]) } : {}),
         })),
       };
     }),
     confidence,
     epsilonPerSite: query.microEpsilon / MICRO_PER_EPSILON,
     sites,
+    blocks: blockRange(planned.blocks),
     absent: [...reached.absent],
     ledgers: quote.readings.map((reading) => {
       const { budgetUnits, budgetMicroEpsilon } = reading;
@@ -124,7 +143,12 @@ const priceOf = (
             );
       const shown = showReading(reading);
       const costEpsilon = micro / MICRO_PER_EPSILON;
-      return { ...shown, costEpsilon, afterEpsilon: Math.max(0, shown.remainingEpsilon - costEpsilon) };
+      return {
+        ...shown,
+        costEpsilon,
+        afterEpsilon: Math.max(0, shown.remainingEpsilon - costEpsilon),
+        ...deltaPrice(reading, quote.deltaUnits),
+      };
     }),
     fits: quote.fits,
   };
@@ -157,6 +181,7 @@ export const registerStats = ({ fastify }: HttpApp, options: StatsRouteOptions):
         cohort: body.count === undefined ? body.cohort : parseCohortOptions(body.count, body.where, today),
         measures: body.measures ?? [{ measure: 'count' }],
         microEpsilon: micro,
+        blocks: body.blocks,
       },
       { today, sites },
     );

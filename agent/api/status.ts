@@ -3,10 +3,15 @@ import { z } from 'zod';
 import type { Clock } from '../../shared/clock.ts';
 import { QflError } from '../../shared/errors.ts';
 import type { HttpApp } from '../../shared/http/app.ts';
+import { principalOf } from '../../shared/http/bearer.ts';
+import { OPERATOR_ROLE } from '../../shared/http/control.ts';
 import type { Metrics } from '../../shared/http/metrics.ts';
 import type { Federation } from '../federation/federation.ts';
 import type { AgentHome } from '../home.ts';
 import type { Models } from '../llm/models.ts';
+import { blockCounts } from '../records/blocks.ts';
+
+const OPERATORS: ReadonlySet<string> = new Set(['admin', OPERATOR_ROLE]);
 
 export interface StatusOptions {
   readonly home: AgentHome;
@@ -44,7 +49,7 @@ export const registerStatus = ({ fastify }: HttpApp, options: StatusOptions): vo
     fastify.get('/metrics', open, async (_request, reply) =>
       reply.type(metrics.contentType).send(await metrics.render()),
     );
-  fastify.get('/status', { config: { access: 'any-key' } }, async () => ({
+  fastify.get('/status', { config: { access: 'any-key' } }, async (request) => ({
     program: 'agent',
     site: home.profile.site,
     federation: home.profile.federation.name,
@@ -59,5 +64,9 @@ export const registerStatus = ({ fastify }: HttpApp, options: StatusOptions): vo
     sites: federation.board()?.sites ?? null,
     ledgerFault: options.ledgerFault(),
     auditSize: home.audit.log.size,
+    // Exact counts of records: for whoever runs the site.
+    ...(OPERATORS.has(principalOf(request).role)
+      ? { dataBlocks: (await blockCounts(home.records)) ?? null }
+      : {}),
   }));
 };

@@ -3,7 +3,7 @@ import { QflError } from '../../shared/errors.ts';
 import { type Charge, daySumsToText, sumByDay } from './accounts.ts';
 import type { Core } from './core.ts';
 import { createPolicy, type LedgerLimits } from './limits.ts';
-import { amountToText } from './amount.ts';
+import { amountToText, deltaUnitsOf } from './amount.ts';
 import { amountOfScalar } from './filters.ts';
 import type { Block } from './blocks.ts';
 import { chargeOf, LedgerRecord } from './records.ts';
@@ -27,11 +27,11 @@ export interface Administration {
    */
   undoWindow(day: number, decision: Decision): Promise<void>;
   /**
-   * After a restore: what else was charged to the lifetime ledger that no receipt shows, in its units (`scalarOf`). It is added, and the ledger
-   * serves again.
+   * After a restore: what else was charged to the lifetime ledger that no receipt shows, in its units (`scalarOf`), and of its delta; all of the
+   * share reserved for delta when that is left out. It is added, and the ledger serves again.
    * @throws QflError `conflict` when nothing is unknown, `ledger_refuses`
    */
-  stateUnknownCharges(units: bigint, decision: Decision): Promise<void>;
+  stateUnknownCharges(units: bigint, decision: Decision, deltaUnits?: bigint): Promise<void>;
   /** From here on no query may read this data block. @throws QflError `ledger_refuses`, `conflict` when it is retired already */
   retireBlock(block: Block, decision: Decision): Promise<void>;
 }
@@ -83,14 +83,17 @@ export const createAdministration = (core: Core): Administration => ({
     const { orders } = createPolicy(limits, before.orders);
     await core.write(checked({ type: 'limits', limits, orders, ...decision, atMs: core.nowMs() })).durable;
   },
-  async stateUnknownCharges(units, decision) {
+  async stateUnknownCharges(units, decision, deltaUnits) {
     core.writer.assertOpen();
     if (!core.state.accounts().isClosed('site_lifetime'))
       throw new QflError('conflict', {
         detail: 'the lifetime ledger is not waiting for a statement',
         next: 'A statement is made once, after a restore.',
       });
-    const raise = amountToText(amountOfScalar(core.state.policy().limits.rule, units));
+    const { limits, lifetimeFilter } = core.state.policy();
+    const left = deltaUnitsOf(lifetimeFilter.filter.budget) - deltaUnitsOf(core.state.accounts().lifetime());
+    const delta = deltaUnits ?? (left > 0n ? left : 0n);
+    const raise = amountToText(amountOfScalar(limits.rule, units, delta));
     await core.write(checked({ type: 'statement', raise, ...decision, atMs: core.nowMs() })).durable;
   },
   async retireBlock(block, decision) {

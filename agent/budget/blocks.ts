@@ -19,29 +19,6 @@ export const BLOCKS_MAX = 2_500;
 /** Name of a block's sum in reports and refusals. */
 export const blockAccount = (block: string): string => `block/${block}`;
 
-/** @throws QflError `invalid_request` when the date is not a FHIR date with at least a month */
-export const blockOfDate = (date: string): Block => {
-  const parsed = Block.safeParse(date.slice(0, 7));
-  const whole = /^\d{4}-\d{2}($|-\d{2}($|T))/.test(date);
-  if (whole && parsed.success) return parsed.data;
-  throw new QflError('invalid_request', {
-    detail: 'an admission without a month belongs to no data block',
-    next: 'Give the admission a date such as 2026-03-14.',
-  });
-};
-
-/**
- * The block of a patient: the first ever assigned stays, whatever admissions become known later, because queries over it were charged
- * there already.
- */
-export const assignBlock = (
-  assigned: string | undefined,
-  admissions: readonly string[],
-): Block | undefined => {
-  if (assigned !== undefined) return Block.parse(assigned);
-  return admissions.map(blockOfDate).toSorted()[0];
-};
-
 /** A query's blocks: at least one, none twice, in order. @throws QflError `invalid_request` */
 export const checkBlocks = (blocks: readonly string[]): readonly Block[] => {
   const parsed = z.array(Block).min(1).max(BLOCKS_MAX).safeParse(blocks);
@@ -50,4 +27,30 @@ export const checkBlocks = (blocks: readonly string[]): readonly Block[] => {
     detail: 'a query names each data block that it reads once',
     next: 'Name the admission months that the cohort spans, such as 2026-03.',
   });
+};
+
+/** The month of a moment, in UTC. */
+export const blockAt = (nowMs: number): Block => Block.parse(new Date(nowMs).toISOString().slice(0, 7));
+
+const monthNumber = (block: string): number => Number(block.slice(0, 4)) * 12 + Number(block.slice(5)) - 1;
+
+/** Every month from one to another, both included; none when the first is the later one. @throws QflError `invalid_request` for too many */
+export const blocksBetween = (from: string, to: string): readonly Block[] => {
+  const first = monthNumber(from);
+  const count = Math.max(0, monthNumber(to) - first + 1);
+  if (count > BLOCKS_MAX)
+    throw new QflError('invalid_request', {
+      detail: `${count} admission months are named, and at most ${BLOCKS_MAX} are charged at once`,
+      next: 'Name a shorter range of months.',
+    });
+  return Array.from({ length: count }, (_, at) => {
+    const month = first + at;
+    return Block.parse(`${Math.floor(month / 12)}-${String((month % 12) + 1).padStart(2, '0')}`);
+  });
+};
+
+/** First and last of a query's blocks. */
+export const blockRange = (blocks: readonly Block[] | undefined): { from: Block; to: Block } | null => {
+  const [from, to] = [blocks?.[0], blocks?.at(-1)];
+  return from === undefined || to === undefined ? null : { from, to };
 };

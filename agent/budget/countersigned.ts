@@ -16,6 +16,7 @@ export const countersignedFacts = ({ signed: { head } }: CountersignedHead): Cou
   counter: head.counter,
   hash: head.hash,
   units: head.units,
+  ...(head.delta === undefined ? {} : { delta: head.delta }),
   atMs: head.atMs,
 });
 

@@ -10,7 +10,7 @@
  * One process holds a ledger. Sums are tested and changed between two awaits, so they need no lock of their own.
  */
 import type { QflError } from '../../shared/errors.ts';
-import { DepartmentId, type QueryId } from '../../shared/ids.ts';
+import type { QueryId } from '../../shared/ids.ts';
 import type { Mechanism } from '../../shared/privacy/mechanism.ts';
 import type { Asker } from './accounts.ts';
 import type { WitnessedHead } from './anchor.ts';
@@ -22,6 +22,7 @@ import { type HistoryEntry, readHistory } from './history.ts';
 import { LEDGER_KINDS, type LedgerKind, type LedgerLimits } from './limits.ts';
 import type { Head } from './mark.ts';
 import { type OpenOptions, openVerified } from './open.ts';
+import { deltaUnitsOf } from './amount.ts';
 import { fits, scalarOf } from './filters.ts';
 import type { LedgerState } from './state.ts';
 import { type LedgerReading, readLedger } from './readings.ts';
@@ -50,6 +51,8 @@ export interface ChargeRequest extends Asker {
 export interface Quote {
   /** In the rule's units; under `rdp_curve` as `scalarOf`. */
   readonly costs: Readonly<Record<LedgerKind, bigint>>;
+  /** What each ledger would be charged of its delta, in units of 2^-80. */
+  readonly deltaUnits: bigint;
   readonly readings: readonly LedgerReading[];
   readonly fits: boolean;
 }
@@ -66,6 +69,8 @@ export interface LedgerStatus {
   readonly epoch: number;
   /** Spent on the site-lifetime ledger, as one number (`scalarOf`): what a countersigned head states. */
   readonly lifetimeUnits: bigint;
+  /** And of its delta, in units of 2^-80. */
+  readonly lifetimeDeltaUnits: bigint;
   /** The whole of it, in the same unit. */
   readonly lifetimeBudgetUnits: bigint;
   /** The last checkpoint on the disk; −1 when there is none. */
@@ -93,6 +98,8 @@ export interface Ledger extends Administration {
   /** Spent and remaining of the four ledgers as this asker meets them. */
   readings(asker: Asker): readonly LedgerReading[];
   limits(): LedgerLimits;
+  /** Of a data block: may it never be read again? */
+  isRetired(block: string): boolean;
   status(): LedgerStatus;
   /** The last record that is durable: what others countersign. */
   head(): Head;
@@ -119,8 +126,7 @@ export interface Ledger extends Administration {
 /** The lifetime budget is the same for whoever asks. */
 const lifetimeBudget = (state: LedgerState): bigint => {
   const policy = state.policy();
-  const anybody = { sender: state.site(), department: DepartmentId.parse('any') };
-  return scalarOf(policy.limits.rule, policy.filterOf('site_lifetime', anybody).filter.budget);
+  return scalarOf(policy.limits.rule, policy.lifetimeFilter.filter.budget);
 };
 
 /**
@@ -169,12 +175,14 @@ export const openLedger = async (options: OpenOptions): Promise<Ledger> => {
           department_day: scalarOf(rule, amounts.department_day),
           user_day: scalarOf(rule, amounts.user_day),
         },
+        deltaUnits: deltaUnitsOf(amounts.site_lifetime),
         readings: readings(asker),
         fits: admitted && blocksAdmit,
       };
     },
     readings,
     limits: () => state.policy().limits,
+    isRetired: (block) => state.accounts().isRetired(block),
     status: () => ({
       day: state.accounts().day(),
       head: writer.durableHead(),
@@ -182,6 +190,7 @@ export const openLedger = async (options: OpenOptions): Promise<Ledger> => {
       fault: writer.fault()?.message,
       epoch: state.epoch(),
       lifetimeUnits: scalarOf(state.policy().limits.rule, state.accounts().lifetime()),
+      lifetimeDeltaUnits: deltaUnitsOf(state.accounts().lifetime()),
       lifetimeBudgetUnits: lifetimeBudget(state),
       checkpointCounter: core.checkpoints.counter(),
       countersigned:

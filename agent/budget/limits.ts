@@ -2,16 +2,11 @@
 import { z } from 'zod';
 import { QflError } from '../../shared/errors.ts';
 import { DepartmentId, SiteId } from '../../shared/ids.ts';
+import { SHARE_MAX } from '../../shared/privacy/delta.ts';
 import { MicroEpsilon, microEpsilon } from '../../shared/privacy/epsilon.ts';
 import { type Mechanism, MechanismText, mechanismToText } from '../../shared/privacy/mechanism.ts';
-import type { Amount } from './amount.ts';
-import {
-  costOfAll,
-  createLedgerFilter,
-  LEDGER_RULES,
-  type LedgerFilter,
-  type LedgerRule,
-} from './filters.ts';
+import { type Amount, lossOf } from './amount.ts';
+import { costOfAll, createLedgerFilter, LEDGER_RULES, type LedgerFilter } from './filters.ts';
 
 /** Text, because canonical records hold no floats. */
 const Delta = z
@@ -41,6 +36,11 @@ export const LedgerLimits = z.strictObject({
   dataBlock: BudgetLimit.exactOptional(),
   /** Never resets: the patient's guarantee. */
   siteLifetime: BudgetLimit,
+  /**
+   * Parts of a million of each ledger's delta that are kept for releases above a threshold; none when it is left out. The loss of a ledger is
+   * held to the rest of its delta, so a share costs every other question a little.
+   */
+  thresholdDeltaMillionths: z.int().min(1).max(SHARE_MAX).exactOptional(),
 });
 export type LedgerLimits = z.infer<typeof LedgerLimits>;
 
@@ -93,6 +93,8 @@ export interface Policy {
   readonly orders: Orders;
   /** @throws QflError `forbidden` for a department without a budget. */
   filterOf(kind: LedgerKind, payer: Payer): LimitedFilter;
+  /** The same for whoever asks. */
+  readonly lifetimeFilter: LimitedFilter;
   /** Of every data block alike; undefined where there are none. */
   readonly blockFilter: LimitedFilter | undefined;
   /**
@@ -113,7 +115,7 @@ const filterNames = (limits: LedgerLimits): (readonly [string, BudgetLimit])[] =
 ];
 
 const limitedFilter = (
-  rule: LedgerRule,
+  { rule, thresholdDeltaMillionths = 0 }: LedgerLimits,
   budget: BudgetLimit,
   orderTenths: number | undefined,
 ): LimitedFilter => ({
@@ -122,23 +124,22 @@ const limitedFilter = (
     rule,
     { epsilon: budget.microEpsilon, delta: Number(budget.delta) },
     orderTenths === 0 ? undefined : orderTenths,
+    thresholdDeltaMillionths,
   ),
 });
 
 /** The order that a new lifetime ledger takes from its data blocks. */
-const orderOfBlocks = (name: string, { rule, dataBlock }: LedgerLimits): number | undefined =>
-  name === 'site_lifetime' && dataBlock !== undefined
-    ? limitedFilter(rule, dataBlock, undefined).filter.orderTenths
+const orderOfBlocks = (name: string, limits: LedgerLimits): number | undefined =>
+  name === 'site_lifetime' && limits.dataBlock !== undefined
+    ? limitedFilter(limits, limits.dataBlock, undefined).filter.orderTenths
     : undefined;
 
 /** @throws QflError `config_invalid` when not one query would fit */
-const blockFilterOf = (
-  { rule, dataBlock }: LedgerLimits,
-  orderTenths: number | undefined,
-): LimitedFilter | undefined => {
+const blockFilterOf = (limits: LedgerLimits, orderTenths: number | undefined): LimitedFilter | undefined => {
+  const { dataBlock } = limits;
   if (dataBlock === undefined) return undefined;
-  const limited = limitedFilter(rule, dataBlock, orderTenths);
-  if (limited.filter.budget.every((units) => units > 0n)) return limited;
+  const limited = limitedFilter(limits, dataBlock, orderTenths);
+  if (lossOf(limited.filter.budget).every((units) => units > 0n)) return limited;
   throw new QflError('config_invalid', {
     detail:
       'the budget of a data block cannot be kept at the order that the lifetime ledger of this site has',
@@ -167,7 +168,7 @@ export const createPolicy = (limits: LedgerLimits, fixedOrders: Orders = {}): Po
   const filters = new Map(
     filterNames(limits).map(([name, budget]) => [
       name,
-      limitedFilter(limits.rule, budget, fixedOrders[name] ?? orderOfBlocks(name, limits)),
+      limitedFilter(limits, budget, fixedOrders[name] ?? orderOfBlocks(name, limits)),
     ]),
   );
   const orders: Orders = {
@@ -176,7 +177,7 @@ export const createPolicy = (limits: LedgerLimits, fixedOrders: Orders = {}): Po
   };
   // At the order of the common cap: a site that is named in the middle of a day has spent there.
   for (const [site, budget] of Object.entries(limits.askingSites ?? {}))
-    filters.set(`asking_site_day/${site}`, limitedFilter(limits.rule, budget, orders['asking_site_day']));
+    filters.set(`asking_site_day/${site}`, limitedFilter(limits, budget, orders['asking_site_day']));
   const nameOf = (kind: LedgerKind, { sender, department }: Payer): string => {
     if (kind === 'department_day') return `${kind}/${department}`;
     const ofSite = `asking_site_day/${sender}`;
@@ -206,6 +207,7 @@ export const createPolicy = (limits: LedgerLimits, fixedOrders: Orders = {}): Po
     limits,
     orders,
     filterOf,
+    lifetimeFilter: filters.get('site_lifetime')!,
     blockFilter: blockFilterOf(limits, orders['site_lifetime']),
     price(mechanisms, payer) {
       const texts = JSON.stringify(mechanisms.map(mechanismToText));

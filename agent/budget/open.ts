@@ -106,7 +106,7 @@ const writeGenesis = async (
   const nowMs = Math.max(0, Math.floor(clock.nowMs()));
   const payload = encodeRecord({
     type: 'genesis',
-    version: 2,
+    version: 3,
     site,
     day: dayOf(nowMs),
     limits,

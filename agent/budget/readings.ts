@@ -1,8 +1,9 @@
 /** What is spent and what remains, and the refusal that says so. Public parameters only: nothing here depends on a record. */
 import { QflError } from '../../shared/errors.ts';
+import { deltaOfUnits } from '../../shared/privacy/delta.ts';
 import type { FilterRule } from '../../shared/privacy/filter.ts';
 import type { Asker } from './accounts.ts';
-import type { Amount } from './amount.ts';
+import { type Amount, deltaUnitsOf } from './amount.ts';
 import { blockAccount } from './blocks.ts';
 import { tightestOrder } from './filters.ts';
 import type { LedgerKind, LimitedFilter } from './limits.ts';
@@ -16,7 +17,11 @@ export interface LedgerReading {
   readonly rule: FilterRule;
   /** Renyi order in tenths; 0 under rules without one. Under `rdp_curve` that of the order whose budget is fullest, which the units are of. */
   readonly orderTenths: number;
+  /** What the loss is converted at: the ledger's delta less the share reserved for thresholds. */
   readonly delta: number;
+  /** That share and what is spent of it, in units of 2^-80; 0 where nothing is reserved. */
+  readonly deltaBudgetUnits: bigint;
+  readonly deltaSpentUnits: bigint;
   /** Units of the rule: 2^-40 nat (1e-12 under `basic`). These decide. */
   readonly budgetUnits: bigint;
   readonly spentUnits: bigint;
@@ -38,6 +43,7 @@ const share = (units: bigint, budgetUnits: bigint, microEpsilon: number): number
 
 interface Reading extends Omit<LedgerReading, 'ledger' | 'day' | 'renewsAtMs'> {
   readonly costUnits: bigint;
+  readonly deltaCostUnits: bigint;
 }
 
 /** One ledger at one order: its own, or the one that is fullest (with `cost`, if that is given). */
@@ -57,7 +63,12 @@ const readFilter = (
   return {
     rule: filter.rule === 'rdp_curve' ? 'rdp_fixed_order' : filter.rule,
     orderTenths: filter.rule === 'rdp_curve' ? ORDERS_TENTHS[at]! : filter.orderTenths,
-    delta: Number(limit.delta),
+    delta: filter.conversionDelta,
+    deltaBudgetUnits: deltaUnitsOf(filter.budget),
+    deltaSpentUnits:
+      closed && deltaUnitsOf(spent) < deltaUnitsOf(filter.budget)
+        ? deltaUnitsOf(filter.budget)
+        : deltaUnitsOf(spent),
     budgetUnits,
     spentUnits,
     remainingUnits,
@@ -65,8 +76,12 @@ const readFilter = (
     spentMicroEpsilon,
     remainingMicroEpsilon: Math.max(0, limit.microEpsilon - spentMicroEpsilon),
     costUnits: cost?.[at] ?? 0n,
+    deltaCostUnits: cost === undefined ? 0n : deltaUnitsOf(cost),
   };
 };
+
+/** A ledger, and what is about to be charged to it. */
+export type CostReading = LedgerReading & Pick<Reading, 'costUnits' | 'deltaCostUnits'>;
 
 /** @param cost what is about to be charged: under `rdp_curve` it decides which order is shown. */
 export const readLedger = (
@@ -74,7 +89,7 @@ export const readLedger = (
   ledger: LedgerKind,
   asker: Asker,
   cost?: Amount,
-): LedgerReading & { readonly costUnits: bigint } => {
+): CostReading => {
   const accounts = state.accounts();
   const day = ledger === 'site_lifetime' ? null : accounts.day();
   return {
@@ -111,17 +126,33 @@ const facts = (ledger: string, reading: Refused): Record<string, unknown> => ({
   remainingUnits: String(reading.remainingUnits),
   costUnits: String(reading.costUnits),
   renewsAtMs: reading.renewsAtMs,
+  ...(reading.deltaBudgetUnits === 0n && reading.deltaCostUnits === 0n && reading.deltaSpentUnits === 0n
+    ? {}
+    : {
+        deltaBudget: deltaOfUnits(reading.deltaBudgetUnits),
+        deltaSpent: deltaOfUnits(reading.deltaSpentUnits),
+        deltaCost: deltaOfUnits(reading.deltaCostUnits),
+      }),
 });
 
-export const budgetExceeded = (reading: LedgerReading & { readonly costUnits: bigint }): QflError =>
+/** Is it the sum of deltas that has no room? */
+const isOverDelta = ({ deltaBudgetUnits, deltaSpentUnits, deltaCostUnits }: Refused): boolean =>
+  deltaSpentUnits + deltaCostUnits > deltaBudgetUnits;
+
+const NEXT_DELTA =
+  'Name the keys, which charges no delta; or the site raises privacy.threshold_delta_share in its configuration, a decision that is logged.';
+
+export const budgetExceeded = (reading: CostReading): QflError =>
   new QflError('budget_exceeded', {
-    detail: `the ledger ${reading.ledger} has less left than this query costs`,
-    next: NEXT[reading.ledger],
+    detail: isOverDelta(reading)
+      ? `the ledger ${reading.ledger} has less of the delta left that is reserved for thresholds than this query costs`
+      : `the ledger ${reading.ledger} has less left than this query costs`,
+    next: isOverDelta(reading) ? NEXT_DELTA : NEXT[reading.ledger],
     facts: facts(reading.ledger, reading),
   });
 
 /** The ledger was restored, and nobody has said yet what was charged that no receipt shows. */
-export const ledgerClosed = (reading: LedgerReading & { readonly costUnits: bigint }): QflError =>
+export const ledgerClosed = (reading: CostReading): QflError =>
   new QflError('budget_exceeded', {
     detail: `the ledger ${reading.ledger} was restored and counts as used up, because charges may be missing that nobody can show`,
     next:
@@ -138,10 +169,13 @@ export const blockExceeded = (
   cost: Amount,
 ): QflError => {
   const account = blockAccount(block);
+  const reading = { ...readFilter(limited, spent, false, cost), renewsAtMs: null };
   return new QflError('budget_exceeded', {
-    detail: `the data block ${block} has less left than this query costs`,
+    detail: isOverDelta(reading)
+      ? `the data block ${block} has less of the delta left that is reserved for thresholds than this query costs`
+      : `the data block ${block} has less left than this query costs`,
     next: 'Leave this admission month out of the question; its budget never renews.',
-    facts: facts(account, { ...readFilter(limited, spent, false, cost), renewsAtMs: null }),
+    facts: facts(account, reading),
   });
 };
 
@@ -153,10 +187,7 @@ export const blockRetired = (block: string): QflError =>
   });
 
 /** The open day is used up, and the local clock names another that the ledger does not accept. */
-export const clockRefused = (
-  reading: LedgerReading & { readonly costUnits: bigint },
-  clockDay: number,
-): QflError => {
+export const clockRefused = (reading: CostReading, clockDay: number): QflError => {
   const ahead = reading.day !== null && clockDay > reading.day;
   return new QflError('clock_refused', {
     detail: ahead

@@ -6,7 +6,7 @@ import { z } from 'zod';
 import { fromUtf8 } from '../../shared/bytes.ts';
 import { type CanonicalValue, canonicalJson } from '../../shared/audit/canonical.ts';
 import { type Charge, DaySumTexts } from './accounts.ts';
-import { type Amount, amountOfText, AmountText } from './amount.ts';
+import { type Amount, AmountText, deltaUnitsOf, lossOf } from './amount.ts';
 import { Block, BLOCKS_MAX } from './blocks.ts';
 import { scalarOf } from './filters.ts';
 import { type Mechanism, mechanismToText } from '../../shared/privacy/mechanism.ts';
@@ -50,8 +50,8 @@ export const Costs = z.strictObject({
 
 const Genesis = z.strictObject({
   type: z.literal('genesis'),
-  /** 2 since restores, data blocks and the curve; a journal of version 1 reads the same. */
-  version: z.union([z.literal(1), z.literal(2)]),
+  /** 2 since restores, data blocks and the curve, 3 since delta; journals of earlier versions read the same. */
+  version: z.union([z.literal(1), z.literal(2), z.literal(3)]),
   site: SiteId,
   day: Day,
   limits: LedgerLimits,
@@ -68,6 +68,8 @@ const Reserved = z.strictObject({
   costs: Costs,
   /** What every ledger is charged at each order, under `rdp_curve`; `costs` then holds its `scalarOf`. */
   curve: z.array(Units).min(2).max(1_000).exactOptional(),
+  /** What every ledger is charged of its delta, in units of 2^-80. */
+  delta: Units.exactOptional(),
   /** The data blocks that are read. */
   blocks: z.array(Block).min(1).max(BLOCKS_MAX).exactOptional(),
   atMs: TimeMs,
@@ -126,6 +128,8 @@ export const CountersignedFacts = z.strictObject({
   counter: Counter,
   hash: z.string().regex(/^[0-9a-f]{64}$/),
   units: Units,
+  /** And of its delta; left out when that is nothing. */
+  delta: Units.exactOptional(),
   atMs: TimeMs,
 });
 export type CountersignedFacts = z.infer<typeof CountersignedFacts>;
@@ -196,7 +200,9 @@ export const reservedRecord = (
   atMs: number,
 ): ReservedRecord => {
   const { asking_site_day, department_day, site_lifetime, user_day } = charge.costs;
-  const isCurve = site_lifetime.length > 1;
+  const loss = lossOf(site_lifetime);
+  const isCurve = loss.length > 1;
+  const delta = deltaUnitsOf(site_lifetime);
   const text = (amount: Amount): string =>
     isCurve ? String(scalarOf('rdp_curve', amount)) : String(amount[0]);
   return {
@@ -210,8 +216,10 @@ export const reservedRecord = (
       user_day: text(user_day),
     },
     // The grid is the same for every ledger, and so is the cost.
-    ...(isCurve ? { curve: site_lifetime.map(String) } : {}),
+    ...(isCurve ? { curve: loss.map(String) } : {}),
     day: charge.day,
+    // So is the delta, which depends on the mechanism alone.
+    ...(delta === 0n ? {} : { delta: String(delta) }),
     department: charge.department,
     envelopeHash: key.envelopeHash,
     mechanisms: mechanisms.map(mechanismToText),
@@ -224,8 +232,9 @@ export const reservedRecord = (
 /** What a reservation charged. */
 export const chargeOf = (record: ReservedRecord): Charge => {
   const { curve } = record;
-  const onCurve = curve === undefined ? undefined : amountOfText(curve);
-  const at = (kind: LedgerKind): Amount => onCurve ?? [BigInt(record.costs[kind])];
+  const delta = BigInt(record.delta ?? '0');
+  const onCurve = curve === undefined ? undefined : [...curve.map(BigInt), delta];
+  const at = (kind: LedgerKind): Amount => onCurve ?? [BigInt(record.costs[kind]), delta];
   return {
     sender: record.sender,
     asker: record.asker,

@@ -8,6 +8,8 @@
  *    all unknown receipts from after it.
  * 4. Charges after that head that nobody holds a receipt for cannot be known. So the lifetime ledger counts as used up until an
  *    administrator states what else was charged, and the open day counts as used up until it is over.
+ * 5. A receipt does not say what delta its query was charged. Whatever they were, all deltas together were admitted within the share that is
+ *    reserved for them; so with one unknown receipt that share counts as used up.
  *
  * Run again, with the same or more receipts, it counts none of them twice.
  */
@@ -20,7 +22,7 @@ import { openAtRest, sealAtRest } from '../../shared/store/encrypted.ts';
 import { Receipt } from '../../shared/wire/envelope.ts';
 import { type CountersignedHead, isLater } from '../../shared/wire/ledger-head.ts';
 import type { Decision } from './administration.ts';
-import { addTo, type Amount, amountToText, noAmount } from './amount.ts';
+import { addTo, type Amount, amountToText, deltaUnitsOf, noAmount } from './amount.ts';
 import { faultAgainst, witnessedOf } from './anchor.ts';
 import { type JournalStart, readStart } from './base.ts';
 import { CHECKPOINT_NAMES } from './checkpoint.ts';
@@ -30,7 +32,8 @@ import { amountOfScalar, scalarOf } from './filters.ts';
 import { encodeFrame } from './frame.ts';
 import { type Head, resetMark } from './mark.ts';
 import { JOURNAL_NAME, type LedgerPlace, MARK_NAME } from './open.ts';
-import { decodeRecord, encodeRecord, LedgerRecord, scalarCosts } from './records.ts';
+import type { Policy } from './limits.ts';
+import { type CountersignedFacts, decodeRecord, encodeRecord, LedgerRecord, scalarCosts } from './records.ts';
 import { stateAtStart } from './replay.ts';
 import { scanJournal } from './scan.ts';
 import type { LedgerState } from './state.ts';
@@ -170,6 +173,13 @@ interface Plan {
   readonly charged: number;
 }
 
+/** All that the lifetime ledger can have been charged of its delta. */
+const reservedDelta = (policy: Policy, facts: CountersignedFacts | null): bigint => {
+  const reserved = deltaUnitsOf(policy.lifetimeFilter.filter.budget);
+  const told = BigInt(facts?.delta ?? '0');
+  return told > reserved ? told : reserved;
+};
+
 /** What to write: pure, from what was read and what was given. */
 const plan = (
   read: Read,
@@ -178,7 +188,8 @@ const plan = (
   decision: Decision,
   atMs: number,
 ): Plan => {
-  const { rule } = read.state.policy().limits;
+  const policy = read.state.policy();
+  const { rule } = policy.limits;
   const lifetime = [...read.state.accounts().lifetime()];
   const afterHead = noAmount(lifetime.length);
   const headMs = newest?.signed.head.atMs ?? 0;
@@ -199,9 +210,10 @@ const plan = (
     });
   }
   const facts = newest === undefined ? null : countersignedFacts(newest);
-  const floor = amountOfScalar(rule, BigInt(facts?.units ?? '0'));
-  addTo(floor, afterHead);
   const charged = records.length;
+  const floorDelta = charged === 0 ? BigInt(facts?.delta ?? '0') : reservedDelta(policy, facts);
+  const floor = amountOfScalar(rule, BigInt(facts?.units ?? '0'), floorDelta);
+  addTo(floor, afterHead);
   records.push({
     type: 'restored',
     epoch: Math.max(read.state.epoch(), facts?.epoch ?? 0) + 1,

@@ -53,6 +53,20 @@ const countLines = (counts: Readonly<Record<string, number>>): readonly string[]
     .toSorted(([left], [right]) => (left < right ? -1 : 1))
     .map(([type, count]) => `  ${type.padEnd(28)}${count.toLocaleString('en').padStart(12)}`);
 
+/** Only where admissions are known at all. */
+const blockLines = ({ blocks }: ImportResult): readonly string[] => {
+  if (blocks.assigned === 0) return [];
+  const { assigned, withoutBlock, personsInSeveral, blocksPerPersonMost } = blocks;
+  return [
+    `Data blocks: ${assigned.toLocaleString('en')} patient records have an admission month, ${withoutBlock.toLocaleString('en')} have none and are not read while data blocks are on.`,
+    ...(personsInSeveral === 0
+      ? []
+      : [
+          `${personsInSeveral.toLocaleString('en')} persons stand in several blocks (at most ${blocksPerPersonMost}), because their records were linked later: they are read only when all of them are charged.`,
+        ]),
+  ];
+};
+
 /** The result for a person: counts per type, what was left out, and where. */
 export const formatImportResult = (result: ImportResult): string =>
   [
@@ -67,6 +81,7 @@ export const formatImportResult = (result: ImportResult): string =>
           `${result.consentsRejected} consents could not be read: an opt-out may be among them. Correct them before the next query.`,
         ]
       : []),
+    ...blockLines(result),
     ...(result.rejected + result.noticed > 0
       ? [`${result.rejected} skipped, ${result.noticed} noticed:`, ...problemLines(result)]
       : []),

@@ -1,87 +1,34 @@
-/** `qfl agent ledger verify|show|restore|state|compact`: on the folder of an agent that is stopped. */
+/** `qfl agent ledger verify|show|restore|state|retire-block|compact`: on the folder of an agent that is stopped. */
 import { readFile } from 'node:fs/promises';
 import type { Command } from 'commander';
-import { AGENT_HOME } from '../../shared/cli/connect.ts';
 import { printJson, run, say } from '../../shared/cli/output.ts';
 import { fromBase64, toHex } from '../../shared/bytes.ts';
 import { DAY_MS, systemClock } from '../../shared/clock.ts';
 import { QflError } from '../../shared/errors.ts';
-import { secureRandomBytes } from '../../shared/random.ts';
 import { verifyFederation } from '../../shared/wire/federation-info.ts';
 import { checkCountersigned, CountersignedHead } from '../../shared/wire/ledger-head.ts';
+import { deltaOfText, deltaOfUnits, deltaUnitsUp } from '../../shared/privacy/delta.ts';
 import { MICRO_PER_EPSILON } from '../../shared/privacy/epsilon.ts';
-import type { Decision } from '../budget/administration.ts';
+import { toNumber } from '../../shared/privacy/rational.ts';
+import { Block } from '../budget/blocks.ts';
 import type { VerifyProgress, VerifyReport } from '../budget/verify.ts';
 import { HISTORY_PAGE_MAX } from '../budget/history.ts';
 import { openLedger } from '../budget/ledger.ts';
 import { compactLedger } from '../budget/compact.ts';
 import { restoreLedger } from '../budget/restore.ts';
 import { verifyLedger } from '../budget/verify.ts';
-import { type AgentHome, openAgentHome } from '../home.ts';
-import { ledgerPlace } from '../ledger.ts';
-
-interface HomeOption {
-  readonly home?: string;
-  readonly json?: boolean;
-}
-interface DecisionOptions extends HomeOption {
-  readonly by: string;
-  readonly reason: string;
-}
+import type { AgentHome } from '../home.ts';
+import {
+  type DecisionOptions,
+  decisionOf,
+  type HomeOption,
+  logged,
+  placeOf,
+  withHome,
+} from './ledger-home.ts';
 
 /** A question can be repeated for a few minutes; whole days leave room for clocks. */
 const KEEP_DAYS_MIN = 2;
-
-const withHome = async <T>(options: HomeOption, use: (home: AgentHome) => Promise<T>): Promise<T> => {
-  const home = await openAgentHome({
-    sources: {
-      home: options.home ?? process.env['QFL_HOME'] ?? AGENT_HOME,
-      environment: process.env['MASTER_KEY'],
-      credentialsFolder: process.env['CREDENTIALS_DIRECTORY'],
-    },
-    clock: systemClock,
-    random: secureRandomBytes,
-  });
-  try {
-    return await use(home);
-  } finally {
-    await home.close();
-  }
-};
-
-const placeOf = (home: AgentHome) =>
-  ledgerPlace({
-    home: home.path,
-    site: home.profile.site,
-    dataKey: home.dataKey,
-    clock: systemClock,
-    random: secureRandomBytes,
-  });
-
-const log = (
-  home: AgentHome,
-  action: 'ledger.restored' | 'ledger.stated' | 'ledger.compacted',
-  outcome: 'begun' | 'ok' | 'failed',
-  detail: unknown,
-) => home.audit.record({ action, outcome, detail: Buffer.from(JSON.stringify(detail)) });
-
-/** No entry, no action; and how it ended. */
-const logged = async <T>(
-  home: AgentHome,
-  action: Parameters<typeof log>[1],
-  detail: unknown,
-  work: () => Promise<T>,
-): Promise<T> => {
-  await log(home, action, 'begun', detail);
-  try {
-    const done = await work();
-    await log(home, action, 'ok', detail);
-    return done;
-  } catch (error) {
-    await log(home, action, 'failed', detail);
-    throw error;
-  }
-};
 
 const json = (value: unknown): unknown =>
   JSON.parse(JSON.stringify(value, (_key, one: unknown) => (typeof one === 'bigint' ? String(one) : one)));
@@ -157,8 +104,6 @@ const parseLines = (file: string, text: string): unknown[] => {
   }
 };
 
-const decisionOf = ({ by, reason }: DecisionOptions): Decision => ({ by, reason });
-
 /** Signed by this site and by its coordinator. @throws QflError `bad_signature` */
 const checked = ({ profile, vault }: AgentHome, head: CountersignedHead): CountersignedHead => {
   const { identity } = verifyFederation(profile.federation, fromBase64(profile.coordinatorFingerprint));
@@ -196,7 +141,21 @@ const restore = (options: DecisionOptions & { readonly from?: string[] }): Promi
     );
   });
 
-const state = (options: DecisionOptions & { readonly epsilon: string }): Promise<void> =>
+/** @throws QflError `invalid_request` */
+const deltaUnitsOf = (text: string | undefined): bigint | undefined => {
+  if (text === undefined) return undefined;
+  if (text === '0') return 0n;
+  const delta = deltaOfText(text);
+  if (delta === undefined)
+    throw new QflError('invalid_request', {
+      detail: 'the delta must be 0 or a number between 0 and 1, such as 1e-9',
+    });
+  return deltaUnitsUp(toNumber(delta));
+};
+
+const state = (
+  options: DecisionOptions & { readonly epsilon: string; readonly delta?: string },
+): Promise<void> =>
   withHome(options, async (home) => {
     const epsilon = Number(options.epsilon);
     if (!(Number.isFinite(epsilon) && epsilon >= 0))
@@ -207,11 +166,17 @@ const state = (options: DecisionOptions & { readonly epsilon: string }): Promise
       const full = BigInt(ledger.limits().siteLifetime.microEpsilon);
       // As a share of the budget, rounded up: how "spent" is shown everywhere.
       const units = (ledger.status().lifetimeBudgetUnits * micro + full - 1n) / full;
-      await logged(home, 'ledger.stated', { ...decisionOf(options), units: String(units) }, () =>
-        ledger.stateUnknownCharges(units, decisionOf(options)),
+      const before = ledger.status().lifetimeDeltaUnits;
+      const detail = { ...decisionOf(options), units: String(units), delta: options.delta ?? 'all' };
+      await logged(home, 'ledger.stated', detail, () =>
+        ledger.stateUnknownCharges(units, decisionOf(options), deltaUnitsOf(options.delta)),
       );
-      if (options.json === true) printJson({ units: String(units) });
-      else say(`Stated: ${units} units more were charged. The lifetime ledger serves again.`);
+      const delta = deltaOfUnits(ledger.status().lifetimeDeltaUnits - before);
+      if (options.json === true) printJson({ units: String(units), delta });
+      else
+        say(
+          `Stated: ${units} units more were charged${delta === 0 ? '' : `, and a delta of ${delta.toExponential(3)}`}. The lifetime ledger serves again.`,
+        );
     } finally {
       await ledger.close();
     }
@@ -236,12 +201,37 @@ const show = (options: HomeOption & { readonly limit: string }): Promise<void> =
         [
           `epoch ${status.epoch}, record ${status.head.counter}, day ${status.day}`,
           `lifetime spent ${status.lifetimeUnits} of ${status.lifetimeBudgetUnits} units`,
+          ...(status.lifetimeDeltaUnits === 0n
+            ? []
+            : [
+                `lifetime delta spent above thresholds ${deltaOfUnits(status.lifetimeDeltaUnits).toExponential(3)}`,
+              ]),
           ...entries.map(
             ({ counter, record }) =>
               `  ${String(counter).padStart(9)}  ${new Date(record.atMs).toISOString()}  ${record.type}`,
           ),
         ].join('\n'),
       );
+    } finally {
+      await ledger.close();
+    }
+  });
+
+const retireBlock = (month: string, options: DecisionOptions): Promise<void> =>
+  withHome(options, async (home) => {
+    const block = Block.safeParse(month);
+    if (!block.success)
+      throw new QflError('invalid_request', {
+        detail: `"${month}" is not an admission month`,
+        next: 'Name it as year and month, such as 2024-03.',
+      });
+    const ledger = await openLedger({ ...(await placeOf(home)), store: home.store });
+    try {
+      await logged(home, 'policy.changed', { ...decisionOf(options), retired: block.data }, () =>
+        ledger.retireBlock(block.data, decisionOf(options)),
+      );
+      if (options.json === true) printJson({ retired: block.data });
+      else say(`The data block ${block.data} is retired: its patients are never read again.`);
     } finally {
       await ledger.close();
     }
@@ -296,9 +286,20 @@ export const registerLedger = (agent: Command): void => {
     ledger.command('state').description('after a restore: say what else was charged, which nobody can show'),
   )
     .requiredOption('--epsilon <AMOUNT>', 'as a share of the lifetime budget; 0 when it was nothing')
-    .action((options: DecisionOptions & { epsilon: string }) =>
+    .option(
+      '--delta <AMOUNT>',
+      'charged above thresholds besides, such as 1e-9; all that is reserved for them when left out',
+    )
+    .action((options: DecisionOptions & { epsilon: string; delta?: string }) =>
       run(() => state(options), options.json ?? false),
     );
+  withDecision(
+    ledger
+      .command('retire-block <MONTH>')
+      .description('never read the patients of this admission month again, such as 2024-03'),
+  ).action((month: string, options: DecisionOptions) =>
+    run(() => retireBlock(month, options), options.json ?? false),
+  );
   withHomeOption(
     ledger.command('compact').description('move old records to an archive; the spend stays as it is'),
   )

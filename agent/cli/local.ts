@@ -13,6 +13,7 @@ import { DataClass } from '../../shared/wire/envelope.ts';
 import { loadConfig } from '../../shared/config/load.ts';
 import { checkRole, importAll } from '../api/admin.ts';
 import { type AgentHome, openAgentHome } from '../home.ts';
+import { BlockCounts } from '../records/blocks.ts';
 import { ImportReportShape } from '../records/fhir/report.ts';
 import type { ImportProgress } from '../records/import-fhir.ts';
 import { generateHospital } from '../records/sample.ts';
@@ -59,7 +60,7 @@ const Progress = z.looseObject({
   rejected: z.number(),
 });
 /** As `importFolder` returns it, whether it came from here or over HTTP. */
-const Imported = z.object({ ...ImportReportShape.shape, resumed: z.boolean() });
+const Imported = z.object({ ...ImportReportShape.shape, resumed: z.boolean(), blocks: BlockCounts });
 const Failure = z.looseObject({
   code: z.string(),
   detail: z.string().nullable(),

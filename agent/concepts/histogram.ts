@@ -67,16 +67,22 @@ export interface HistogramRules extends PersonRules {
   readonly cut?: Cut;
 }
 
+export interface CountOptions extends HistogramRules {
+  readonly signal?: AbortSignal | undefined;
+  /** Only persons of these data blocks; everybody where the site keeps none. */
+  readonly blocks?: readonly string[] | undefined;
+}
+
 /** @throws QflError `cancelled` when the signal fires; the charge is kept */
 export const countConcepts = async (
   records: Records,
   plan: ConceptPlan,
   scope: string,
-  rules: HistogramRules & { readonly signal?: AbortSignal | undefined } = {},
+  rules: CountOptions = {},
 ): Promise<readonly bigint[]> => {
   const cut = rules.cut ?? createCut(scope, plan.k);
   const counts = plan.cells.map(() => 0n);
-  for await (const person of personsWithConcepts(records, plan.concepts, rules)) {
+  for await (const person of personsWithConcepts(records, plan.concepts, rules, rules.blocks)) {
     rules.signal?.throwIfAborted();
     if (!plan.inCohort(person)) continue;
     for (const cell of cut(person.person, plan.cellsOf(person), plan.cells)) {

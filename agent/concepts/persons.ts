@@ -4,6 +4,7 @@
  * function of that person's rows alone: opted-out persons and patients without a Patient resource are not there at all.
  */
 import type { Store } from '../../shared/store/port.ts';
+import { onlyWholePersons, openBlockReader, type ReadsLinked } from '../records/blocks.ts';
 import { decodeRow, type Row } from '../records/codec.ts';
 import { BLIND_LENGTH, prefixOf } from '../records/keys.ts';
 import { loadPersons, type Persons } from '../records/persons.ts';
@@ -93,6 +94,17 @@ const optedOutPatients = async (store: Store): Promise<ReadonlySet<string>> => {
 /** Linked patients become one person: what any of their records says. */
 class Linked {
   readonly #persons = new Map<string, PersonConcepts>();
+  /** Records of a person in other data blocks than are asked for. */
+  readonly #outside = new Map<string, number>();
+  readonly #reads: ReadsLinked;
+
+  constructor(reads: ReadsLinked) {
+    this.#reads = reads;
+  }
+
+  standsOutside(person: string): void {
+    this.#outside.set(person, (this.#outside.get(person) ?? 0) + 1);
+  }
 
   add(person: string, part: PersonConcepts): void {
     const known = this.#persons.get(person);
@@ -105,7 +117,9 @@ class Linked {
   }
 
   all(): Iterable<PersonConcepts> {
-    return this.#persons.values();
+    return [...this.#persons.values()].filter(({ person, patients }) =>
+      this.#reads(patients.length, this.#outside.get(person) ?? 0),
+    );
   }
 }
 
@@ -116,34 +130,46 @@ const excludedPersons = (optedOut: ReadonlySet<string>, persons: Persons): Reado
 export interface PersonRules {
   readonly optedOut?: (store: Store) => Promise<ReadonlySet<string>>;
   readonly persons?: (store: Store) => Promise<Persons>;
+  readonly readsLinked?: ReadsLinked;
 }
 
 /**
  * @param concepts whose positions `has` holds
+ * @param blocks only persons of these data blocks (`records/blocks.ts`); everybody where the site keeps none
  * @throws QflError `too_large` when too many patients are linked
  */
 export async function* personsWithConcepts(
   records: Records,
   concepts: readonly Concept[],
-  { optedOut = optedOutPatients, persons: load = loadPersons }: PersonRules = {},
+  {
+    optedOut = optedOutPatients,
+    persons: load = loadPersons,
+    readsLinked = onlyWholePersons,
+  }: PersonRules = {},
+  blocks?: readonly string[],
 ): AsyncGenerator<PersonConcepts> {
   const { store } = records;
   const persons = await load(store);
   const out = await optedOut(store);
   const excluded = excludedPersons(out, persons);
-  const linked = new Linked();
+  const linked = new Linked(readsLinked);
+  const block = await openBlockReader(records, blocks);
   const cursors = await openTerms(records, concepts);
   try {
     for await (const { patient, row } of presentPatients(store)) {
       const has = await takeTerms(cursors, patient);
       if (out.has(patient)) continue;
+      const standing = await block.of(patient);
       const person = persons.personOf(patient);
+      if (person !== undefined && standing === 'outside') linked.standsOutside(person);
+      if (standing !== 'inside') continue;
       const demographics = [{ gender: row.gender, birthDate: row.birthDate }];
       if (person === undefined) yield { person: patient, patients: [patient], has, demographics };
       else if (!excluded.has(person)) linked.add(person, { person, patients: [patient], has, demographics });
     }
   } finally {
     for (const cursor of cursors) await cursor.close();
+    await block.close();
   }
   yield* linked.all();
 }

@@ -112,13 +112,14 @@ export const createLedgerWitness = (options: LedgerWitnessOptions): LedgerWitnes
   };
 
   const headNow = (): LedgerHead => {
-    const { epoch, lifetimeUnits, head } = ledger.status();
+    const { epoch, lifetimeUnits, lifetimeDeltaUnits, head } = ledger.status();
     return {
       site: self,
       epoch,
       counter: head.counter,
       hash: toHex(head.hash),
       units: String(lifetimeUnits),
+      ...(lifetimeDeltaUnits === 0n ? {} : { delta: String(lifetimeDeltaUnits) }),
       atMs: Math.trunc(clock.nowMs()),
     };
   };

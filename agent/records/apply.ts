@@ -3,7 +3,7 @@
  * wrote is taken out, what the new one says is put in. Nothing here writes; `store.ts` does, once per batch.
  */
 import { encodeRecord, encodeRow, decodeRecord, type RecordHeader, VALUES_KEPT } from './codec.ts';
-import type { ChangeOutcome, PatientTarget, RecordChange, RecordDraft } from './draft.ts';
+import type { ChangeOutcome, PatientTarget, RecordChange, RecordDraft, RecordPart } from './draft.ts';
 import { BLIND_LENGTH, keyOf, prefixOf, type RecordKeys } from './keys.ts';
 import type { Overlay } from './overlay.ts';
 
@@ -31,24 +31,38 @@ const removeWritten = (overlay: Overlay, type: string, ref: string, header: Reco
   if (patient === undefined) return;
   overlay.remove(keyOf.row(type, patient, ref));
   for (const term of header.terms) overlay.remove(keyOf.coded(term, patient, ref));
+  for (const part of header.parts ?? []) {
+    overlay.remove(keyOf.row(type, patient, part.ref));
+    for (const term of part.terms) overlay.remove(keyOf.coded(term, patient, part.ref));
+  }
   for (const other of header.links) overlay.remove(keyOf.link(patient, other));
   for (const identifier of header.identifiers) overlay.remove(keyOf.identifier(identifier, patient));
   if (header.optOut) overlay.remove(keyOf.optOut(patient, ref));
 };
 
+/** A row of the resource or of a part of it, in the order of patients and under each of its codes. */
+const putRow = (
+  { overlay, keys }: ApplyContext,
+  { type, counted }: RecordDraft,
+  { patient, ref, row }: { patient: string; ref: string; row: Pick<RecordPart, 'codes' | 'attributes'> },
+): void => {
+  overlay.put(keyOf.row(type, patient, ref), encodeRow(row.attributes, counted));
+  if (!counted) return;
+  for (const { code, systems } of row.codes)
+    overlay.put(keyOf.coded(keys.term(type, code), patient, ref), encodeRow(row.attributes, true, systems));
+};
+
+/** No FHIR id has a "#", so no resource has this name. */
+const partRef = (keys: RecordKeys, { type, id }: RecordDraft, { at }: RecordPart): string =>
+  keys.ref(type, `${id}#${at}`);
+
 const putRows = (context: ApplyContext, draft: RecordDraft, ref: string, header: RecordHeader): void => {
-  const { overlay, keys } = context;
+  const { overlay } = context;
   const { patient } = header;
   if (patient === undefined) return;
-  overlay.put(keyOf.row(draft.type, patient, ref), encodeRow(draft.attributes, draft.counted));
-  if (draft.counted) {
-    for (const { code, systems } of draft.codes) {
-      overlay.put(
-        keyOf.coded(keys.term(draft.type, code), patient, ref),
-        encodeRow(draft.attributes, true, systems),
-      );
-    }
-  }
+  putRow(context, draft, { patient, ref, row: draft });
+  for (const part of draft.parts)
+    putRow(context, draft, { patient, ref: partRef(context.keys, draft, part), row: part });
   for (const other of header.links) overlay.put(keyOf.link(patient, other), EMPTY);
   for (const identifier of header.identifiers) overlay.put(keyOf.identifier(identifier, patient), EMPTY);
   if (header.optOut) overlay.put(keyOf.optOut(patient, ref), EMPTY);
@@ -64,6 +78,14 @@ const headerOf = (context: ApplyContext, draft: RecordDraft, patient: string | u
     links: draft.links.map((id) => keys.patient(id)),
     identifiers: draft.identifiers.map(({ system, value }) => keys.identifier(system, value)),
     optOut: draft.optOut,
+    ...(draft.parts.length === 0
+      ? {}
+      : {
+          parts: draft.parts.map((part) => ({
+            ref: partRef(keys, draft, part),
+            terms: draft.counted ? part.codes.map(({ code }) => keys.term(draft.type, code)) : [],
+          })),
+        }),
   };
 };
 

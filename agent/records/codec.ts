@@ -15,6 +15,8 @@ const Header = z.strictObject({
   links: z.array(Blinded),
   identifiers: z.array(Blinded),
   optOut: z.boolean(),
+  /** Rows of its parts; absent where it has none. */
+  parts: z.array(z.strictObject({ ref: Blinded, terms: z.array(Blinded) })).optional(),
 });
 export type RecordHeader = z.infer<typeof Header>;
 
@@ -33,8 +35,11 @@ export const decodeRecord = (value: Uint8Array): { header: RecordHeader; json: U
   };
 };
 
-/** What a type's marker holds from the version on that keeps measured values in rows; before, it was empty. */
-export const VALUES_KEPT = utf8('2');
+/**
+ * What a type's marker holds from the version on whose rows hold names and whose components are rows. Before, it was '2' (values were kept)
+ * or empty.
+ */
+export const VALUES_KEPT = utf8('3');
 export const keepsValues = (marker: Uint8Array | undefined): boolean =>
   marker !== undefined && Buffer.compare(marker, VALUES_KEPT) === 0;
 
@@ -47,6 +52,7 @@ const Row = z.strictObject({
   systems: z.array(z.string()).optional(),
   /** Absent in rows written before values were kept, and where the resource has none. */
   value: z.strictObject({ number: z.string(), units: z.array(z.string()) }).optional(),
+  name: z.string().optional(),
 });
 export type Row = z.infer<typeof Row>;
 

@@ -15,6 +15,8 @@ export interface RowAttributes {
   readonly gender?: string | undefined;
   readonly birthDate?: string | undefined;
   readonly value?: MeasuredValue | undefined;
+  /** The first code that the resource carries, as `system|code`: what it is called in tables of unknown keys. */
+  readonly name?: string | undefined;
 }
 
 export type PatientTarget =
@@ -27,12 +29,22 @@ export interface CodedTerm {
   readonly systems: readonly string[];
 }
 
+/** A part of a resource that is a row of its own, under its own code: a component of an Observation. */
+export interface RecordPart {
+  /** Position in the resource; with the resource's id it names the row. */
+  readonly at: number;
+  readonly codes: readonly CodedTerm[];
+  readonly attributes: RowAttributes;
+}
+
 export interface RecordDraft {
   readonly type: string;
   readonly id: string;
   readonly patient: PatientTarget | undefined;
   readonly codes: readonly CodedTerm[];
   readonly attributes: RowAttributes;
+  /** Rows besides the resource's own; they are counted where it is. */
+  readonly parts: readonly RecordPart[];
   /** False for what must not be counted: entered in error, refuted, not done, labelled opt-out. */
   readonly counted: boolean;
   /** The resource takes its patient out of every count. */

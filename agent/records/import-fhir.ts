@@ -4,6 +4,7 @@
  * repeated. What cannot be imported is reported by file and line, and everything else is.
  */
 import { QflError } from '../../shared/errors.ts';
+import { assignBlocks, type BlockCounts } from './blocks.ts';
 import { Batch, type FileImport } from './fhir/batch.ts';
 import { type Checkpoints, createCheckpoints, type FileState } from './fhir/checkpoint.ts';
 import { type FolderContent, listFolder } from './fhir/folder.ts';
@@ -33,6 +34,8 @@ export interface ImportOptions {
 export interface ImportResult extends ImportReport {
   /** True when it continued an import that had been interrupted. */
   readonly resumed: boolean;
+  /** Who stands in a data block now. */
+  readonly blocks: BlockCounts;
 }
 
 const throwIfCancelled = (signal: AbortSignal | undefined): void => {
@@ -154,6 +157,7 @@ export const importFolder = async (
     bytesBefore += file.bytes;
   }
   await upgradeRows(records);
+  const blocks = await records.exclusively(() => assignBlocks(records));
   await checkpoints.clear();
-  return { ...reporter.snapshot(), resumed };
+  return { ...reporter.snapshot(), resumed, blocks };
 };

@@ -11,6 +11,8 @@
  * `n/identifier/patient`  a business identifier of a patient
  * `t/Type`                a type that has been seen
  * `k/folder/…`            import checkpoints
+ * `b/patient/month`       the data block of a patient, blinded; value: the month. Stays when the patient is deleted
+ * `s/blocks`              counts of the last assignment of blocks
  */
 import { blind } from '../../shared/store/encrypted.ts';
 import { assert } from '../../shared/errors.ts';
@@ -28,6 +30,7 @@ export interface RecordKeys {
   term(type: string, code: string): string;
   identifier(system: string, value: string): string;
   folder(path: string): string;
+  month(month: string): string;
 }
 
 /** @param blindingKey 32 bytes; losing it makes the store unreadable, leaking it makes its keys guessable. */
@@ -48,6 +51,7 @@ export const createRecordKeys = (blindingKey: Uint8Array): RecordKeys => {
     },
     identifier: (system, value) => blind(blindingKey, 'identifier', system, value),
     folder: (path) => blind(blindingKey, 'folder', path),
+    month: (month) => blind(blindingKey, 'month', month),
   };
 };
 
@@ -60,6 +64,8 @@ export const keyOf = {
   link: (patient: string, other: string): string => `${ROOT}l/${patient}/${other}`,
   identifier: (identifier: string, patient: string): string => `${ROOT}n/${identifier}/${patient}`,
   type: (type: string): string => `${ROOT}t/${type}`,
+  block: (patient: string, month: string): string => `${ROOT}b/${patient}/${month}`,
+  blockCounts: `${ROOT}s/blocks`,
   importState: (folder: string): string => `${ROOT}k/${folder}/state`,
   importFile: (folder: string, file: string): string => `${ROOT}k/${folder}/f/${file}`,
 } as const;
@@ -74,5 +80,6 @@ export const prefixOf = {
   links: `${ROOT}l/`,
   identifier: (identifier: string): string => `${ROOT}n/${identifier}/`,
   types: `${ROOT}t/`,
+  blocks: `${ROOT}b/`,
   import: (folder: string): string => `${ROOT}k/${folder}/`,
 } as const;

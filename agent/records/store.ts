@@ -35,6 +35,8 @@ export interface Records {
     changes: readonly RecordChange[],
     alongside?: (outcomes: readonly ChangeOutcome[]) => readonly StoreOperation[],
   ): Promise<readonly ChangeOutcome[]>;
+  /** Runs a task that reads and then writes the store itself, while nothing is applied. */
+  exclusively<Result>(task: () => Promise<Result>): Promise<Result>;
   /** The resource as imported, parsed; undefined when it is not here. */
   get(type: string, id: string): Promise<unknown>;
   /** From the moment this returns, no count includes the patient, whether or not they are imported yet. */
@@ -115,6 +117,7 @@ export const createRecords = ({
     keys,
     newRun: () => randomHex(random, 8),
     apply,
+    exclusively: oneAtATime,
     async get(type, id) {
       const value = await store.get(keyOf.record(type, keys.ref(type, id)));
       return value === undefined

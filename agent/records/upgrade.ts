@@ -7,12 +7,13 @@ import { fromUtf8 } from '../../shared/bytes.ts';
 import { decodeRecord, keepsValues, VALUES_KEPT } from './codec.ts';
 import type { RecordChange } from './draft.ts';
 import { mapResource } from './fhir/mapping.ts';
+import { COHORT_TYPES } from './fhir/types.ts';
 import { keyOf, prefixOf } from './keys.ts';
 import type { Records } from './store.ts';
 
 const BATCH = 500;
-/** The types whose rows hold more than they did. */
-const TYPES = ['Observation'] as const;
+/** The types whose rows hold more than they did: all that have codes. */
+const TYPES = COHORT_TYPES.filter((type) => type !== 'Patient');
 
 const changeOf = (json: Uint8Array): RecordChange | undefined => {
   const mapped = mapResource(z.unknown().parse(JSON.parse(fromUtf8(json))));

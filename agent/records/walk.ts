@@ -8,6 +8,7 @@
  * holds too while an import writes beside it, because every stream is a snapshot taken at the start.
  */
 import type { Store } from '../../shared/store/port.ts';
+import { onlyWholePersons, openBlockReader, type ReadsLinked } from './blocks.ts';
 import type { Row } from './codec.ts';
 import type { Cohort } from './cohort.ts';
 import { type CohortTree, holds, leavesOf } from './cohort-tree.ts';
@@ -58,6 +59,8 @@ export interface Walk {
   readonly sources: readonly RowSource[];
   /** Somebody downstream looks at the Patient row. */
   readonly needsPatient: boolean;
+  /** Only persons of these data blocks (`blocks.ts`); everybody where the site keeps none. */
+  readonly blocks?: readonly string[] | undefined;
 }
 
 /** Seams for fault injection; production passes none. */
@@ -65,6 +68,7 @@ export interface WalkRules {
   readonly optedOut?: (store: Store) => AsyncIterable<string>;
   readonly persons?: (store: Store) => Promise<Persons>;
   readonly truncate?: (rows: readonly TakenRow[], source: RowSource) => readonly TakenRow[];
+  readonly readsLinked?: ReadsLinked;
 }
 
 async function* optedOutPatients(store: Store): AsyncGenerator<string> {
@@ -202,8 +206,13 @@ const looksAtPatients = ({ where }: Cohort): boolean => where.some(isOfPatient);
 /** Persons of the cohort; a signal stops it between two patients. */
 export async function* walkPersons(
   records: Records,
-  { tree, sources, needsPatient }: Walk,
-  { optedOut = optedOutPatients, persons: load = loadPersons, truncate: cut = truncate }: WalkRules = {},
+  { tree, sources, needsPatient, blocks }: Walk,
+  {
+    optedOut = optedOutPatients,
+    persons: load = loadPersons,
+    truncate: cut = truncate,
+    readsLinked = onlyWholePersons,
+  }: WalkRules = {},
   signal?: AbortSignal,
 ): AsyncGenerator<VisitedPerson> {
   const { store } = records;
@@ -211,6 +220,7 @@ export async function* walkPersons(
   const persons = await load(store);
   const excluded = await optedOutPersons(optedOut(store), persons);
   const withRows = needsPatient || [...leaves, ...sources.map(({ of }) => of)].some(looksAtPatients);
+  const block = await openBlockReader(records, blocks);
   const openLeaves: OpenLeaf[] = [];
   const openSources: OpenSource[] = [];
   try {
@@ -224,22 +234,32 @@ export async function* walkPersons(
       for (const open of openSources) taken.push(await takeRows(open, present, cut));
       return { leaves: held, patient: present.row, rows: taken };
     };
-    const linked = new Map<string, Visit>();
+    const linked = new Map<string, { visit: Visit | undefined; inside: number; outside: number }>();
     const present = without(presentPatients(store, withRows), ({ patient }) => patient, optedOut(store));
     for await (const one of present) {
       signal?.throwIfAborted();
       const person = persons.personOf(one.patient);
       if (person !== undefined && excluded.has(person)) continue;
-      const visit = await visitOne(one);
+      const standing = await block.of(one.patient);
+      const visit = standing === 'inside' ? await visitOne(one) : undefined;
       if (person === undefined) {
-        if (holds(tree, visit.leaves)) yield visit;
+        if (visit !== undefined && holds(tree, visit.leaves)) yield visit;
         continue;
       }
-      const earlier = linked.get(person);
-      linked.set(person, earlier === undefined ? visit : joined(earlier, visit, sources, cut));
+      const earlier = linked.get(person) ?? { visit: undefined, inside: 0, outside: 0 };
+      linked.set(person, {
+        visit:
+          earlier.visit === undefined || visit === undefined
+            ? (visit ?? earlier.visit)
+            : joined(earlier.visit, visit, sources, cut),
+        inside: earlier.inside + (standing === 'inside' ? 1 : 0),
+        outside: earlier.outside + (standing === 'outside' ? 1 : 0),
+      });
     }
-    for (const visit of linked.values()) if (holds(tree, visit.leaves)) yield visit;
+    for (const { visit, inside, outside } of linked.values())
+      if (visit !== undefined && readsLinked(inside, outside) && holds(tree, visit.leaves)) yield visit;
   } finally {
+    await block.close();
     for (const { rows } of openLeaves) await rows.close();
     for (const { rows, codes } of openSources) for (const cursor of [rows, ...codes]) await cursor.close();
   }

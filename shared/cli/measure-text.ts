@@ -6,13 +6,14 @@
  *     0.25,0.5,0.75 value mm[Hg] 60..220      quantiles, then the number
  *     gender, age 0,40,60,80,110, status active,stopped, code A,B, date 2020-01-01,2021-01-01
  *                                             variables with public bins; several make a table
+ *     code take 4 blind delta 1e-9 of Condition   with --keys: the codes that occur, told above a threshold
  *     … take 2 earliest of Observation?code=8480-6, … noise gaussian, … share 2, … otherwise 5
  */
 import { QflError } from '../errors.ts';
 import { multiply, type Rational, rational, rationalOfDecimal } from '../privacy/rational.ts';
 
 export type MeasureText = Readonly<Record<string, unknown>>;
-export const FIGURES = ['sum', 'mean', 'quantiles', 'histogram', 'table'] as const;
+export const FIGURES = ['sum', 'mean', 'quantiles', 'histogram', 'table', 'keys'] as const;
 export type Figure = (typeof FIGURES)[number];
 
 /** Edges made by a step at most; the agent has its own bound. */
@@ -21,7 +22,7 @@ const EDGES_MAX = 10_001;
 const refuse = (detail: string): QflError =>
   new QflError('invalid_request', {
     detail,
-    next: 'For example --mean "value % 3..15 step 0.1", --quantiles "0.5,0.9 age 0..110", --histogram "age 0..100 step 10", --table "gender age 0,50,110".',
+    next: 'For example --mean "value % 3..15 step 0.1", --quantiles "0.5,0.9 age 0..110", --histogram "age 0..100 step 10", --table "gender age 0,50,110", --keys "code take 4 of Condition".',
   });
 
 /** Words from left to right. */
@@ -105,9 +106,10 @@ const edgesOf = (words: Words): string[] => {
   return edges;
 };
 
-const CLAUSES = new Set(['take', 'noise', 'share', 'otherwise']);
+const CLAUSES = new Set(['take', 'noise', 'share', 'otherwise', 'delta']);
 
-const binnedOf = (words: Words): Record<string, unknown> => {
+/** @param keys are they those that occur? Then codes and statuses have no values to name. */
+const binnedOf = (words: Words, keys = false): Record<string, unknown> => {
   const variable = words.take('a variable');
   switch (variable) {
     case 'gender':
@@ -125,6 +127,7 @@ const binnedOf = (words: Words): Record<string, unknown> => {
       return { variable, edges: words.take('the days between bins').split(',') };
     case 'status':
     case 'code':
+      if (keys) return { variable };
       return { variable, values: words.take(`the ${variable} values`).split(',') };
     default:
       throw refuse(`"${variable}" is no variable; value, age, date, gender, status and code are`);
@@ -147,6 +150,7 @@ const clausesOf = (words: Words, of: string | undefined): Clauses => {
       rows = { ...rows, perPatientMax: Number(words.take('how many rows per patient')) };
       if (TAKES.includes(words.current ?? '')) rows['take'] = words.take('which rows');
     } else if (word === 'noise') more['noise'] = words.take('the kind of noise');
+    else if (word === 'delta') more['delta'] = words.take('the delta');
     else if (word === 'share') more['share'] = Number(words.take('the share'));
     else throw refuse(`"${word}" is not understood`);
   }
@@ -166,8 +170,9 @@ export const parseMeasure = (figure: Figure, text: string): MeasureText => {
     const quantiles = words.take('the quantiles').split(',');
     return finish({ measure: figure, quantiles, of: numericOf(words) });
   }
-  const by = [binnedOf(words)];
-  if (figure === 'table')
-    while (words.current !== undefined && !CLAUSES.has(words.current)) by.push(binnedOf(words));
-  return finish({ measure: 'table', by });
+  const keys = figure === 'keys';
+  const by = [binnedOf(words, keys)];
+  if (figure !== 'histogram')
+    while (words.current !== undefined && !CLAUSES.has(words.current)) by.push(binnedOf(words, keys));
+  return finish({ measure: 'table', by, ...(keys ? { keys: 'unknown' } : {}) });
 };

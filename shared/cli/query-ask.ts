@@ -5,6 +5,7 @@ import { QflError } from '../errors.ts';
 import { type AskAnswered, type AskPlanned, AskResult } from '../wire/ask.ts';
 import { connect, type TargetOptions, withClient, withTarget } from './connect.ts';
 import { printJson, run, say, table } from './output.ts';
+import { blocksOf } from './query-stats.ts';
 
 interface AskOptions extends TargetOptions {
   readonly method: string;
@@ -12,6 +13,7 @@ interface AskOptions extends TargetOptions {
   readonly k?: string;
   readonly confidence: string;
   readonly site?: readonly string[];
+  readonly blocks?: string;
   readonly rewrite?: boolean;
   readonly dryRun?: boolean;
   readonly terms?: boolean;
@@ -87,6 +89,7 @@ const bodyOf = (question: string, options: AskOptions) => ({
   ...(options.epsilon === undefined ? {} : { epsilon: options.epsilon }),
   ...(options.k === undefined ? {} : { k: Number(options.k) }),
   ...(options.site === undefined ? {} : { sites: options.site }),
+  ...(options.blocks === undefined ? {} : { blocks: blocksOf(options.blocks) }),
   ...(options.rewrite === undefined ? {} : { rewrite: options.rewrite }),
 });
 
@@ -136,6 +139,10 @@ export const registerQueryAsk = (query: Command): void => {
     .option('--k <COUNT>', 'terms a patient counts for at most, 1 to 16; more terms, more noise')
     .option('--confidence <SHARE>', 'of the intervals', '0.95')
     .option('--site <NAME...>', 'only these sites')
+    .option(
+      '--blocks <FROM..TO>',
+      'patients first admitted in these months, such as 2026-01..2026-03, at sites that keep data blocks',
+    )
     .option('--rewrite', "let this site's model word the answer from the noisy counts")
     .option('--no-rewrite', 'never let a model word the answer')
     .option('--dry-run', 'say what would be asked and charged, and stop there')

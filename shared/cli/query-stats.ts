@@ -17,6 +17,9 @@ interface StatsOptions extends TargetOptions {
   readonly quantiles?: readonly string[];
   readonly histogram?: readonly string[];
   readonly table?: readonly string[];
+  readonly keys?: readonly string[];
+  readonly delta?: string;
+  readonly blocks?: string;
   readonly rows?: string;
   readonly epsilon?: string;
   readonly confidence: string;
@@ -31,6 +34,7 @@ const DESCRIPTIONS: Readonly<Record<Figure, string>> = {
   quantiles: 'quantiles of a number, such as "0.25,0.5,0.75 age 0..110"',
   histogram: 'counts by bins of one variable, such as "age 0..100 step 10"',
   table: 'counts by bins of several variables, such as "gender age 0,50,110"',
+  keys: 'counts by the codes or statuses that occur, told above a threshold, such as "code take 4 of Condition"; charges a delta too',
 };
 
 /** Figures in the order of their kinds; with only a cohort, the number of patients. */
@@ -38,14 +42,22 @@ const measuresOf = (options: StatsOptions): MeasureText[] => {
   const given = FIGURES.flatMap((figure) =>
     (options[figure] ?? []).map((text) => parseMeasure(figure, text)),
   );
-  const { rows } = options;
-  return rows === undefined ? given : given.map((one) => withRows(one, rows));
+  const { rows, delta } = options;
+  const withDelta =
+    delta === undefined ? given : given.map((one) => (one['keys'] === 'unknown' ? { delta, ...one } : one));
+  return rows === undefined ? withDelta : withDelta.map((one) => withRows(one, rows));
 };
 
 /** `--rows` names the rows of every figure that names none itself. */
 const withRows = (measure: MeasureText, of: string): MeasureText => {
   const own = z.looseObject({}).safeParse(measure['rows'] ?? {}).data;
   return { ...measure, rows: { of, ...own } };
+};
+
+/** `2026-01..2026-03`, or one month. */
+export const blocksOf = (text: string): { from: string; to: string } => {
+  const [from = '', to = from] = text.split('..');
+  return { from, to };
 };
 
 const bodyOf = (options: StatsOptions): Record<string, unknown> => {
@@ -64,6 +76,7 @@ const bodyOf = (options: StatsOptions): Record<string, unknown> => {
       : { measures: count === undefined ? measures : [{ measure: 'count' }, ...measures] }),
     ...(epsilon === undefined ? {} : { epsilon }),
     ...(sites === undefined ? {} : { sites }),
+    ...(options.blocks === undefined ? {} : { blocks: blocksOf(options.blocks) }),
     confidence: Number(confidence),
     dryRun,
   };
@@ -108,6 +121,14 @@ export const registerQueryStats = (query: Command): void => {
     )
     .option('--confidence <SHARE>', 'of the intervals', '0.95')
     .option('--sites <SITE...>', 'ask these sites; all with records when left out')
+    .option(
+      '--delta <DECIMAL>',
+      'of --keys: the odds of telling a key that a single patient has; 1e-9 when left out',
+    )
+    .option(
+      '--blocks <FROM..TO>',
+      'patients first admitted in these months, such as 2026-01..2026-03, at sites that keep data blocks',
+    )
     .option('--dry-run', 'say what it would cost, and ask nobody')
     .option('--hide-below <COUNT>', 'leave cells with a smaller noisy count out of the printed tables')
     .action((options: StatsOptions) => ask(options));

@@ -25,6 +25,8 @@ export const mechanismText = (mechanism: MeasureResult['mechanisms'][number]): s
       return `discrete Laplace, scale ${short(ratio(mechanism.scale))}`;
     case 'discrete_gaussian':
       return `discrete Gaussian, sigma ${short(Math.sqrt(ratio(mechanism.sigmaSquared)))}`;
+    case 'thresholded_histogram':
+      return `${mechanismText(mechanism.noise)}, told from a noisy count of ${mechanism.threshold} on`;
     case 'exponential':
       return `exponential mechanism, ε ${short(ratio(mechanism.epsilon))}, ${mechanism.candidates} candidates`;
     case 'permute_and_flip':
@@ -54,6 +56,43 @@ const tableText = ({ dimensions, cells }: Table, hideBelow: number | undefined):
   ].join('\n');
 };
 
+type KeyedTable = Extract<MeasureResult, { measure: 'keyed_table' }>;
+
+const hiddenLine = ({ hidden }: KeyedTable): string => {
+  const rules = new Set(
+    hidden.map(
+      ({ threshold, delta }) =>
+        `below a noisy count of ${threshold} (odds of telling one that a single patient has: ${Number(delta.toPrecision(3))})`,
+    ),
+  );
+  return `Hidden at each site, and not said how many: keys ${[...rules].join('; ')}.`;
+};
+
+/** The sums are over the sites that tell a key; the intervals leave room for those that hide it. */
+const keyedText = (result: KeyedTable, hideBelow: number | undefined): string => {
+  const { dimensions, cells, hidden } = result;
+  const shown = cells.filter(
+    (cell) => hideBelow === undefined || (cell.value !== null && Number(cell.value) >= hideBelow),
+  );
+  return [
+    `patients by ${dimensions.join(', ')}, as far as it is told`,
+    ...(shown.length === 0
+      ? ['  no key reaches the threshold']
+      : [
+          table(
+            [...dimensions, 'noisy count', 'interval', 'told by'],
+            shown.map((cell) => [
+              ...cell.bins,
+              value(cell),
+              interval(cell),
+              `${cell.toldBy} of ${hidden.length} sites`,
+            ]),
+          ),
+        ]),
+    hiddenLine(result),
+  ].join('\n');
+};
+
 const percent = (quantile: string): string => `${Number((Number(quantile) * 100).toPrecision(6))} %`;
 
 const titles: Readonly<Record<MeasureResult['measure'], string>> = {
@@ -62,6 +101,7 @@ const titles: Readonly<Record<MeasureResult['measure'], string>> = {
   mean: 'mean',
   quantiles: 'quantiles',
   table: 'table',
+  keyed_table: 'table',
 };
 
 const withInterval = (figure: Figure, confidence: number): string =>
@@ -95,6 +135,8 @@ const measureText = (result: MeasureResult, confidence: number, hideBelow: numbe
           ]),
         ),
       ].join('\n');
+    case 'keyed_table':
+      return keyedText(result, hideBelow);
     case 'table':
       break;
   }
@@ -141,6 +183,16 @@ const sitesTable = (result: StatsResult, head: string): string =>
     ]),
   );
 
+/** A site that keeps data blocks reads some admission months and not the others. */
+const blockLines = (result: StatsResult): string[] => {
+  const lines = result.sites.flatMap((one) =>
+    one.status === 'answered' && one.answer.blocks !== undefined
+      ? [`  ${one.site}: patients first admitted from ${one.answer.blocks.from} to ${one.answer.blocks.to}`]
+      : [],
+  );
+  return lines.length === 0 ? [] : ['', 'Read by admission month:', ...lines];
+};
+
 export interface TextOptions {
   readonly asked: string;
   readonly confidence: number;
@@ -158,6 +210,7 @@ export const statsText = (result: StatsResult, { asked, confidence, hideBelow }:
       `${asked}: ${value(first)} patients${shown}`,
       '',
       sitesTable(result, 'noisy count'),
+      ...blockLines(result),
       ...refusals(result),
     ].join('\n');
   }
@@ -172,12 +225,32 @@ export const statsText = (result: StatsResult, { asked, confidence, hideBelow }:
     'Intervals are from the noise alone.',
     '',
     sitesTable(result, first === undefined ? 'answer' : titles[first.measure]),
+    ...blockLines(result),
     ...refusals(result),
   ].join('\n');
 };
 
 const renewal = (renewsAtMs: number | null): string =>
   renewsAtMs === null ? 'never' : new Date(renewsAtMs).toISOString().slice(0, 16).replace('T', ' ');
+
+/** What thresholds may fail with, where this site keeps a share of delta for them. */
+const deltaLines = ({ ledgers }: StatsPrice): string[] => {
+  const rows = ledgers.flatMap(({ ledger, deltaBudget, deltaSpent = 0, deltaCost = 0, deltaAfter = 0 }) =>
+    deltaBudget === undefined
+      ? []
+      : [
+          [
+            ledger,
+            deltaCost.toExponential(3),
+            (deltaBudget - deltaSpent).toExponential(3),
+            deltaAfter.toExponential(3),
+          ],
+        ],
+  );
+  return rows.length === 0
+    ? []
+    : [table(['ledger of this site', 'costs δ', 'left now', 'left after'], rows), ''];
+};
 
 export const priceText = (price: StatsPrice, asked: string): string =>
   [
@@ -186,10 +259,10 @@ export const priceText = (price: StatsPrice, asked: string): string =>
     table(
       ['figure', 'ε', 'cells', 'noise', `± per cell (${price.confidence * 100} %)`],
       price.measures.flatMap(({ measure, epsilon, releases }) =>
-        releases.map(({ cells, mechanism, halfWidth }, at) => [
+        releases.map(({ cells, mechanism, halfWidth, delta }, at) => [
           at === 0 ? measure : '',
           at === 0 ? String(Number(epsilon.toPrecision(6))) : '',
-          String(cells),
+          delta === undefined ? String(cells) : `at most ${cells}`,
           mechanismText(mechanism),
           halfWidth ?? NOTHING,
         ]),
@@ -207,9 +280,13 @@ export const priceText = (price: StatsPrice, asked: string): string =>
       ]),
     ),
     '',
+    ...deltaLines(price),
+    ...(price.blocks === null
+      ? []
+      : [`Charges the data blocks ${price.blocks.from} to ${price.blocks.to} of this site.`, '']),
     price.fits
       ? 'This site would answer.'
-      : 'This site would refuse: a ledger has less left than the question costs.',
+      : 'This site would refuse: a ledger has less left than the question costs, or the question is about a retired data block.',
     `Would be asked: ${price.sites.length === 0 ? 'nobody' : price.sites.join(', ')}. Every site charges ε ${price.epsilonPerSite} to its own ledgers, by its own rules; other sites are not asked beforehand.`,
     ...(price.absent.length === 0 ? [] : [`Not reachable now: ${price.absent.join(', ')}.`]),
   ].join('\n');

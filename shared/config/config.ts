@@ -43,6 +43,8 @@ const privacyOf = ({ privacy }: ConfigFile) => ({
   compositionMethod: privacy.composition_method,
   dataBlocks: privacy.data_blocks,
   dataBlockBudgetEpsilon: privacy.data_block_budget,
+  dataBlockFirst: privacy.data_block_first ?? null,
+  thresholdDeltaShare: privacy.threshold_delta_share,
 });
 
 const securityOf = ({ security }: ConfigFile) => ({
@@ -90,9 +92,45 @@ type DeepReadonly<Value> =
       ? { readonly [Key in keyof Value]: DeepReadonly<Value[Key]> }
       : Value;
 
-export type CoordinatorConfig = DeepReadonly<ReturnType<typeof sharedOf>>;
+/** Thresholds given the other way round are read in their order, and never so close that the pool swings between them. */
+const workersOf = ({ performance: { auto_scaling: scaling }, workers }: ConfigFile) => {
+  const [low = 0, high = 0] = [scaling.scale_down_threshold, scaling.scale_up_threshold].toSorted(
+    (a, b) => a - b,
+  );
+  const upAt = Math.max(high, 0.05);
+  const sizeMax = scaling.enabled ? scaling.max_capacity : scaling.min_capacity;
+  const capped = workers === null ? sizeMax : Math.min(sizeMax, workers);
+  return {
+    sizeMin: Math.min(scaling.min_capacity, capped),
+    sizeMax: capped,
+    upAt,
+    downAt: Math.min(low, upAt / 2),
+  };
+};
 
-export const coordinatorConfig = (file: CoordinatorFile): CoordinatorConfig => deepFreeze(sharedOf(file));
+const coordinatorOf = (file: CoordinatorFile) => ({
+  ...sharedOf(file),
+  tasks: {
+    parallelMax: file.scheduler.max_parallel_tasks,
+    timeoutMs: Math.round(file.scheduler.default_task_timeout * SECOND_MS),
+  },
+  workers: workersOf(file),
+  cache: {
+    entriesMax: file.performance.cache_max_size,
+    lifeMs: file.performance.cache_ttl_seconds * SECOND_MS,
+  },
+  simulator: {
+    enabled: file.backends.simulator.enabled,
+    qubitsMax: file.backends.simulator.max_qubits,
+    jobsMax: file.backends.simulator.max_concurrent_jobs,
+  },
+  healthIntervalMs: file.monitoring.health_check_interval * SECOND_MS,
+});
+
+export type CoordinatorConfig = DeepReadonly<ReturnType<typeof coordinatorOf>>;
+
+export const coordinatorConfig = (file: CoordinatorFile): CoordinatorConfig =>
+  deepFreeze(coordinatorOf(file));
 
 const agentOf = (file: AgentFile) => ({
   ...sharedOf(file),

@@ -75,6 +75,13 @@ export const fieldShape = {
     /** Budgets of their own for the patients of each first admission month. */
     data_blocks: z.enum(['off', 'admission_month']).default('off'),
     data_block_budget: positive.default(20),
+    /** The first month of data blocks: what a question reads that names none is from here to the month it is asked in. */
+    data_block_first: z
+      .string()
+      .regex(/^[1-9]\d{3}-(0[1-9]|1[0-2])$/, 'a month such as 2024-01')
+      .optional(),
+    /** Share of every delta that is kept for releases above a threshold; the other questions get a little less. */
+    threshold_delta_share: z.number().min(0).max(0.9, 'at most 0.9: the loss needs most of delta').default(0),
     department_budgets: budgets.default({ emergency: 20, icu: 15, surgery: 12, general: 8, research: 3 }),
     site_lifetime_budget: positive.default(20),
     site_lifetime_delta: positive.max(0.001, 'a delta above 0.001 protects nobody').default(1e-6),

@@ -110,6 +110,8 @@ const selectionCost = ({ kind, epsilon }: Selection, filter: Filter): bigint => 
 };
 
 const priceOf = (mechanism: Mechanism, filter: Filter): bigint => {
+  // Its delta is charged apart (`threshold.ts`).
+  if (mechanism.kind === 'thresholded_histogram') return priceOf(mechanism.noise, filter);
   if (mechanism.kind === 'discrete_laplace') return laplaceCost(mechanism, filter);
   return mechanism.kind === 'discrete_gaussian'
     ? gaussianCost(mechanism, filter)
@@ -117,7 +119,8 @@ const priceOf = (mechanism: Mechanism, filter: Filter): bigint => {
 };
 
 /**
- * What one run of the mechanism costs under this filter, in the rule's units, rounded up; at least 1.
+ * What one run of the mechanism costs under this filter, in the rule's units, rounded up; at least 1. Loss alone: what it may fail with is
+ * `deltaCost`.
  * @throws QflError `invalid_request` when the rule cannot price the mechanism.
  */
 export const costUnits = (mechanism: Mechanism, filter: Filter): bigint => {

@@ -49,7 +49,21 @@ export interface Selection {
   readonly candidates: number;
 }
 
-export type Mechanism = NoiseMechanism | Selection;
+/**
+ * Counts by keys that only the data knows: noise on the count of every key that occurs, and no word of those that stay below `threshold`.
+ * It fails with a probability, which is charged beside the loss of its noise (`threshold.ts`).
+ */
+export interface ThresholdedHistogram {
+  readonly kind: 'thresholded_histogram';
+  readonly relation: Relation;
+  /** Keys that one patient can add, each by one; the noise is for this many. */
+  readonly keysPerPatient: bigint;
+  readonly noise: NoiseMechanism;
+  /** The least noisy count that is told, at least 2. */
+  readonly threshold: bigint;
+}
+
+export type Mechanism = NoiseMechanism | Selection | ThresholdedHistogram;
 
 export const isNoise = (mechanism: Mechanism): mechanism is NoiseMechanism =>
   mechanism.kind === 'discrete_laplace' || mechanism.kind === 'discrete_gaussian';
@@ -76,6 +90,29 @@ export const discreteGaussian = (sensitivitySquared: Rational, sigmaSquared: Rat
   needPositive(sensitivitySquared.numerator, 'sensitivity');
   needPositive(sigmaSquared.numerator, 'sigma');
   return { kind: 'discrete_gaussian', relation: 'add_or_remove_patient', sensitivitySquared, sigmaSquared };
+};
+
+/** @throws QflError `invalid_request` when the noise is made for less than one patient can change */
+export const thresholdedHistogram = (
+  noise: NoiseMechanism,
+  { keysPerPatient, threshold }: Pick<ThresholdedHistogram, 'keysPerPatient' | 'threshold'>,
+): ThresholdedHistogram => {
+  needPositive(keysPerPatient, 'the number of keys per patient');
+  const covers =
+    noise.kind === 'discrete_laplace'
+      ? noise.sensitivity >= keysPerPatient
+      : noise.sensitivitySquared.numerator >= keysPerPatient * noise.sensitivitySquared.denominator;
+  if (!covers || threshold < 2n)
+    throw new QflError('invalid_request', {
+      detail: 'a thresholded histogram needs noise for all keys of a patient, and a threshold of 2 or more',
+    });
+  return {
+    kind: 'thresholded_histogram',
+    relation: 'add_or_remove_patient',
+    keysPerPatient,
+    noise,
+    threshold,
+  };
 };
 
 const SELECTION_CANDIDATES_MAX = 1_000_000;
@@ -125,12 +162,21 @@ const RationalText = z.tuple([Digits, Digits]);
 
 /** How a mechanism stands in ledgers and on the wire: integers as decimal strings, members in canonical order. */
 const SelectionText = { candidates: z.int().min(1).max(SELECTION_CANDIDATES_MAX), epsilon: RationalText };
-export const MechanismText = z.discriminatedUnion('kind', [
+const NoiseText = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('discrete_laplace'), sensitivity: Digits, scale: RationalText }),
   z.strictObject({
     kind: z.literal('discrete_gaussian'),
     sensitivitySquared: RationalText,
     sigmaSquared: RationalText,
+  }),
+]);
+export const MechanismText = z.discriminatedUnion('kind', [
+  ...NoiseText.options,
+  z.strictObject({
+    keysPerPatient: Digits,
+    kind: z.literal('thresholded_histogram'),
+    noise: NoiseText,
+    threshold: Digits,
   }),
   z.strictObject({ kind: z.literal('exponential'), ...SelectionText, sensitivity: Digits }),
   z.strictObject({ kind: z.literal('permute_and_flip'), ...SelectionText, sensitivity: Digits }),
@@ -144,19 +190,33 @@ const rationalText = ({ numerator, denominator }: Rational): [string, string] =>
 const rationalOfText = ([numerator, denominator]: readonly [string, string]): Rational =>
   rational(BigInt(numerator), BigInt(denominator));
 
+type NoiseText = z.infer<typeof NoiseText>;
+
+const noiseToText = (noise: NoiseMechanism): NoiseText =>
+  noise.kind === 'discrete_laplace'
+    ? { kind: noise.kind, scale: rationalText(noise.scale), sensitivity: String(noise.sensitivity) }
+    : {
+        kind: noise.kind,
+        sensitivitySquared: rationalText(noise.sensitivitySquared),
+        sigmaSquared: rationalText(noise.sigmaSquared),
+      };
+
+const noiseOfText = (text: NoiseText): NoiseMechanism =>
+  text.kind === 'discrete_laplace'
+    ? discreteLaplace(BigInt(text.sensitivity), rationalOfText(text.scale))
+    : discreteGaussian(rationalOfText(text.sensitivitySquared), rationalOfText(text.sigmaSquared));
+
 export const mechanismToText = (mechanism: Mechanism): MechanismText => {
   switch (mechanism.kind) {
     case 'discrete_laplace':
-      return {
-        kind: mechanism.kind,
-        scale: rationalText(mechanism.scale),
-        sensitivity: String(mechanism.sensitivity),
-      };
     case 'discrete_gaussian':
+      return noiseToText(mechanism);
+    case 'thresholded_histogram':
       return {
+        keysPerPatient: String(mechanism.keysPerPatient),
         kind: mechanism.kind,
-        sensitivitySquared: rationalText(mechanism.sensitivitySquared),
-        sigmaSquared: rationalText(mechanism.sigmaSquared),
+        noise: noiseToText(mechanism.noise),
+        threshold: String(mechanism.threshold),
       };
     case 'exponential':
     case 'permute_and_flip':
@@ -170,12 +230,17 @@ export const mechanismToText = (mechanism: Mechanism): MechanismText => {
   };
 };
 
+/** @throws QflError `invalid_request` for a mechanism that cannot be */
 export const mechanismOfText = (text: MechanismText): Mechanism => {
   switch (text.kind) {
     case 'discrete_laplace':
-      return discreteLaplace(BigInt(text.sensitivity), rationalOfText(text.scale));
     case 'discrete_gaussian':
-      return discreteGaussian(rationalOfText(text.sensitivitySquared), rationalOfText(text.sigmaSquared));
+      return noiseOfText(text);
+    case 'thresholded_histogram':
+      return thresholdedHistogram(noiseOfText(text.noise), {
+        keysPerPatient: BigInt(text.keysPerPatient),
+        threshold: BigInt(text.threshold),
+      });
     case 'exponential':
     case 'permute_and_flip':
       break;

@@ -1,7 +1,7 @@
 /** What `POST /v1/ask` takes and gives. */
 import { z } from 'zod';
 import { QueryId, SiteId } from '../ids.ts';
-import { IntegerText, LedgerShown } from './stats/common.ts';
+import { BlockRange, IntegerText, LedgerShown } from './stats/common.ts';
 import { ConceptListName, K_MAX, QUESTION_LENGTH_MAX } from './stats/ask.ts';
 
 /** `auto`: concepts when the question is about listed terms, shards otherwise. */
@@ -18,6 +18,8 @@ export const AskBody = z.strictObject({
   confidence: z.number().gt(0.5).lt(1).default(0.95),
   /** Only these sites. */
   sites: z.array(SiteId).min(1).max(64).optional(),
+  /** Admission months whose patients are asked about, at sites that keep data blocks; all when left out. */
+  blocks: BlockRange.optional(),
   /** Let this site's own model word the answer; by default only where shards were asked. */
   rewrite: z.boolean().optional(),
   /** Say what would be asked and charged, and stop there. */

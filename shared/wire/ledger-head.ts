@@ -22,6 +22,11 @@ export const LedgerHead = z.strictObject({
   hash: z.string().regex(/^[0-9a-f]{64}$/),
   /** Spent on the site-lifetime ledger, in whole units of its rule. */
   units: z.string().regex(/^(0|[1-9]\d{0,38})$/),
+  /** And of its delta, in units of 2^-80; left out when that is nothing. */
+  delta: z
+    .string()
+    .regex(/^[1-9]\d{0,38}$/)
+    .exactOptional(),
   /** The site's clock. */
   atMs: z.int().nonnegative(),
 });
@@ -45,8 +50,8 @@ export type CountersignedHead = z.infer<typeof CountersignedHead>;
 export const LedgerHeadRequest = z.strictObject({ signed: SignedLedgerHead.nullable() });
 export const LedgerHeadReply = z.strictObject({ newest: CountersignedHead.nullable() });
 
-const headMessage = ({ site, epoch, counter, hash, units, atMs }: LedgerHead): Uint8Array =>
-  utf8(JSON.stringify([site, epoch, counter, hash, units, atMs]));
+const headMessage = ({ site, epoch, counter, hash, units, delta, atMs }: LedgerHead): Uint8Array =>
+  utf8(JSON.stringify([site, epoch, counter, hash, units, atMs, ...(delta === undefined ? [] : [delta])]));
 
 export const signHead = (identity: Identity, head: LedgerHead): SignedLedgerHead => ({
   head,

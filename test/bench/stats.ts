@@ -9,6 +9,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { figuresOf } from '../../agent/answer/stats/figures.ts';
+import type { ExactVector } from '../../agent/answer/measurement.ts';
 import { createMeasuresPlanner, evaluateMeasures } from '../../agent/answer/stats/plan.ts';
 import { DEFAULT_LIMITS } from '../../agent/budget/ledger.ts';
 import { laplaceMass } from '../../shared/privacy/laplace.ts';
@@ -105,7 +106,7 @@ const answerOf = async (site: Site, query: MeasuresQuery, exact: Vectors): Promi
 
 /** Numbers that a result states, with their intervals. */
 const figuresIn = (result: MeasureResult) => {
-  if (result.measure === 'table') return result.cells;
+  if (result.measure === 'table' || result.measure === 'keyed_table') return result.cells;
   return result.measure === 'quantiles' ? result.points : [result];
 };
 
@@ -191,12 +192,15 @@ const errorsOf = async (
 
 const FIGURES: readonly Figure[] = ['count', 'mean', 'median', 'histogram'];
 
+/** The figures of this bench name their cells. */
+const cellsOnly = (exact: ExactVector): readonly bigint[] => (Array.isArray(exact) ? exact : []);
+
 const measureData = async (data: Dataset): Promise<ErrorRow[]> => {
   const exact = new Map<string, Vectors>();
   for (const site of data.sites)
     for (const figure of FIGURES) {
       const query = queryFor(data.subject, measuresFor(data.subject, data.sites.length)[figure], 1);
-      exact.set(`${site.name} ${figure}`, await evaluateMeasures(site.records, query));
+      exact.set(`${site.name} ${figure}`, (await evaluateMeasures(site.records, query)).map(cellsOnly));
     }
   const rows: ErrorRow[] = [];
   for (const figure of FIGURES)

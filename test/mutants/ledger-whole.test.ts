@@ -95,8 +95,8 @@ const someOrderFits: Fits = (filter, spent, cost) =>
 const everyOrderHolds = (fits: Fits): boolean => {
   const filter = createLedgerFilter('rdp_curve', { epsilon: parseEpsilon('3'), delta: 1e-5 }, undefined);
   const costs = [
-    curveCost(request().mechanisms[0]!),
-    curveCost(discreteGaussian(rational(1n), rational(100n))),
+    [...curveCost(request().mechanisms[0]!), 0n],
+    [...curveCost(discreteGaussian(rational(1n), rational(100n))), 0n],
   ];
   let spent: Amount = filter.budget.map(() => 0n);
   for (let at = 0; at < 2_000; at += 1) {

@@ -6,17 +6,19 @@ import type { AuditLog } from '../../../shared/audit/audit-log.ts';
 import type { Clock } from '../../../shared/clock.ts';
 import { DepartmentId, type Pseudonym, type QueryId, type SiteId } from '../../../shared/ids.ts';
 import type { AskAnswered, AskMethod, AskPlanned } from '../../../shared/wire/ask.ts';
+import type { BlockRange } from '../../../shared/wire/stats.ts';
 import { createKnownWords } from '../../concepts/known-words.ts';
 import type { ConceptList } from '../../concepts/list.ts';
 import { createTermFinder } from '../../concepts/match.ts';
 import { onePatientRefusal, onePatientSign } from '../../concepts/one-patient.ts';
 import { parseQuestion } from '../../concepts/parse.ts';
+import { blocksBetween } from '../../budget/blocks.ts';
 import type { Ledger } from '../../budget/ledger.ts';
 import { showReading } from '../contribute.ts';
 import type { Asker } from '../sealing.ts';
 import type { Statistics } from '../statistics.ts';
 import { composeAnswer, explanationOf, privacyOf, visibilityShown } from './compose.ts';
-import { type AskedQuestion, askedOfText, chooseQuestion, K_DEFAULT, methodOf } from './question.ts';
+import { AskedQuestion, askedOfText, chooseQuestion, K_DEFAULT, methodOf } from './question.ts';
 import { releaseOf } from './release.ts';
 import type { Rewrite } from './rewrite.ts';
 
@@ -27,6 +29,7 @@ export interface AskRecordsQuestion {
   readonly k: number | undefined;
   readonly confidence: number;
   readonly sites: readonly SiteId[] | undefined;
+  readonly blocks?: BlockRange | undefined;
   readonly rewrite: boolean | undefined;
   readonly asker: Asker;
 }
@@ -90,7 +93,10 @@ export const createAskRecords = (options: AskRecordsOptions): AskRecords => {
     const parsed = parseQuestion(question, { find, asOf, k: k ?? K_DEFAULT });
     const sites = await present(asking.sites);
     const withModels = parsed.kind === 'terms' && method !== 'shards' ? [] : await options.withModels(sites);
-    const asked = chooseQuestion(parsed, { question, method, k, micro, list }, withModels.length > 0);
+    const chosen = chooseQuestion(parsed, { question, method, k, micro, list }, withModels.length > 0);
+    const { blocks } = asking;
+    const asked =
+      blocks === undefined ? chosen : AskedQuestion.parse({ ...chosen, query: { ...chosen.query, blocks } });
     return { asked, sites: methodOf(asked) === 'shards' ? withModels : sites };
   };
 
@@ -104,7 +110,9 @@ export const createAskRecords = (options: AskRecordsOptions): AskRecords => {
         asker: asking.asker.pseudonym,
         department: DepartmentId.parse(asking.asker.department),
       };
-      const quote = ledger.quote(asker, [release.mechanism]);
+      const { blocks } = asking;
+      const months = blocks === undefined ? [] : blocksBetween(blocks.from, blocks.to);
+      const quote = ledger.quote(asker, [release.mechanism], months);
       const visibility = visibilityShown(
         asked,
         Array.from({ length: Math.max(1, sites.length) }, () => release.mechanism),

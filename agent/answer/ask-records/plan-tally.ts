@@ -4,6 +4,7 @@ import type { ConceptList } from '../../concepts/list.ts';
 import { requireSameList } from '../../concepts/list.ts';
 import { createKnownWords } from '../../concepts/known-words.ts';
 import { onePatientRefusal, onePatientSign } from '../../concepts/one-patient.ts';
+import { requireBlocks } from '../../records/blocks.ts';
 import type { Records } from '../../records/store.ts';
 import type { Planner } from '../measurement.ts';
 import { type ShardCallRules, type ShardModel, tallyShards } from './ask-shards.ts';
@@ -49,9 +50,10 @@ const refuseOther = (
 export const createTallyPlanner = (options: TallyPlannerOptions): Planner<'tally'> => {
   const { records, list, secret, rules = {} } = options;
   const known = createKnownWords(list);
-  return async (query) => {
+  return async (query, { blocks }) => {
     requireSameList(list, query.list);
     refuseOther(query, known);
+    await requireBlocks(records, blocks);
     const model = await options.model();
     if (model === undefined)
       throw new QflError('refused_by_site', {
@@ -68,8 +70,14 @@ export const createTallyPlanner = (options: TallyPlannerOptions): Planner<'tally
     const task = { question, terms: tallyTerms(list, query), k: tallyK(query, release.cells.length) };
     return {
       releases: [release],
+      blocks,
       evaluate: async (signal) => {
-        const texts = await shardTexts(records, { question, shards: SHARDS, secret, list }, rules, signal);
+        const texts = await shardTexts(
+          records,
+          { question, shards: SHARDS, secret, list, blocks },
+          rules,
+          signal,
+        );
         return [await tallyShards(model.complete, texts, release.cells, task, timing, { ...rules, signal })];
       },
     };

@@ -50,11 +50,14 @@ export const shardTexts = async (
     shards,
     secret,
     list,
+    blocks,
   }: {
     readonly question: string;
     readonly shards: number;
     readonly secret: Uint8Array;
     readonly list: ConceptList;
+    /** Only persons of these data blocks; everybody where the site keeps none. */
+    readonly blocks?: readonly string[] | undefined;
   },
   { weights: other, ...rules }: ShardRules = {},
   signal?: AbortSignal,
@@ -63,7 +66,7 @@ export const shardTexts = async (
   const members = Array.from({ length: shards }, (): { person: string; text: string }[] => []);
   const reader = await openPatientReader(records);
   try {
-    for await (const { person, patients } of personsWithConcepts(records, [], rules)) {
+    for await (const { person, patients } of personsWithConcepts(records, [], rules, blocks)) {
       signal?.throwIfAborted();
       const text = snippetOf(await reader.lines(patients), weights);
       if (text !== undefined && text !== '') members[shardOf(person, shards, secret)]!.push({ person, text });

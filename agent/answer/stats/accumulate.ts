@@ -3,12 +3,18 @@
  * `layout.ts` declares: by the clamp, by the rows taken, and by counting a person once in a cell.
  */
 import { assert, QflError } from '../../../shared/errors.ts';
-import type { BinnedVariable, Measure, NumericVariable } from '../../../shared/wire/stats.ts';
+import {
+  type BinnedVariable,
+  type KeyVariable,
+  type Measure,
+  type NumericVariable,
+} from '../../../shared/wire/stats.ts';
 import type { Row } from '../../records/codec.ts';
 import { parseCohort } from '../../records/cohort.ts';
 import { ageOn } from '../../records/dates.ts';
 import { numberIn } from '../../records/rows.ts';
 import type { RowSource, TakenRow, VisitedPerson } from '../../records/walk.ts';
+import type { ExactVector } from '../measurement.ts';
 import { binOf, decimalOf, edgesOf, type Grid, gridOf, isBelow } from './grid.ts';
 import { candidatesOf, cellsOf, dimensionOf, GENDERS, isOfRow, quantileOf } from './layout.ts';
 
@@ -25,7 +31,7 @@ export interface Accumulator {
   /** @param rows those of `source` */
   add(person: VisitedPerson, rows: readonly TakenRow[]): void;
   /** One exact vector per release, as `vectorsOf` lays them out. */
-  vectors(): readonly (readonly bigint[])[];
+  vectors(): readonly ExactVector[];
 }
 
 type Code = { readonly system?: string; readonly code: string };
@@ -98,7 +104,7 @@ const binningOf = (by: BinnedVariable): Binning => {
   return numericBinning(by);
 };
 
-const needRows = (): QflError =>
+export const needRows = (): QflError =>
   new QflError('invalid_request', {
     detail: 'this figure looks at rows, and the question does not say at which',
     next: 'Name the rows and how many per patient, as in "rows": {"of": "Observation?code=4548-4", "perPatientMax": 1, "take": "latest"}.',
@@ -244,6 +250,53 @@ const tableOf = (measure: Extract<Measure, { measure: 'table' }>): Accumulator =
   };
 };
 
+/** The bin of an item under a variable of unknown keys; undefined where it has none. */
+const keyOf = (by: KeyVariable): ((item: Item) => string | undefined) => {
+  if (by.variable === 'code') return ({ row }) => row?.row.name;
+  if (by.variable === 'status') return ({ row }) => row?.row.status;
+  const { bins } = dimensionOf(by);
+  const binning = binningOf(by);
+  return (item) => {
+    const at = binning(item);
+    return at === undefined ? undefined : bins[at];
+  };
+};
+
+/** So that all keys of a question fit into one sealed answer, whatever they are. */
+const KEY_BYTES_MAX = 400;
+
+/** As it travels: a JSON list of the bins. Too long a one is as good as none, by itself alone. */
+const keyText = (parts: readonly (string | undefined)[]): string | undefined => {
+  if (parts.includes(undefined)) return undefined;
+  const text = JSON.stringify(parts);
+  return Buffer.byteLength(JSON.stringify(text)) > KEY_BYTES_MAX ? undefined : text;
+};
+
+const keyedTableOf = (measure: Extract<Measure, { measure: 'keyed_table' }>): Accumulator => {
+  if (!measure.by.some(({ variable }) => variable === 'code' || variable === 'status'))
+    throw new QflError('invalid_request', {
+      detail: 'every variable of this table has public bins, so its keys are known',
+      next: 'Ask for a plain table: it charges no delta and hides nothing.',
+    });
+  const keys = measure.by.map(keyOf);
+  const ofRow = measure.by.map(isOfRow);
+  const counts = new Map<string, bigint>();
+  const hasKeys = (row: Row): boolean =>
+    keyText(keys.map((key, at) => (ofRow[at] === true ? key(rowItem(row)) : ''))) !== undefined;
+  const source = sourceOf(measure, true, hasKeys);
+  return {
+    source,
+    needsPatient: ofRow.includes(false),
+    add(person, rows) {
+      const touched = new Set(
+        itemsOf(source, person, rows).map((item) => keyText(keys.map((key) => key(item)))),
+      );
+      for (const key of touched) if (key !== undefined) counts.set(key, (counts.get(key) ?? 0n) + 1n);
+    },
+    vectors: () => [counts],
+  };
+};
+
 /** @throws QflError `invalid_request` for a measure that cannot be asked */
 export const accumulatorOf = (measure: Measure): Accumulator => {
   switch (measure.measure) {
@@ -255,6 +308,8 @@ export const accumulatorOf = (measure: Measure): Accumulator => {
       return meanOf(measure);
     case 'quantiles':
       return quantilesOf(measure);
+    case 'keyed_table':
+      return keyedTableOf(measure);
     case 'table':
       break;
   }

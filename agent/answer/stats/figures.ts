@@ -21,6 +21,7 @@ import type {
 } from '../../../shared/wire/stats.ts';
 import { gridOf, unitsText } from './grid.ts';
 import { cellsOf, dimensionOf, unitOf, type Vector, vectorsOf } from './layout.ts';
+import { keyedFigure } from './keyed.ts';
 import { meanFigure } from './mean.ts';
 import { mergedQuantiles, selectedQuantile } from './quantiles.ts';
 
@@ -29,17 +30,25 @@ export interface Summed {
   readonly cells: readonly string[];
   readonly values: readonly bigint[];
   readonly mechanisms: readonly Mechanism[];
+  /** As the sites sent them, in their order. */
+  readonly releases: readonly Release[];
 }
 
 const protocol = (detail: string): QflError => new QflError('protocol', { detail });
 
 const checkLayout = (release: Release, expected: Vector): void => {
+  // Its cells are the site's own; `keyed.ts` checks them.
+  if (expected.keysMax !== undefined) return;
   const fits =
     release.cells.length === expected.cells.length &&
     release.cells.every((name, at) => name === expected.cells[at]);
   if (!fits) throw protocol('a site answered other cells than were asked for');
-  if ((expected.candidates !== undefined) === isNoise(mechanismOfText(release.mechanism)))
-    throw protocol('a site answered by another kind of mechanism than was asked for');
+  const mechanism = mechanismOfText(release.mechanism);
+  const asAsked =
+    expected.candidates === undefined
+      ? isNoise(mechanism)
+      : mechanism.kind === 'exponential' || mechanism.kind === 'permute_and_flip';
+  if (!asAsked) throw protocol('a site answered by another kind of mechanism than was asked for');
 };
 
 /** @throws QflError `protocol` when the releases are not those of the question */
@@ -58,6 +67,7 @@ const summed = (vectors: readonly Vector[], answers: readonly StatsAnswer[]): Su
         releases.reduce((sum, { values }) => sum + BigInt(values[cell] ?? '0'), 0n),
       ),
       mechanisms: releases.map(({ mechanism }) => mechanismOfText(mechanism)),
+      releases,
     };
   });
 
@@ -130,6 +140,8 @@ const figureOf = (
             : mergedQuantiles(measure, first, confidence),
         mechanisms,
       };
+    case 'keyed_table':
+      return { ...keyedFigure(measure, first.releases, confidence), mechanisms };
     case 'table':
       break;
   }

@@ -8,6 +8,7 @@ import {
   type BinnedVariable,
   CANDIDATES_MAX,
   CELLS_MAX,
+  KEYS_MAX,
   type Measure,
   type NumericVariable,
 } from '../../../shared/wire/stats.ts';
@@ -29,6 +30,8 @@ export interface Vector {
   readonly l2Squared: bigint;
   /** Set for a selection: how many candidates; `l1` bounds each one's utility. */
   readonly candidates?: number;
+  /** Set where the data names the cells: how many are told at most. Then `l1` is how many keys one patient can add. */
+  readonly keysMax?: number;
 }
 
 export const unitOf = (of: NumericVariable): string => (of.variable === 'age' ? 'years' : of.unit);
@@ -128,6 +131,9 @@ export const vectorsOf = (measure: Measure): readonly Vector[] => {
       // Rows of one person may fall into one bin together, so the squares do not add up row by row.
       return [vector(cells, rows)];
     }
+    case 'keyed_table':
+      // A person counts once under a key, under at most `rows` keys.
+      return [{ cells: [], l1: rows, l2Squared: rows, keysMax: KEYS_MAX }];
     case 'table':
       break;
   }

@@ -1,10 +1,18 @@
 /** Plans the question "measures": which vectors leave under which noise, and how they are read from the records. */
 import { assert, QflError } from '../../../shared/errors.ts';
 import type { MeasuresQuery } from '../../../shared/wire/stats.ts';
+import type { LedgerLimits } from '../../budget/ledger.ts';
 import { type CohortTree, leavesOf, parseCohortTree } from '../../records/cohort-tree.ts';
+import { requireBlocks } from '../../records/blocks.ts';
 import type { Records } from '../../records/store.ts';
 import { walkPersons, type WalkRules } from '../../records/walk.ts';
-import type { PlannedMeasurement, PlannedRelease, Planner, PublicFacts } from '../measurement.ts';
+import type {
+  ExactVector,
+  PlannedMeasurement,
+  PlannedRelease,
+  Planner,
+  PublicFacts,
+} from '../measurement.ts';
 import { type Accumulator, accumulatorOf, addPerson } from './accumulate.ts';
 import { vectorsOf } from './layout.ts';
 import { epsilonOfVector, mechanismFor } from './price.ts';
@@ -14,6 +22,7 @@ const releasesOf = ({ measures, microEpsilon }: MeasuresQuery, { limits }: Publi
     const vectors = vectorsOf(measure);
     return vectors.map((vector) => ({
       cells: vector.cells,
+      ...(vector.keysMax === undefined ? {} : { keysMax: vector.keysMax }),
       mechanism: mechanismFor(
         measure,
         vector,
@@ -34,6 +43,38 @@ const usesValues = (tree: CohortTree, accumulators: readonly Accumulator[], quer
     ),
   );
 
+/** Types of rows whose own codes are asked for. */
+const namedTypes = ({ measures }: MeasuresQuery, accumulators: readonly Accumulator[]): ReadonlySet<string> =>
+  new Set(
+    measures.flatMap((measure, at) =>
+      measure.measure === 'keyed_table' && measure.by.some(({ variable }) => variable === 'code')
+        ? (accumulators[at]?.source?.of.resource ?? [])
+        : [],
+    ),
+  );
+
+const requireNames = async (records: Records, types: Iterable<string>): Promise<void> => {
+  for (const resource of types)
+    if (!(await records.keepsValues(resource)))
+      throw new QflError('not_ready', {
+        detail: `the records of type ${resource} of this site were imported before their codes were kept for tables of unknown keys`,
+        next: 'Import them again with "qfl agent import DIR"; until then name the codes.',
+        facts: { resource, missing: 'name' },
+      });
+};
+
+/** Keys that only the records know charge delta; a site that reserves none has none to charge. */
+const requireDelta = ({ measures }: MeasuresQuery, { thresholdDeltaMillionths }: LedgerLimits): void => {
+  if (thresholdDeltaMillionths !== undefined || measures.every(({ measure }) => measure !== 'keyed_table'))
+    return;
+  throw new QflError('budget_exceeded', {
+    detail:
+      'keys that only the records know are released above a threshold, which charges a delta, and this site reserves none',
+    next: 'Name the values to tell apart; or the site sets privacy.threshold_delta_share in its configuration, such as 0.1.',
+    facts: { setting: 'privacy.threshold_delta_share', mechanism: 'thresholded_histogram' },
+  });
+};
+
 const requireValues = async (records: Records): Promise<void> => {
   if (await records.keepsValues('Observation')) return;
   throw new QflError('not_ready', {
@@ -49,12 +90,14 @@ export const evaluateMeasures = async (
   query: MeasuresQuery,
   rules: WalkRules = {},
   signal?: AbortSignal,
-): Promise<readonly (readonly bigint[])[]> => {
+  blocks?: readonly string[],
+): Promise<readonly ExactVector[]> => {
   const accumulators = query.measures.map(accumulatorOf);
   const walk = {
     tree: parseCohortTree(query.cohort),
     sources: accumulators.flatMap(({ source }) => source ?? []),
     needsPatient: accumulators.some(({ needsPatient }) => needsPatient),
+    blocks,
   };
   for await (const person of walkPersons(records, walk, rules, signal)) addPerson(accumulators, person);
   return accumulators.flatMap((accumulator) => accumulator.vectors());
@@ -66,12 +109,16 @@ export const createMeasuresPlanner =
     // All that a question can be refused for is found here, before it is charged.
     const tree = parseCohortTree(query.cohort);
     const accumulators = query.measures.map(accumulatorOf);
+    requireDelta(query, facts.limits);
+    await requireBlocks(records, facts.blocks);
     if (usesValues(tree, accumulators, query)) await requireValues(records);
+    await requireNames(records, namedTypes(query, accumulators));
     const releases = releasesOf(query, facts);
     return {
       releases,
+      blocks: facts.blocks,
       async evaluate(signal) {
-        const vectors = await evaluateMeasures(records, query, {}, signal);
+        const vectors = await evaluateMeasures(records, query, {}, signal, facts.blocks);
         assert(vectors.length === releases.length, 'one vector per release');
         return vectors;
       },

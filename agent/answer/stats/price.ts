@@ -1,13 +1,16 @@
 /** From epsilon to noise: how a question's epsilon is split over its figures, and which mechanism each vector gets. */
 import { QflError } from '../../../shared/errors.ts';
+import { deltaOfText } from '../../../shared/privacy/delta.ts';
 import { MICRO_PER_EPSILON } from '../../../shared/privacy/epsilon.ts';
 import {
   discreteGaussian,
   discreteLaplace,
   type Mechanism,
+  type NoiseMechanism,
   selection,
 } from '../../../shared/privacy/mechanism.ts';
 import { ceil, divide, multiply, type Rational, rational } from '../../../shared/privacy/rational.ts';
+import { thresholdedForDelta } from '../../../shared/privacy/threshold.ts';
 import type { Measure } from '../../../shared/wire/stats.ts';
 import type { LedgerLimits } from '../../budget/ledger.ts';
 import type { Vector } from './layout.ts';
@@ -32,10 +35,10 @@ const roundedUp = (variance: Rational): Rational =>
     : rational(ceil(multiply(variance, rational(WHOLE_FROM))), WHOLE_FROM);
 
 /** σ² = D2²/ε²: rho = ε²/2, the zCDP of any ε-DP mechanism, so that both kinds cost a zCDP ledger the same. */
-const gaussianFor = ({ l2Squared }: Vector, epsilon: Rational): Mechanism =>
+const gaussianFor = ({ l2Squared }: Vector, epsilon: Rational): NoiseMechanism =>
   discreteGaussian(rational(l2Squared), roundedUp(divide(rational(l2Squared), multiply(epsilon, epsilon))));
 
-const laplaceFor = ({ l1 }: Vector, epsilon: Rational): Mechanism =>
+const laplaceFor = ({ l1 }: Vector, epsilon: Rational): NoiseMechanism =>
   discreteLaplace(l1, divide(rational(l1), epsilon));
 
 /**
@@ -43,6 +46,13 @@ const laplaceFor = ({ l1 }: Vector, epsilon: Rational): Mechanism =>
  * was asked for; for a vector of which one patient moves several cells Gaussian noise is much the smaller.
  */
 const prefersGaussian = ({ l1, l2Squared }: Vector): boolean => l1 * l1 > l2Squared;
+
+/** @throws QflError `invalid_request` */
+const deltaAsked = ({ delta }: Extract<Measure, { measure: 'keyed_table' }>): Rational => {
+  const asked = deltaOfText(delta);
+  if (asked !== undefined) return asked;
+  throw new QflError('invalid_request', { detail: 'delta is a number between 0 and 1, such as 1e-9' });
+};
 
 /**
  * The mechanism of one vector at this epsilon. @throws QflError `invalid_request` for Gaussian noise under basic composition, which has
@@ -68,5 +78,8 @@ export const mechanismFor = (
     });
   const gaussian =
     measure.noise === 'gaussian' || (measure.noise === 'auto' && rule !== 'basic' && prefersGaussian(vector));
-  return gaussian ? gaussianFor(vector, epsilon) : laplaceFor(vector, epsilon);
+  const noise = gaussian ? gaussianFor(vector, epsilon) : laplaceFor(vector, epsilon);
+  return measure.measure === 'keyed_table'
+    ? thresholdedForDelta(noise, vector.l1, deltaAsked(measure))
+    : noise;
 };

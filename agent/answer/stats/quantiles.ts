@@ -94,7 +94,7 @@ export const selectedQuantile = (
   const [mechanism] = chosen.mechanisms;
   const { denominator } = quantileOf(text);
   const rank =
-    mechanism === undefined || isNoise(mechanism)
+    mechanism === undefined || isNoise(mechanism) || mechanism.kind === 'thresholded_histogram'
       ? undefined
       : ((2 * Number(mechanism.sensitivity)) / toNumber(mechanism.epsilon)) *
         Math.log(count / (1 - confidence));

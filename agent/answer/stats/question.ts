@@ -4,10 +4,10 @@
  */
 import { z } from 'zod';
 import { QflError } from '../../../shared/errors.ts';
-import { Measure, MeasuresQuery } from '../../../shared/wire/stats.ts';
+import { type BlockRange, Measure, MeasuresQuery } from '../../../shared/wire/stats.ts';
 import { canonicalCohort, type Cohort, parseCohort } from '../../records/cohort.ts';
 import { canonicalTree, type CohortTree, parseCohortTree } from '../../records/cohort-tree.ts';
-import { accumulatorOf } from './accumulate.ts';
+import { accumulatorOf, needRows } from './accumulate.ts';
 import { isOfRow } from './layout.ts';
 
 /** A measure with everything optional that has a sensible default. */
@@ -20,6 +20,7 @@ export interface Asked {
   readonly cohort: unknown;
   readonly measures: readonly MeasureAsked[];
   readonly microEpsilon: number;
+  readonly blocks?: BlockRange | undefined;
 }
 
 export interface Surroundings {
@@ -57,18 +58,35 @@ const looksAtRows = (variables: readonly unknown[]): boolean =>
     return known !== undefined && isOfRow(known);
   });
 
-/**
- * Categories that the data names would have to be released above a threshold, which fails with a probability delta; the ledgers of this
- * program add up no delta yet, so it is not done rather than not charged.
- */
+/** Odds of telling a key that a single patient has, for whoever names none: a thousandth of a lifetime's delta of 1e-6. */
+const DEFAULT_DELTA = '1e-9';
+
+/** A table with `"keys": "unknown"` is asked as one of its own kind; categories are then those that occur. */
+const keyed = (asked: MeasureAsked, by: readonly unknown[]): Record<string, unknown> => {
+  const { keys: _, ...rest } = asked;
+  const named = by.some((variable) => {
+    const known = Variable.safeParse(variable).data;
+    return known !== undefined && known['values'] !== undefined;
+  });
+  if (asked.measure !== 'table' || named)
+    throw new QflError('invalid_request', {
+      detail: named
+        ? 'keys are either named or unknown, and this table does both'
+        : 'only a table can have unknown keys',
+      next: 'Leave "keys" out, or the values of codes and statuses.',
+    });
+  return { delta: DEFAULT_DELTA, ...rest, measure: 'keyed_table' };
+};
+
+/** Categories that only the data knows are released above a threshold, which is asked for by name because it charges delta. */
 const requireKeys = (by: readonly unknown[]): void => {
   for (const variable of by) {
     const known = Variable.safeParse(variable).data;
     if ((known?.variable !== 'code' && known?.variable !== 'status') || known['values'] !== undefined)
       continue;
     throw new QflError('invalid_request', {
-      detail: `a table by ${known.variable} needs the values to tell apart: keys that only the records know would be released above a threshold, which charges a delta that the privacy ledgers do not carry`,
-      next: 'Name the values; all others are counted together as "other".',
+      detail: `a table by ${known.variable} needs the values to tell apart`,
+      next: 'Name the values; all others are counted together as "other". Or ask with "keys": "unknown": keys that only the records know are told above a threshold, which charges a delta.',
       facts: { variable: known.variable, mechanism: 'threshold_release' },
     });
   }
@@ -80,17 +98,23 @@ const completed = (asked: MeasureAsked, tree: CohortTree, { today, sites }: Surr
     ? asked['by'].map((variable: unknown) => withDay(variable, today))
     : asked['by'];
   const binned: readonly unknown[] = Array.isArray(by) ? by : [];
-  requireKeys(binned);
+  const isKeyed = asked['keys'] === 'unknown';
+  if (!isKeyed) requireKeys(binned);
   const variables = [of, ...binned];
+  const rows = (): unknown => {
+    const found = rowsOf(asked['rows'], tree, today);
+    if (isKeyed && found === undefined) throw needRows();
+    return found;
+  };
   const needsRows = asked['rows'] !== undefined || looksAtRows(variables);
   // Several sites can only add histograms up; one alone can select, which costs a quarter at equal epsilon.
   const method = sites === 1 ? 'select' : 'histogram';
   return {
     ...(asked.measure === 'quantiles' ? { method } : {}),
-    ...asked,
+    ...(isKeyed ? keyed(asked, binned) : asked),
     ...(of === undefined ? {} : { of }),
     ...(by === undefined ? {} : { by }),
-    ...(needsRows ? { rows: rowsOf(asked['rows'], tree, today) } : {}),
+    ...(needsRows ? { rows: rows() } : {}),
   };
 };
 
@@ -119,11 +143,13 @@ export const questionOf = (
       next: 'Name one site, or leave the method out: several sites add up histograms.',
     });
   const cohort: unknown = JSON.parse(canonicalTree(tree));
+  const months = asked.blocks === undefined ? {} : { blocks: asked.blocks };
   const query = MeasuresQuery.parse({
     kind: 'measures',
     cohort,
     measures,
     microEpsilon: asked.microEpsilon,
+    ...months,
   });
-  return { query, asked: JSON.stringify({ cohort, measures }) };
+  return { query, asked: JSON.stringify({ cohort, measures, ...months }) };
 };

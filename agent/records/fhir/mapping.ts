@@ -3,7 +3,14 @@
  * later versions pass; a wrong shape in a field that is used refuses the resource. Reasons name fields, never values.
  */
 import { z } from 'zod';
-import type { CodedTerm, MeasuredValue, PatientTarget, RecordDraft } from '../draft.ts';
+import type {
+  CodedTerm,
+  MeasuredValue,
+  PatientTarget,
+  RecordDraft,
+  RecordPart,
+  RowAttributes,
+} from '../draft.ts';
 import { isCounted, isOptOut } from './exclusions.ts';
 import { parseReference } from './references.ts';
 import { type TypeRule, ruleOf } from './types.ts';
@@ -121,15 +128,26 @@ const containedMedication = (resource: Readonly<Record<string, unknown>>): unkno
   return contained.find(({ id }) => id === reference.slice(1))?.code;
 };
 
-const codesOf = (resource: Readonly<Record<string, unknown>>, rule: TypeRule): readonly CodedTerm[] => {
+const codesIn = (concepts: readonly z.infer<typeof Concept>[]): readonly CodedTerm[] => {
   const systems = new Map<string, Set<string>>();
-  const concepts = rule.code.flatMap((field) => conceptsIn(resource[field]));
-  if (rule.code.includes('medicationCodeableConcept'))
-    concepts.push(...conceptsIn(containedMedication(resource)));
   for (const { code, system } of concepts.flatMap(({ coding }) => coding ?? [])) {
     if (code !== undefined) systems.set(code, (systems.get(code) ?? new Set()).add(system ?? ''));
   }
   return [...systems].map(([code, under]) => ({ code, systems: [...under].toSorted() }));
+};
+
+const codesOf = (resource: Readonly<Record<string, unknown>>, rule: TypeRule): readonly CodedTerm[] => {
+  const concepts = rule.code.flatMap((field) => conceptsIn(resource[field]));
+  if (rule.code.includes('medicationCodeableConcept'))
+    concepts.push(...conceptsIn(containedMedication(resource)));
+  return codesIn(concepts);
+};
+
+/** `system|code` of the first code, of equal codes under the system that sorts first; a function of the resource alone. */
+const nameOf = ([first]: readonly CodedTerm[]): string | undefined => {
+  if (first === undefined) return undefined;
+  const system = first.systems[0] ?? '';
+  return system === '' ? first.code : `${system}|${first.code}`;
 };
 
 type Owner =
@@ -183,6 +201,7 @@ const mapPatient = (value: unknown): Mapped => {
       gender: patient.gender,
       birthDate: patient.birthDate === undefined ? undefined : dayOf(patient.birthDate),
     },
+    parts: [],
     counted: true,
     optOut: isOptOut(patient),
     links: linksOf(patient),
@@ -207,12 +226,38 @@ const Quantity = z.looseObject({
 });
 
 /** `valueQuantity` as it is written. "Below 5" is no number: a quantity with a comparator has none. */
-const valueOf = (type: string, resource: Readonly<Record<string, unknown>>): MeasuredValue | undefined => {
-  if (type !== 'Observation') return undefined;
+const quantityOf = (resource: Readonly<Record<string, unknown>>): MeasuredValue | undefined => {
   const quantity = Quantity.safeParse(resource['valueQuantity']).data;
   if (quantity === undefined || quantity.comparator !== undefined) return undefined;
   const units = [quantity.code, quantity.unit].filter((unit) => unit !== undefined);
   return { number: String(quantity.value), units: [...new Set(units)] };
+};
+
+const valueOf = (type: string, resource: Readonly<Record<string, unknown>>): MeasuredValue | undefined =>
+  type === 'Observation' ? quantityOf(resource) : undefined;
+
+const Components = z
+  .array(z.looseObject({ code: Concept.optional() }))
+  .max(256)
+  .optional();
+
+/**
+ * `Observation.component`: what was measured together and has codes of its own, such as the two pressures of a blood pressure. Each one with a
+ * code becomes a row with the date and status of the whole.
+ */
+const partsOf = (
+  type: string,
+  resource: Readonly<Record<string, unknown>>,
+  whole: RowAttributes,
+): readonly RecordPart[] | undefined => {
+  if (type !== 'Observation') return [];
+  const parsed = Components.safeParse(resource['component']);
+  if (!parsed.success) return undefined;
+  return (parsed.data ?? []).flatMap((component, position): RecordPart[] => {
+    const codes = codesIn(conceptsIn(component.code));
+    const attributes = { ...whole, value: quantityOf(component), name: nameOf(codes) };
+    return codes.length === 0 ? [] : [{ at: position, codes, attributes }];
+  });
 };
 
 const mapOther = (type: string, rule: TypeRule, value: unknown): Mapped => {
@@ -223,18 +268,24 @@ const mapOther = (type: string, rule: TypeRule, value: unknown): Mapped => {
   if (owner.kind === 'refused') return refused(owner.reason);
   const optOut = type === 'Consent' && isOptOut(resource);
   if (optOut && owner.patient === undefined) return refused('patient: an opt-out that names no patient');
+  const codes = codesOf(resource, rule);
+  const attributes = {
+    status: statusOf(resource, rule),
+    date: dateOf(resource, rule.date),
+    value: valueOf(type, resource),
+    name: nameOf(codes),
+  };
+  const parts = partsOf(type, resource, attributes);
+  if (parts === undefined) return refused('component: not a list of at most 256 coded components');
   return {
     kind: 'draft',
     draft: {
       type,
       id: resource.id,
       patient: owner.patient,
-      codes: codesOf(resource, rule),
-      attributes: {
-        status: statusOf(resource, rule),
-        date: dateOf(resource, rule.date),
-        value: valueOf(type, resource),
-      },
+      codes,
+      attributes,
+      parts,
       counted: isCounted(resource),
       optOut,
       links: [],

@@ -1,5 +1,6 @@
 /** The question "measures": one cohort, one or several figures about it, released together under one charge. */
 import { z } from 'zod';
+import { deltaOfText } from '../../privacy/delta.ts';
 import { CELLS_MAX, DecimalText, questionFields } from './common.ts';
 
 export const MEASURES_MAX = 16;
@@ -42,17 +43,27 @@ export const NumericVariable = z.discriminatedUnion('variable', [
 ]);
 export type NumericVariable = z.infer<typeof NumericVariable>;
 
+const BinnedValue = z.strictObject({
+  variable: z.literal('value'),
+  unit: z.string().min(1).max(64),
+  edges: Edges(DecimalText),
+  ...otherwise,
+});
+const BinnedAge = z.strictObject({
+  variable: z.literal('age'),
+  at: Day,
+  edges: Edges(DecimalText),
+  ...otherwise,
+});
+const BinnedDate = z.strictObject({ variable: z.literal('date'), edges: Edges(Day) });
+const Gender = z.strictObject({ variable: z.literal('gender') });
+
 /** A variable with public bins: `edges` e0 < e1 < … are the bins [e0, e1), [e1, e2) …; what lies outside goes to the first or last. */
 export const BinnedVariable = z.discriminatedUnion('variable', [
-  z.strictObject({
-    variable: z.literal('value'),
-    unit: z.string().min(1).max(64),
-    edges: Edges(DecimalText),
-    ...otherwise,
-  }),
-  z.strictObject({ variable: z.literal('age'), at: Day, edges: Edges(DecimalText), ...otherwise }),
-  z.strictObject({ variable: z.literal('date'), edges: Edges(Day) }),
-  z.strictObject({ variable: z.literal('gender') }),
+  BinnedValue,
+  BinnedAge,
+  BinnedDate,
+  Gender,
   /** Anything but the statuses named is "other". */
   z.strictObject({
     variable: z.literal('status'),
@@ -65,6 +76,26 @@ export const BinnedVariable = z.discriminatedUnion('variable', [
   }),
 ]);
 export type BinnedVariable = z.infer<typeof BinnedVariable>;
+
+/** A variable of a table whose keys only the records know: the row's own first code, its own status, or public bins beside them. */
+export const KeyVariable = z.discriminatedUnion('variable', [
+  z.strictObject({ variable: z.literal('code') }),
+  z.strictObject({ variable: z.literal('status') }),
+  BinnedValue,
+  BinnedAge,
+  BinnedDate,
+  Gender,
+]);
+export type KeyVariable = z.infer<typeof KeyVariable>;
+
+/** Keys of one table that a site tells at most. */
+export const KEYS_MAX = 4_096;
+
+/** A probability such as `1e-9`. */
+export const DeltaText = z
+  .string()
+  .max(40)
+  .refine((text) => deltaOfText(text) !== undefined, 'a delta between 0 and 1, such as 1e-9');
 
 const common = {
   /** This figure's part of epsilon is `share` over the sum of all shares. */
@@ -98,6 +129,17 @@ export const Measure = z.discriminatedUnion('measure', [
     measure: z.literal('table'),
     by: z.array(BinnedVariable).min(1).max(VARIABLES_MAX),
     rows: RowsRule.optional(),
+    ...common,
+  }),
+  /**
+   * A table whose keys are those that occur: told where the noisy count reaches a threshold that follows from epsilon, delta and the rows per
+   * patient. Charges delta besides, of the share that the site reserves.
+   */
+  z.strictObject({
+    measure: z.literal('keyed_table'),
+    by: z.array(KeyVariable).min(1).max(VARIABLES_MAX),
+    delta: DeltaText,
+    rows: RowsRule,
     ...common,
   }),
 ]);

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { SiteId } from '../../ids.ts';
 import { MechanismText } from '../../privacy/mechanism.ts';
-import { DecimalText, LedgerShown } from './common.ts';
+import { BlockRange, DecimalText, LedgerShown } from './common.ts';
 
 export const StatsPrice = z.strictObject({
   dryRun: z.literal(true),
@@ -19,6 +19,8 @@ export const StatsPrice = z.strictObject({
           mechanism: MechanismText,
           /** Half the interval's width for one cell over all sites asked, if each runs the same; null for a selection. */
           halfWidth: DecimalText.nullable(),
+          /** Of keys that only the records know: the odds of telling one that a single patient has; `cells` is then the most that are told. */
+          delta: z.number().exactOptional(),
         }),
       ),
     }),
@@ -27,6 +29,8 @@ export const StatsPrice = z.strictObject({
   epsilonPerSite: z.number(),
   /** Sites that would be asked. */
   sites: z.array(SiteId),
+  /** Data blocks that this site would charge; none where it keeps none. */
+  blocks: BlockRange.nullable(),
   /** Named and not reachable now. */
   absent: z.array(SiteId),
   /**
@@ -34,7 +38,14 @@ export const StatsPrice = z.strictObject({
    * to its ledgers of the same four kinds.
    */
   ledgers: z.array(
-    z.strictObject({ ...LedgerShown.shape, costEpsilon: z.number(), afterEpsilon: z.number() }),
+    z.strictObject({
+      ...LedgerShown.shape,
+      costEpsilon: z.number(),
+      afterEpsilon: z.number(),
+      /** Of the reserved delta; where the ledger reserves any. */
+      deltaCost: z.number().exactOptional(),
+      deltaAfter: z.number().exactOptional(),
+    }),
   ),
   /** This site would answer. */
   fits: z.boolean(),

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { QueryId, SiteId } from '../../ids.ts';
 import { MechanismText } from '../../privacy/mechanism.ts';
-import { CELLS_MAX, DecimalText, StatsAnswer } from './common.ts';
+import { CELLS_MAX, DecimalText, IntegerText, StatsAnswer } from './common.ts';
 
 /** On the figure's grid, from the noise alone. */
 export const Interval = z.strictObject({ low: DecimalText, high: DecimalText, confidence: z.number() });
@@ -44,6 +44,20 @@ export const MeasureResult = z.discriminatedUnion('measure', [
     dimensions: z.array(Dimension).min(1),
     /** In row-major order of the dimensions' bins. */
     cells: z.array(z.strictObject({ bins: z.array(z.string()), ...figure })).max(CELLS_MAX),
+    ...common,
+  }),
+  z.strictObject({
+    measure: z.literal('keyed_table'),
+    dimensions: z.array(z.string()).min(1),
+    /**
+     * In the order of their keys. The value is the sum over the sites that told the key, `toldBy` of them; the interval is of the count at all
+     * sites, and leaves room for what stayed below the threshold at the others.
+     */
+    cells: z
+      .array(z.strictObject({ bins: z.array(z.string()), ...figure, toldBy: z.int().min(1) }))
+      .max(CELLS_MAX),
+    /** Per answering site: keys with a noisy count below the threshold are hidden, so those of one patient but with odds of `delta`. */
+    hidden: z.array(z.strictObject({ threshold: IntegerText, delta: z.number() })),
     ...common,
   }),
 ]);

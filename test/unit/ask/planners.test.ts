@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { createConceptsPlanner } from '../../../agent/answer/ask-records/plan-concepts.ts';
 import { createTallyPlanner, type RecordsModel } from '../../../agent/answer/ask-records/plan-tally.ts';
 import { SHARDS } from '../../../agent/answer/ask-records/question.ts';
+import { Block } from '../../../agent/budget/blocks.ts';
 import { DEFAULT_LIMITS } from '../../../agent/budget/ledger.ts';
 import { CONCEPTS, createConceptList } from '../../../agent/concepts/list.ts';
 import { ConceptsQuery, TallyQuery } from '../../../shared/wire/stats/ask.ts';
@@ -51,9 +52,9 @@ describe('the planner of concepts', () => {
   });
 
   test('refuses another list and terms that are not in it, before anything is read', async () => {
-    expect(() => plan(concepts({ list: otherList.name }), facts)).toThrow(/2031\.2/);
+    await expect(plan(concepts({ list: otherList.name }), facts)).rejects.toThrow(/2031\.2/);
     const cohort = { all: [['no-such-term']], none: [], sex: null, bornFrom: null, bornBefore: null };
-    expect(() => plan(concepts({ cohort }), facts)).toThrow(/not in the list/);
+    await expect(plan(concepts({ cohort }), facts)).rejects.toThrow(/not in the list/);
   });
 });
 
@@ -126,6 +127,47 @@ describe('the planner of shards', () => {
       /one patient/,
     );
     await expect(planner(undefined)(tally(), facts)).rejects.toThrow(/may read its records/);
+  });
+
+  test('and that of concepts read the patients of their data blocks and no others', async () => {
+    const records = memoryRecords();
+    const person = (id: string, month: string) => [
+      patient(id),
+      {
+        resourceType: 'Encounter',
+        id: `${id}-e`,
+        status: 'finished',
+        subject: { reference: `Patient/${id}` },
+        period: { start: `${month}-01` },
+      },
+      {
+        resourceType: 'DocumentReference',
+        id: `${id}-note`,
+        status: 'current',
+        subject: { reference: `Patient/${id}` },
+        content: [
+          {
+            attachment: {
+              contentType: 'text/plain',
+              data: Buffer.from(`Metformin upset the stomach of ${id}`).toString('base64'),
+            },
+          },
+        ],
+      },
+    ];
+    await importResources(records, [...person('a', '2026-01'), ...person('b', '2026-02'), patient('none')]);
+    const blocks = [Block.parse('2026-02')];
+    const options = { records, list: CONCEPTS, secret: SECRET, model: () => Promise.resolve(model) };
+    asked.length = 0;
+    const shards = await createTallyPlanner(options)(tally(), { ...facts, blocks });
+    expect(shards.blocks).toEqual(blocks);
+    expect(await shards.evaluate()).toEqual([[1n, 0n]]);
+    expect(asked.join()).toContain('of b');
+    expect(asked.join()).not.toContain('of a');
+    const share = concepts({ cells: { count: 'share', of: [[CONCEPTS.ofGroup('conditions')[0]!.id]] } });
+    const counted = await createConceptsPlanner(records, CONCEPTS)(share, { ...facts, blocks });
+    expect(counted.blocks).toEqual(blocks);
+    expect(await counted.evaluate()).toEqual([[0n, 1n]]);
   });
 
   test('that is stopped releases nothing', async () => {

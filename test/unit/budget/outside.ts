@@ -12,13 +12,14 @@ export const COORDINATOR = createIdentity(new Uint8Array(32).fill(2));
 
 /** The head as it is now, countersigned. */
 export const countersigned = (ledger: Ledger, atMs = START_MS, logIndex = 7): CountersignedHead => {
-  const { epoch, lifetimeUnits, head } = ledger.status();
+  const { epoch, lifetimeUnits, lifetimeDeltaUnits, head } = ledger.status();
   const signed = signHead(IDENTITY, {
     site: SITE,
     epoch,
     counter: head.counter,
     hash: toHex(head.hash),
     units: String(lifetimeUnits),
+    ...(lifetimeDeltaUnits === 0n ? {} : { delta: String(lifetimeDeltaUnits) }),
     atMs,
   });
   return countersign(COORDINATOR, { signed, logIndex, atMs });

@@ -7,24 +7,41 @@ import {
 } from '../../../agent/budget/records.ts';
 import { canonicalJson } from '../../../shared/audit/canonical.ts';
 import { fromUtf8 } from '../../../shared/bytes.ts';
-import { discreteGaussian } from '../../../shared/privacy/mechanism.ts';
+import { discreteGaussian, thresholdedHistogram } from '../../../shared/privacy/mechanism.ts';
 import { rational } from '../../../shared/privacy/rational.ts';
 import { request } from './fixture.ts';
 
-const costs = { site_lifetime: [1n], asking_site_day: [2n], department_day: [3n], user_day: [4n] };
-const onCurve = [5n, 6n, 7n];
+const costsWith = (delta: bigint) => ({
+  site_lifetime: [1n, delta],
+  asking_site_day: [2n, delta],
+  department_day: [3n, delta],
+  user_day: [4n, delta],
+});
+const costs = costsWith(0n);
+const onCurve = [5n, 6n, 7n, 8n];
 const curveCosts = {
   site_lifetime: onCurve,
   asking_site_day: onCurve,
   department_day: onCurve,
   user_day: onCurve,
 };
-const mechanisms = [...request().mechanisms, discreteGaussian(rational(2n), rational(9n, 4n))];
+const gaussian = discreteGaussian(rational(2n), rational(9n, 4n));
+const mechanisms = [
+  ...request().mechanisms,
+  gaussian,
+  thresholdedHistogram(gaussian, { keysPerPatient: 2n, threshold: 40n }),
+];
 const records = [
   reservedRecord(request(), { ...request(), day: 20_000, costs, blocks: [] }, mechanisms, 1_700_000_000_000),
   reservedRecord(
     request(),
     { ...request(), day: 20_000, costs: curveCosts, blocks: ['2026-02', '2026-03'] },
+    mechanisms,
+    1_700_000_000_000,
+  ),
+  reservedRecord(
+    request(),
+    { ...request(), day: 20_000, costs: costsWith(9n), blocks: [] },
     mechanisms,
     1_700_000_000_000,
   ),
