@@ -23,6 +23,8 @@ const Federation = z.strictObject({ name: z.string().regex(/^[a-z0-9][a-z0-9.-]{
 
 export interface CoordinatorHome {
   readonly name: string;
+  /** Where it is on this machine. */
+  readonly folder: string;
   readonly store: Store;
   readonly vault: Vault;
   readonly keyLog: KeyLog;
@@ -74,6 +76,7 @@ const assemble = async (
   const auditLog = await openLog('audit');
   return {
     name,
+    folder: sources.home,
     store,
     vault,
     keyLog,

@@ -12,11 +12,15 @@ import type { CoordinatorConfig } from '../shared/config/config.ts';
 import type { XWingKeyPair } from '../shared/crypto/xwing.ts';
 import type { Logger } from '../shared/log.ts';
 import type { RandomBytes } from '../shared/random.ts';
+import { registerPlanRoutes } from './api/plans.ts';
+import { registerQuantumRoutes } from './api/quantum.ts';
 import { registerRoutes } from './api/routes.ts';
+import { registerTaskRoutes } from './api/tasks.ts';
 import { type CoordinatorHome, type HomeOptions, openCoordinatorHome } from './home.ts';
 import { federationInfo } from './identity.ts';
 import { createCoordinatorMetrics } from './metrics.ts';
 import { createLivePlanner } from './planning/live.ts';
+import { registerPlanningMetrics } from './planning/metrics.ts';
 import { openPolicyBook } from './policy.ts';
 import { collectStatistics } from './relay/collect.ts';
 import { relayChat } from './relay/dispatch.ts';
@@ -29,6 +33,7 @@ import { acceptSocket } from './sites/link.ts';
 import { createPresence } from './sites/presence.ts';
 import { openRegistry } from './sites/registry.ts';
 import { attachSocketServer } from './sites/socket.ts';
+import { startTasks } from './tasks/start.ts';
 
 export const VERSION = '0.1.0';
 
@@ -42,7 +47,7 @@ export interface RunningCoordinator {
   readonly address: HttpAddress;
   readonly fingerprintPhrase: string;
   readonly home: CoordinatorHome;
-  /** The planner's strategy follows a new configuration at once; the rest needs a restart. */
+  /** The planner's strategy and the bounds of the task runner follow a new configuration at once; the rest needs a restart. */
   reload(config: CoordinatorConfig): Promise<void>;
   close(): Promise<void>;
 }
@@ -86,15 +91,38 @@ export const startCoordinator = async (
       random,
     );
     const policy = await openPolicyBook(store);
-    const presence = createPresence(clock, () => board.changed());
+    const presence = createPresence(clock, () => {
+      board.changed();
+      planner.sitesChanged();
+    });
     const board = createBoardTeller(registry, () => presence, keyLog);
     undo.push(() => board.close());
     keyLog.onGrowth(() => board.changed());
     let tuning = settings.planning;
+    let taskSettings = settings.tasks;
     const metrics = createMetrics('coordinator');
     const meters = createCoordinatorMetrics(metrics.registry, presence, audit);
-    const planner = createLivePlanner({ presence, clock, meters, tuning: () => tuning });
+    const planner = createLivePlanner({
+      presence,
+      clock,
+      meters,
+      tuning: () => tuning,
+      failed: (error) => logger.error({ err: error }, 'the planner could not measure itself'),
+    });
+    undo.push(() => planner.close());
+    registerPlanningMetrics(metrics.registry, planner);
     const kemPairs: readonly XWingKeyPair[] = (await vault.kemKeys()).map(({ pair }) => pair);
+    const work = await startTasks(settings, {
+      home,
+      registry,
+      presence,
+      clock,
+      random,
+      logger,
+      metrics: metrics.registry,
+      settings: () => taskSettings,
+    });
+    undo.push(() => work.close());
     const desk = createHandshakeDesk({
       keys: () => kemPairs,
       hedge: vault.hedge,
@@ -148,6 +176,9 @@ export const startCoordinator = async (
       startedMs: clock.nowMs(),
       info: await federationInfo(home.name, vault.identity, keyLog, audit.log.verifierKey),
     });
+    registerPlanRoutes(app, planner);
+    registerQuantumRoutes(app, { planner, presence, planSeconds: meters.planSeconds });
+    registerTaskRoutes(app, { tasks: work.tasks, audit, health: work.health });
     const sockets = attachSocketServer(app.fastify.server, {
       clock,
       connectionsPerMinute: CONNECTIONS_PER_MINUTE,
@@ -174,6 +205,7 @@ export const startCoordinator = async (
     logger.info({ url: address.url, fingerprint: toHex(home.fingerprint) }, 'the coordinator is ready');
     const reload = (next: CoordinatorConfig): Promise<void> => {
       tuning = next.planning;
+      taskSettings = next.tasks;
       return Promise.resolve();
     };
     return { address, fingerprintPhrase: fingerprintPhrase(home.fingerprint), home, reload, close };

@@ -21,6 +21,13 @@ export const QueryId = z
   .brand<'QueryId'>();
 export type QueryId = z.infer<typeof QueryId>;
 
+/** A task of the coordinator: 48 bits of time in ms, 80 random bits, in lower-case hex; ids sort by the order in which they were made. */
+export const TaskId = z
+  .string()
+  .regex(/^[0-9a-f]{32}$/, 'a task id is 32 hexadecimal characters')
+  .brand<'TaskId'>();
+export type TaskId = z.infer<typeof TaskId>;
+
 /** A department of a hospital, as it appears in budgets and roles. */
 export const DepartmentId = z
   .string()

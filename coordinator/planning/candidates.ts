@@ -1,30 +1,23 @@
-/** From what is known of sites and requests to a planning problem: who may serve, what it is predicted to cost. */
+/** From what is known of sites and requests to a planning problem: who may serve, what it is predicted to cost, what waiting costs. */
 import type { SiteId } from '../../shared/ids.ts';
-import type { PlanningSite, PlanningTask, Problem, TaskOption } from './problem.ts';
-import type { Predictor } from './predictor.ts';
-
-export type Strategy = 'latency_focused' | 'throughput_focused' | 'balanced' | 'adaptive';
-
-/** Integer weights of a millisecond of predicted latency and of a step of load. */
-export interface Weights {
-  readonly latency: number;
-  readonly load: number;
-}
-
-/** `adaptive` starts as balanced; what it learns belongs to the planning layer. */
-export const STRATEGY_WEIGHTS: Readonly<Record<Strategy, Weights>> = {
-  latency_focused: { latency: 4, load: 1 },
-  throughput_focused: { latency: 1, load: 4 },
-  balanced: { latency: 2, load: 2 },
-  adaptive: { latency: 2, load: 2 },
-};
+import {
+  optionCost,
+  type PlanningSite,
+  type PlanningTask,
+  type Problem,
+  type TaskOption,
+} from './problem.ts';
+import type { Prediction, Predictor } from './predictor.ts';
+import type { Weights } from './strategies.ts';
 
 export interface CandidateSite {
   readonly siteId: SiteId;
   readonly models: readonly string[];
-  /** Requests it takes at once, and how many run there now. */
+  /** Requests it takes at once, and how many run or wait there now. */
   readonly slots: number;
   readonly busySlots: number;
+  /** What the site itself says a service takes; used until it was measured from here. */
+  readonly serviceMs?: number | null;
 }
 
 export interface PlanRequest {
@@ -36,57 +29,147 @@ export interface PlanRequest {
   readonly excludedSites: readonly SiteId[];
   /** Where earlier requests of the same conversation went. */
   readonly affinitySite?: SiteId | undefined;
-  readonly waitingCost: number;
+  readonly sizeBucketBytes?: number;
+  /** 0 to 9. */
+  readonly priority?: number;
+  /** On the clock of `CandidateOptions.nowMs`. */
+  readonly arrivedMs?: number;
+  readonly deadlineMs?: number;
 }
 
 export interface CandidateOptions {
   readonly weights: Weights;
-  /** Width of queues against the strategy's own (`aggressive` 2, `conservative` 0.5). */
-  readonly queueFactor: number;
-  /** Stands in for a latency that was never measured: low, so that a new site is tried. */
+  readonly nowMs: number;
+  /** Places behind a taken slot where a request may wait at the site; 0: only free slots count. */
+  readonly queuePerSlot: number;
+  /** Stands in for a latency that nobody measured. */
   readonly unmeasuredMs: number;
-  /** What one more running request at a site counts. */
-  readonly loadStepMs: number;
-  /** What a warm conversation saves. */
-  readonly affinityMs: number;
+  /** What a warm conversation saves, as a share of the service. */
+  readonly affinityShare: number;
 }
 
 export const CANDIDATE_DEFAULTS: Omit<CandidateOptions, 'weights'> = {
-  queueFactor: 1,
+  nowMs: 0,
+  queuePerSlot: 0,
   unmeasuredMs: 100,
-  loadStepMs: 50,
-  affinityMs: 200,
+  affinityShare: 0.3,
 };
 
-/** Slots that are free; the k-th running request costs k steps, so load is convex and spreads. */
-const siteOf = ({ siteId, slots, busySlots }: CandidateSite, options: CandidateOptions): PlanningSite => {
-  const width = Math.max(1, Math.floor(slots * options.queueFactor));
-  const free = Math.max(0, width - busySlots);
-  const step = Math.round(options.weights.load * options.loadStepMs);
-  return { siteId, slotCosts: Array.from({ length: free }, (_, at) => step * (busySlots + at)) };
+/** Not serving a request at all, in typical service times: above every sum of what serving it could cost. */
+const NOT_SERVED = 1_000;
+const PRIORITY_MAX = 9;
+
+export interface Forecasts {
+  of(request: PlanRequest, site: CandidateSite): Prediction;
+  /** Mean service over the sites: the scale on which load and waiting are priced. */
+  readonly typicalMs: number;
+}
+
+const guess = (meanMs: number): Prediction => ({
+  meanMs,
+  q50Ms: meanMs,
+  q95Ms: 2 * meanMs,
+  errorMs: meanMs / 2,
+  samples: 0,
+});
+
+/** Predictions for one plan. A site that was never measured counts as the fastest one known: it is tried. */
+export const forecastsOf = (
+  requests: readonly PlanRequest[],
+  sites: readonly CandidateSite[],
+  predictor: Predictor,
+  { unmeasuredMs }: Pick<CandidateOptions, 'unmeasuredMs'>,
+): Forecasts => {
+  const [sample] = requests;
+  const known = sites.map((site) =>
+    sample === undefined
+      ? null
+      : (predictor.predict(site.siteId, sample.model, sample.sizeBucketBytes ?? 0)?.meanMs ??
+        site.serviceMs ??
+        null),
+  );
+  const measured = known.filter((value) => value !== null);
+  const fastest = measured.length === 0 ? unmeasuredMs : Math.min(...measured);
+  const typicalMs = Math.max(
+    1,
+    known.reduce<number>((sum, value) => sum + (value ?? fastest), 0) / Math.max(1, known.length),
+  );
+  const made = new Map<SiteId, Map<string, Prediction>>();
+  const predictAt = (site: CandidateSite, model: string, size: number): Prediction =>
+    predictor.predict(site.siteId, model, size) ?? guess(site.serviceMs ?? fastest);
+  return {
+    typicalMs,
+    of({ model, sizeBucketBytes = 0 }, site) {
+      const here = made.get(site.siteId) ?? new Map<string, Prediction>();
+      made.set(site.siteId, here);
+      const key = `${sizeBucketBytes} ${model}`;
+      const prediction = here.get(key) ?? predictAt(site, model, sizeBucketBytes);
+      here.set(key, prediction);
+      return prediction;
+    },
+  };
+};
+
+/**
+ * Places at a site: free slots first, then places behind them, each costing the wait for a slot. The k-th place costs more than the one before
+ * (convex), so load spreads. No more places than there are requests.
+ */
+const siteOf = (
+  site: CandidateSite,
+  meanMs: number,
+  typicalMs: number,
+  placesMax: number,
+  { weights, queuePerSlot }: CandidateOptions,
+): PlanningSite => {
+  const { siteId, slots, busySlots } = site;
+  const room = Math.max(0, slots + Math.floor(slots * queuePerSlot) - busySlots);
+  const places = Math.min(placesMax, room);
+  const costOf = (place: number): number => {
+    const load = weights.load * typicalMs * Math.min(1, place / Math.max(1, slots));
+    const ahead = Math.max(0, place - slots + 1);
+    return Math.round(load + (Math.max(1, weights.latency) * meanMs * ahead) / Math.max(1, slots));
+  };
+  return { siteId, slotCosts: Array.from({ length: places }, (_, at) => costOf(busySlots + at)) };
 };
 
 const optionOf = (
   request: PlanRequest,
   { siteId }: CandidateSite,
-  predictor: Predictor,
-  { weights, unmeasuredMs, affinityMs }: CandidateOptions,
+  { meanMs, q95Ms }: Prediction,
+  { weights, affinityShare }: CandidateOptions,
 ): TaskOption => {
-  const predictedMs = predictor.predictMs(siteId, request.model) ?? unmeasuredMs;
-  const saved = request.affinitySite === siteId ? affinityMs : 0;
+  const saved = request.affinitySite === siteId ? affinityShare * meanMs : 0;
   return {
     siteId,
     cost: {
-      latency: Math.round(weights.latency * predictedMs),
-      preference: saved === 0 ? 0 : -Math.round(weights.latency * saved),
+      latency: Math.round(weights.latency * meanMs + weights.tail * Math.max(0, q95Ms - meanMs)),
+      preference: saved === 0 ? 0 : -Math.round(Math.max(1, weights.latency) * saved),
     },
   };
 };
 
-const mayServe = (request: PlanRequest, { siteId, models }: CandidateSite): boolean =>
+export const mayServe = (request: PlanRequest, { siteId, models }: CandidateSite): boolean =>
   models.includes(request.model) &&
   request.allowedSites.includes(siteId) &&
   !request.excludedSites.includes(siteId);
+
+/**
+ * Price of not serving a request in this plan. Where slots are scarce the dearest go first: who is urgent, has waited, or would miss a
+ * deadline that can still be met.
+ */
+const waitingCostOf = (
+  { priority = 0, arrivedMs, deadlineMs }: PlanRequest,
+  bestMs: number,
+  typicalMs: number,
+  { weights, nowMs }: CandidateOptions,
+): number => {
+  const waitedMs = Math.max(0, nowMs - (arrivedMs ?? nowMs));
+  const leftMs = deadlineMs === undefined ? Infinity : deadlineMs - nowMs;
+  // Once even the best site will hardly make it, hurrying helps nobody.
+  const near = leftMs < bestMs ? 0 : Math.min(1, Math.max(0, 1 - (leftMs - bestMs) / (4 * typicalMs)));
+  const typicals = NOT_SERVED + (weights.urgency * priority) / PRIORITY_MAX + weights.deadline * near;
+  return Math.round(typicals * typicalMs + weights.age * waitedMs);
+};
 
 /** The problem that these requests and sites are. Exclusions are filters, affinity is a score. */
 export const buildProblem = (
@@ -94,13 +177,47 @@ export const buildProblem = (
   sites: readonly CandidateSite[],
   predictor: Predictor,
   options: CandidateOptions,
-): Problem => ({
-  sites: sites.map((site) => siteOf(site, options)),
-  tasks: requests.map((request): PlanningTask => ({
-    taskId: request.taskId,
-    waitingCost: request.waitingCost,
-    options: sites
-      .filter((site) => mayServe(request, site))
-      .map((site) => optionOf(request, site, predictor, options)),
-  })),
-});
+): Problem => {
+  const forecasts = forecastsOf(requests, sites, predictor, options);
+  const { typicalMs } = forecasts;
+  const [sample] = requests;
+  return {
+    sites: sites.map((site) =>
+      siteOf(
+        site,
+        sample === undefined ? typicalMs : forecasts.of(sample, site).meanMs,
+        typicalMs,
+        requests.length,
+        options,
+      ),
+    ),
+    tasks: requests.map((request): PlanningTask => {
+      const able = sites.filter((site) => mayServe(request, site));
+      const predictions = able.map((site) => forecasts.of(request, site));
+      const bestMs = Math.min(...predictions.map(({ meanMs }) => meanMs), Number.MAX_SAFE_INTEGER);
+      return {
+        taskId: request.taskId,
+        waitingCost: waitingCostOf(request, able.length === 0 ? 0 : bestMs, typicalMs, options),
+        options: able.map((site, at) => optionOf(request, site, predictions[at]!, options)),
+      };
+    }),
+  };
+};
+
+/**
+ * What each request would lose by not being served now, at its best site: the order in which scarce slots are given.
+ */
+export const lossesOf = (
+  requests: readonly PlanRequest[],
+  sites: readonly CandidateSite[],
+  predictor: Predictor,
+  options: CandidateOptions,
+): readonly number[] =>
+  buildProblem(
+    requests,
+    sites.map((site) => ({ ...site, slots: 0 })),
+    predictor,
+    options,
+  ).tasks.map(({ waitingCost, options: places }) =>
+    places.length === 0 ? -Infinity : waitingCost - Math.min(...places.map(optionCost)),
+  );

@@ -5,7 +5,7 @@
 import type { AuditLog } from '../../shared/audit/audit-log.ts';
 import type { Clock } from '../../shared/clock.ts';
 import { encodeSealedQuery, forRecipient, type SealedQuery } from '../../shared/crypto/sealed-query.ts';
-import { type ErrorCode, QflError, toQflError } from '../../shared/errors.ts';
+import { abortedBy, type ErrorCode, QflError, toQflError } from '../../shared/errors.ts';
 import type { SiteId } from '../../shared/ids.ts';
 import type { Envelope } from '../../shared/wire/envelope.ts';
 import type { Call, Received, Reply } from '../../shared/wire/peer.ts';
@@ -81,12 +81,13 @@ export const relayChat = (options: RelayOptions) => {
     signal: AbortSignal,
   ): AsyncGenerator<Reply> {
     const { site } = placement;
-    const peer = presence.of(site)?.peer;
-    if (peer === undefined) throw new QflError('not_connected');
     const startedMs = clock.monotonicMs();
-    const payload = encodeSealedQuery(forRecipient(sealed, envelope, site));
     let firstTokenMs: number | null = null;
+    let isWhole = false;
     try {
+      const peer = presence.of(site)?.peer;
+      if (peer === undefined) throw new QflError('not_connected');
+      const payload = encodeSealedQuery(forRecipient(sealed, envelope, site));
       for await (const piece of peer.stream(
         METHODS.serve,
         { payload },
@@ -106,8 +107,9 @@ export const relayChat = (options: RelayOptions) => {
         await logged;
         yield { header, payload: piece.payload };
       }
+      isWhole = firstTokenMs !== null;
     } finally {
-      placement.done(firstTokenMs);
+      placement.done(firstTokenMs, isWhole);
     }
   }
 
@@ -126,7 +128,18 @@ export const relayChat = (options: RelayOptions) => {
         candidates,
         priority: envelope.priority,
         sizeBucketBytes: envelope.sizeBucketBytes,
+        queryId: envelope.queryId,
+        sender: envelope.sender,
+        expiresMs: envelope.expiresMs,
+        affinity: envelope.affinity,
+        apart: envelope.apart,
+        exclusions: [...refusals],
+        signal,
       });
+      if (signal.aborted) {
+        placement?.done(null);
+        throw abortedBy(signal);
+      }
       if (placement === undefined) break;
       const plan: PlanSummary = { ...placement.plan, refusals };
       if (placement.site === envelope.sender) {

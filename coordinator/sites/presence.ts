@@ -26,6 +26,8 @@ export interface Presence {
   report(connection: Connection, telemetry: Telemetry): void;
   /** Undefined when nothing recent is known. */
   telemetry(site: SiteId): Telemetry | undefined;
+  /** How long ago the site last reported; undefined when it never did. */
+  telemetryAgeMs(site: SiteId): number | undefined;
   disconnect(site: SiteId, error: QflError): void;
   closeAll(error: QflError): void;
 }
@@ -68,6 +70,10 @@ export const createPresence = (clock: Clock, changed: () => void): Presence => {
       return report !== undefined && clock.monotonicMs() - report.atMonotonicMs <= TELEMETRY_STALE_MS
         ? report.telemetry
         : undefined;
+    },
+    telemetryAgeMs(site) {
+      const report = reports.get(site);
+      return report === undefined ? undefined : clock.monotonicMs() - report.atMonotonicMs;
     },
     disconnect: (site, error) => connections.get(site)?.close(error),
     closeAll(error) {

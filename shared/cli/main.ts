@@ -3,10 +3,12 @@
 import { Command } from 'commander';
 import { registerAudit } from './audit.ts';
 import { registerConfig } from './config.ts';
+import { registerPlan } from './plan.ts';
 import { registerPrivacy } from './privacy.ts';
 import { loadProgram } from './programs.ts';
 import { registerQuery } from './query.ts';
 import { registerSite } from './site.ts';
+import { registerTask } from './task.ts';
 import { registerUp } from './up.ts';
 
 const program = new Command('qfl')
@@ -18,7 +20,9 @@ registerUp(program);
 for (const name of ['coordinator', 'agent'] as const) (await loadProgram(name))(program);
 registerSite(program);
 registerQuery(program);
+registerPlan(program);
 registerPrivacy(program);
+registerTask(program);
 registerAudit(program);
 registerConfig(program);
 

@@ -14,7 +14,7 @@ type Entry = readonly [kind: ConfigNotice['kind'], path: string, message: string
 
 /** The longest path that fits speaks for a key. */
 const NOT_HONOURED: readonly Entry[] = [
-  ['later', 'scheduler', 'the task runner will honour it'],
+  ['replaced', 'scheduler', 'the coordinator runs tasks; at an agent it does nothing'],
   [
     'replaced',
     'scheduler.quantum_coherence_threshold',
@@ -51,24 +51,57 @@ const NOT_HONOURED: readonly Entry[] = [
   ['later', 'quantum_planning', 'the planning layer will honour it; plans come from the exact flow solver'],
   ['later', 'performance', 'the scaling part will honour it'],
   [
+    'replaced',
+    'performance.auto_scaling',
+    'the coordinator has the worker pool; at an agent it does nothing',
+  ],
+  [
+    'replaced',
+    'performance.cache_max_size',
+    'the coordinator has the response cache; at an agent it does nothing',
+  ],
+  [
+    'replaced',
+    'performance.cache_ttl_seconds',
+    'the coordinator has the response cache; at an agent it does nothing',
+  ],
+  [
     'later',
     'resources',
     'the planning layer will honour it; limits of memory and processor belong to the service unit',
   ],
   ['later', 'backends', 'the quantum back ends will honour it'],
+  ['replaced', 'backends.simulator', 'the coordinator has the simulator; at an agent it does nothing'],
   ['later', 'autoscaling', 'the deployment part will carry these'],
   ['later', 'liquid', 'the liquid model will honour it'],
   ['later', 'monitoring', 'the monitoring part will honour it; /health, /ready and /metrics answer already'],
   ['later', 'compliance', 'the compliance part will honour it; nothing is deleted until then'],
-  ['later', 'workers', 'the worker pool will honour it'],
+  [
+    'replaced',
+    'monitoring.health_check_interval',
+    "the coordinator's own; an agent's health is looked at when it is asked for",
+  ],
+  ['replaced', 'workers', 'the coordinator has the worker pool; at an agent it does nothing'],
 ];
 
 const HONOURED_INSIDE: readonly string[] = ['quantum_planning.optimization_strategy'];
+/** Only a coordinator has what these are for. */
+const HONOURED_BY_COORDINATOR: readonly string[] = [
+  'scheduler.max_parallel_tasks',
+  'scheduler.default_task_timeout',
+  'performance.auto_scaling',
+  'performance.cache_max_size',
+  'performance.cache_ttl_seconds',
+  'backends.simulator',
+  'monitoring.health_check_interval',
+  'workers',
+];
 
 const covers = (entry: string, path: string): boolean => path === entry || path.startsWith(`${entry}.`);
 
-const noticeOf = (path: string): ConfigNotice | undefined => {
-  if (HONOURED_INSIDE.some((entry) => covers(entry, path))) return undefined;
+const noticeOf = (path: string, isAgent: boolean): ConfigNotice | undefined => {
+  const honoured = isAgent ? HONOURED_INSIDE : [...HONOURED_INSIDE, ...HONOURED_BY_COORDINATOR];
+  if (honoured.some((entry) => covers(entry, path))) return undefined;
   const [best] = NOT_HONOURED.filter(([, entry]) => covers(entry, path)).toSorted(
     ([, left], [, right]) => right.length - left.length,
   );
@@ -130,7 +163,7 @@ export const noticesOf = (
   paths: readonly ConfigPath[],
   env: Environment,
 ): readonly ConfigNotice[] => [
-  ...paths.map((path) => noticeOf(path.join('.'))).filter((notice) => notice !== undefined),
+  ...paths.map((path) => noticeOf(path.join('.'), 'llm' in file)).filter((notice) => notice !== undefined),
   ...strategyNotices(file),
   ...crossedNotices(file),
   ...environmentNotices(env),

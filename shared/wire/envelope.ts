@@ -16,6 +16,8 @@ export const PrekeyId = z
   .brand<'PrekeyId'>();
 export type PrekeyId = z.infer<typeof PrekeyId>;
 
+export const CouplingToken = z.string().regex(/^[0-9a-f]{32}$/);
+
 export const DataClass = z.enum(['public', 'internal', 'confidential', 'restricted']);
 export type DataClass = z.infer<typeof DataClass>;
 
@@ -38,6 +40,13 @@ export const Envelope = z.strictObject({
   sizeBucketBytes: z.int().nonnegative(),
   /** 0 (background) to 9 (emergency). */
   priority: z.int().min(0).max(9),
+  /**
+   * Blind: requests with the same token gain from the same site (one conversation, one prefix). A keyed hash of the asking site that changes every
+   * day; the coordinator learns that two requests belong together and nothing else.
+   */
+  affinity: CouplingToken.optional(),
+  /** Requests with the same token should not meet at one site (copies of one question). */
+  apart: CouplingToken.optional(),
   /** BLAKE2b-256 commitment to the body key, base64: the cipher alone does not commit. */
   commitment: z.base64().length(44),
 });

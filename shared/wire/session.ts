@@ -66,6 +66,10 @@ export const ModelTelemetry = z.strictObject({
   waiting: z.int().nonnegative(),
   /** Moving average of the time to the first token here, quantised; null until measured. */
   firstTokenMs: z.int().nonnegative().nullable(),
+  /** Moving average of the time a slot is taken, quantised; null until measured. */
+  serviceMs: z.int().nonnegative().nullable().optional(),
+  /** Slots that only emergencies may take, besides `slots`. */
+  emergencySlots: z.int().nonnegative().optional(),
 });
 /** What a site tells of itself; quantised, and nothing about patients. */
 export const Telemetry = z.strictObject({

@@ -101,6 +101,7 @@ const presenceOf = (
         ? undefined
         : telemetry(known.slots ?? 4, known.firstTokenMs ?? null, known.inFlight ?? 0);
     },
+    telemetryAgeMs: () => 0,
     disconnect: () => undefined,
     closeAll: () => undefined,
   };
@@ -286,7 +287,7 @@ describe('a relayed chat', () => {
 });
 
 describe('the live planner', () => {
-  test('spreads a burst over the slots there are, and says no to the rest', async () => {
+  test('spreads a burst over the slots there are, then over the queues, and says no when those are full', async () => {
     const presence = presenceOf(
       new Map([
         [near, { behaviour: answers('near'), slots: 2 }],
@@ -295,12 +296,15 @@ describe('the live planner', () => {
     );
     const { planner } = relayOver(presence);
     const request = { model: 'm', candidates: [near, far], priority: 5, sizeBucketBytes: 256 };
-    const placements = await Promise.all(Array.from({ length: 5 }, () => planner.place(request)));
-    const sites = placements.map((placement) => placement?.site);
-    expect(sites.filter((site) => site === near).length).toBe(2);
-    expect(sites.filter((site) => site === far).length).toBe(1);
-    expect(sites.filter((site) => site === undefined).length).toBe(2);
-    for (const placement of placements) placement?.done(null);
+    const burst = async (count: number) => {
+      const placements = await Promise.all(Array.from({ length: count }, () => planner.place(request)));
+      for (const placement of placements) placement?.done(null);
+      const sites = placements.map((placement) => placement?.site);
+      return [near, far, undefined].map((one) => sites.filter((site) => site === one).length);
+    };
+    expect(await burst(3)).toEqual([2, 1, 0]);
+    // Four places behind every slot.
+    expect(await burst(17)).toEqual([10, 5, 2]);
     expect(await planner.place(request)).toBeDefined();
   });
 

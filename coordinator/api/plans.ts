@@ -1,0 +1,54 @@
+/** `/v1/plans`: why a query went where it went. Who asks whom is for those who run and check the federation. */
+import { z } from 'zod';
+import { QflError } from '../../shared/errors.ts';
+import type { HttpApp } from '../../shared/http/app.ts';
+import { OPERATOR_ROLE } from '../../shared/http/control.ts';
+import { PlanList, PlanRecord } from '../../shared/wire/plan.ts';
+import { PLANS_KEPT, type PlanRecords } from '../planning/records.ts';
+
+const READERS = ['admin', 'auditor', OPERATOR_ROLE] as const;
+const LIMIT_DEFAULT = 50;
+const LIMIT_MAX = 500;
+
+export const registerPlanRoutes = (
+  { fastify }: HttpApp,
+  { records }: { readonly records: PlanRecords },
+): void => {
+  const config = { access: READERS };
+  fastify.get(
+    '/v1/plans',
+    {
+      config,
+      schema: {
+        querystring: z.strictObject({
+          limit: z.coerce.number().int().min(1).max(LIMIT_MAX).default(LIMIT_DEFAULT),
+        }),
+        response: { 200: PlanList },
+      },
+    },
+    (request) => ({
+      plans: [...records.list(request.query.limit)],
+      kept: records.size,
+      keptMax: PLANS_KEPT,
+    }),
+  );
+  fastify.get(
+    '/v1/plans/:queryId',
+    {
+      config,
+      schema: {
+        params: z.strictObject({ queryId: z.string().max(64) }),
+        response: { 200: PlanRecord },
+      },
+    },
+    (request) => {
+      const record = records.get(request.params.queryId);
+      if (record === undefined)
+        throw new QflError('not_found', {
+          detail: `no plan of the query ${request.params.queryId} is kept`,
+          next: `The newest ${PLANS_KEPT} plans since the coordinator started are there: "qfl plan list".`,
+        });
+      return record;
+    },
+  );
+};

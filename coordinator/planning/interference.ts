@@ -1,0 +1,61 @@
+/**
+ * Interference gain: what planning together saves over everyone for himself. J_independent: every task takes its own best site in arrival order, the
+ * next best where that is full, scored on the whole objective. gain = (J_independent − J_plan)/|J_independent|; efficiency = the share
+ * of the provable distance (J_independent − J_plan)/(J_independent − bound). Only a circuit has physical interference.
+ */
+import { coupledCost, type CoupledInstance } from '../solvers/coupled/instance.ts';
+
+export interface InterferenceReport {
+  readonly independentCost: number;
+  readonly flowCost: number;
+  readonly planCost: number;
+  readonly bound: number;
+}
+
+/** Best own site in arrival order with capacity repair; slots are priced, couplings are not looked at. */
+export const independentPlan = ({ tasks, sites, costs, slotCosts }: CoupledInstance): Int32Array => {
+  const load = new Int32Array(sites);
+  return Int32Array.from({ length: tasks }, (_, task) => {
+    let [best, least] = [sites - 1, Infinity];
+    for (let site = 0; site < sites; site += 1) {
+      const own = costs[task * sites + site]!;
+      if (own < least && load[site]! < slotCosts[site]!.length) [best, least] = [site, own];
+    }
+    load[best]! += 1;
+    return best;
+  });
+};
+
+export const independentCost = (instance: CoupledInstance): number =>
+  coupledCost(instance, independentPlan(instance));
+
+/** Sums over plans, so that a plan counts as much as it costs. */
+export interface InterferenceTotals {
+  readonly saved: number;
+  readonly independent: number;
+  readonly provable: number;
+}
+
+export const interferenceTotals = (reports: Iterable<InterferenceReport>): InterferenceTotals => {
+  let [saved, independent, provable] = [0, 0, 0];
+  for (const report of reports) {
+    saved += report.independentCost - report.planCost;
+    independent += Math.abs(report.independentCost);
+    provable += report.independentCost - report.bound;
+  }
+  return { saved, independent, provable };
+};
+
+/** null while there is nothing to compare with. */
+export const interferenceGain = ({ saved, independent }: InterferenceTotals): number | null =>
+  independent === 0 ? null : saved / independent;
+
+/** Share of the provable saving that was taken; null when none was to be had. */
+export const optimizationEfficiency = ({ saved, provable }: InterferenceTotals): number | null =>
+  provable <= 0 ? null : saved / provable;
+
+export const INTERFERENCE_RESOLUTION = 0.1;
+
+/** Hysteresis: a standing assignment is changed only for a gain above `resolution` τ. */
+export const changesAssignment = (gain: number, tau: number, resolution = INTERFERENCE_RESOLUTION): boolean =>
+  gain > resolution * tau;

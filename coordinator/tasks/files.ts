@@ -1,0 +1,69 @@
+/** Results that are files: one a task, in a folder of the coordinator's home, readable by its user only; there whole or not at all. */
+import { createReadStream } from 'node:fs';
+import { mkdir, open, readdir, rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Readable } from 'node:stream';
+import { abortedBy } from '../../shared/errors.ts';
+import { TaskId } from '../../shared/ids.ts';
+
+export interface TaskFiles {
+  /** @returns bytes written @throws QflError when aborted; nothing is left then */
+  write(
+    id: TaskId,
+    bytes: AsyncIterable<Uint8Array>,
+    signal: AbortSignal,
+    onBytes: (bytesDone: number) => void,
+  ): Promise<number>;
+  read(id: TaskId): Readable;
+  remove(id: TaskId): Promise<void>;
+}
+
+const SUFFIX = '.result';
+
+const syncFolder = async (folder: string): Promise<void> => {
+  const handle = await open(folder, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+};
+
+/** Opens the folder, and takes out what no task owns any more: parts of writes that were killed. */
+export const openTaskFiles = async (folder: string, isOwned: (id: TaskId) => boolean): Promise<TaskFiles> => {
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  for (const name of await readdir(folder)) {
+    const id = TaskId.safeParse(name.slice(0, -SUFFIX.length));
+    const isResult = name.endsWith(SUFFIX) && id.success && isOwned(id.data);
+    if (!isResult) await rm(join(folder, name), { force: true });
+  }
+  const pathOf = (id: TaskId): string => join(folder, id + SUFFIX);
+  return {
+    async write(id, bytes, signal, onBytes) {
+      const partial = join(folder, `${id}.partial`);
+      let bytesDone = 0;
+      try {
+        const handle = await open(partial, 'w', 0o600);
+        try {
+          for await (const piece of bytes) {
+            if (signal.aborted) throw abortedBy(signal);
+            await handle.writeFile(piece);
+            bytesDone += piece.byteLength;
+            onBytes(bytesDone);
+          }
+          await handle.sync();
+        } finally {
+          await handle.close();
+        }
+        await rename(partial, pathOf(id));
+        await syncFolder(folder);
+        return bytesDone;
+      } catch (error) {
+        await rm(partial, { force: true });
+        throw error;
+      }
+    },
+    read: (id) => createReadStream(pathOf(id)),
+    remove: (id) => rm(pathOf(id), { force: true }),
+  };
+};

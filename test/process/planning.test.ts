@@ -1,0 +1,100 @@
+/** The planning layer of a real federation: chats are placed, explained, and the planner's own figures follow the load. */
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { CoherenceStatus, OptimizationStatus, PlanRecord, QuantumStatus } from '../../shared/wire/plan.ts';
+import { type MockLlm, startMockLlm } from '../fixtures/mock-llm.ts';
+import { eventually, qfl, qflError, qflJson } from '../fixtures/processes.ts';
+import { backendConfig, call, type Federation, startFederation } from './federation.ts';
+import { z } from 'zod';
+
+const MODEL = 'steady';
+let federation: Federation;
+let mock: MockLlm;
+let key: string;
+
+const chat = () =>
+  call(`${federation.site('alpha').url}/v1/chat/completions`, {
+    key,
+    body: { model: MODEL, messages: [{ role: 'user', content: 'Is the plan safe?' }] },
+  });
+const metric = (text: string, name: string): number =>
+  Number(new RegExp(`^${name}\\{[^}]*\\} (\\S+)$`, 'm').exec(text)?.[1] ?? Number.NaN);
+const planList = () => qflJson(z.array(PlanRecord), ['plan', 'list', '--home', federation.coordinator.home]);
+
+beforeAll(async () => {
+  mock = await startMockLlm([MODEL]);
+  const config = backendConfig('wardserver', mock.url, 2);
+  federation = await startFederation({
+    sites: [{ name: 'alpha' }, { name: 'bravo', config }, { name: 'charlie', config }],
+  });
+  key = await federation.site('alpha').key('doctor');
+}, 60_000);
+
+afterAll(async () => {
+  await federation?.close();
+  await mock?.close();
+});
+
+describe('the planning layer', () => {
+  test('places chats, keeps why, and shows it', async () => {
+    const answers = await Promise.all(Array.from({ length: 6 }, chat));
+    expect(answers.map(({ status }) => status)).toEqual(Array.from({ length: 6 }, () => 200));
+    const plans = await planList();
+    expect(plans.length).toBe(6);
+    const [plan] = plans;
+    expect(new Set(plans.map(({ site }) => site))).toEqual(new Set(['bravo', 'charlie']));
+    for (const one of plans) {
+      expect(one.bound).toBeLessThanOrEqual(one.cost);
+      expect(one.candidates.filter(({ verdict }) => verdict === 'chosen').map(({ site }) => site)).toEqual([
+        one.site,
+      ]);
+    }
+    const explained = await qfl(['plan', 'explain', plan!.queryId, '--home', federation.coordinator.home]);
+    expect(explained.out).toContain(`went to ${plan!.site}`);
+    expect(explained.out).toMatch(/seed \d+/);
+    const unknown = await qflError([
+      'plan',
+      'explain',
+      'f'.repeat(32),
+      '--home',
+      federation.coordinator.home,
+    ]);
+    expect(unknown.code).toBe('not_found');
+  });
+
+  test('tells its state as measured, in words that say what it is', async () => {
+    const { coordinator, adminKey } = federation;
+    const read = async (path: string) => (await call(coordinator.url + path, { key: adminKey })).body;
+    const status = QuantumStatus.parse(await read('/quantum/status'));
+    expect(status.what).toMatch(/classical ensemble/);
+    expect(status.superposition.deferral).toMatchObject({ isOn: false, savedMs: null });
+    expect(status.planner.planned).toBeGreaterThanOrEqual(6);
+    expect(status.planner.planningP95Seconds).toBeLessThan(3);
+    const coherence = CoherenceStatus.parse(await read('/quantum/coherence'));
+    expect(coherence.telemetryAgesMs.length).toBe(3);
+    const optimization = OptimizationStatus.parse(await read('/quantum/optimization/status'));
+    expect(optimization.predictor.observations).toBeGreaterThan(0);
+    expect((await call(`${coordinator.url}/quantum/status`)).status).toBe(401);
+    expect((await call(`${coordinator.url}/v1/plans`)).status).toBe(401);
+    const { body } = await call(`${coordinator.url}/metrics`);
+    const before = metric(z.string().parse(body), 'qfl_planning_planned');
+    await chat();
+    const after = z.string().parse((await call(`${coordinator.url}/metrics`)).body);
+    expect(metric(after, 'qfl_planning_planned')).toBe(before + 1);
+    for (const name of [
+      'superposition_tasks_active',
+      'task_planning_time_p95',
+      'interference_optimization_gain',
+    ])
+      expect(after).toMatch(new RegExp(`^${name}\\{`, 'm'));
+  });
+
+  test('moves on when a site is killed, and the plan says who refused', async () => {
+    await federation.site('bravo').program.kill();
+    await eventually('every chat is answered by the site that is left', async () => {
+      const answers = await Promise.all([chat(), chat()]);
+      return answers.every(({ status }) => status === 200);
+    });
+    const [newest] = await planList();
+    expect(newest?.site).toBe('charlie');
+  });
+});
