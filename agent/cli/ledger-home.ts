@@ -43,7 +43,7 @@ export const placeOf = (home: AgentHome) =>
 
 const log = (
   home: AgentHome,
-  action: 'ledger.restored' | 'ledger.stated' | 'ledger.compacted' | 'policy.changed',
+  action: 'ledger.restored' | 'ledger.stated' | 'ledger.compacted' | 'ledger.block_retired',
   outcome: 'begun' | 'ok' | 'failed',
   detail: unknown,
 ) => home.audit.record({ action, outcome, detail: Buffer.from(JSON.stringify(detail)) });

@@ -227,7 +227,7 @@ const retireBlock = (month: string, options: DecisionOptions): Promise<void> =>
       });
     const ledger = await openLedger({ ...(await placeOf(home)), store: home.store });
     try {
-      await logged(home, 'policy.changed', { ...decisionOf(options), retired: block.data }, () =>
+      await logged(home, 'ledger.block_retired', { ...decisionOf(options), retired: block.data }, () =>
         ledger.retireBlock(block.data, decisionOf(options)),
       );
       if (options.json === true) printJson({ retired: block.data });

@@ -55,7 +55,9 @@ const goesBack = (head: LedgerHead, newest: CountersignedHead): QflError | undef
     return refuse(`record ${head.counter} of epoch ${head.epoch} was passed long ago`);
   if (head.epoch === known.epoch && head.counter === known.counter && head.hash !== known.hash)
     return refuse(`there is another record ${head.counter} of epoch ${head.epoch}`);
-  if (head.epoch > known.epoch && BigInt(head.units) < BigInt(known.units))
+  const spentLess =
+    BigInt(head.units) < BigInt(known.units) || BigInt(head.delta ?? '0') < BigInt(known.delta ?? '0');
+  if (head.epoch > known.epoch && spentLess)
     return refuse('a restored ledger has spent less than it had before');
   return undefined;
 };
@@ -103,6 +105,7 @@ export const createLedgerHeads = (options: LedgerHeadsOptions): LedgerHeads => {
         { kind: 'ledger-epoch', id: String(head.epoch) },
         { kind: 'ledger-record', id: String(head.counter) },
         { kind: 'ledger-units', id: head.units },
+        ...(head.delta === undefined ? [] : [{ kind: 'ledger-delta', id: head.delta }]),
       ],
     });
     return index;

@@ -41,6 +41,7 @@ export const AUDIT_ACTIONS = [
   'ledger.restored',
   'ledger.stated',
   'ledger.compacted',
+  'ledger.block_retired',
   'records.imported',
   'records.erased',
   'erasure.refused',

@@ -217,9 +217,15 @@ describe('a coordinator', () => {
     );
     expect((await heads.newest(SITE))?.signed.head.counter).toBe(6);
     expect((await entries()).map(({ outcome }) => outcome)).toEqual(['ok', 'refused', 'refused', 'refused']);
-    const restored = headOf(ledger, { epoch: 1, counter: 2, hash: 'ab'.repeat(32) });
+    const restored = headOf(ledger, { epoch: 1, counter: 2, hash: 'ab'.repeat(32), delta: '7' });
     expect((await heads.take(SITE, restored)).signed.head.epoch).toBe(1);
     await refuses(heads, headOf(ledger, { counter: 99, hash: 'cd'.repeat(32) }), 'ledger_refuses');
+    // Its delta may not shrink either.
+    await refuses(
+      heads,
+      headOf(ledger, { epoch: 2, counter: 2, hash: 'ab'.repeat(32), delta: '6' }),
+      'ledger_refuses',
+    );
     await ledger.close();
   });
 
