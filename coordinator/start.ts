@@ -140,6 +140,7 @@ export const startCoordinator = async (
       identity: vault.identity,
       audit,
       clock,
+      tasks: work.tasks.ledger,
       relayChat: relayChat({ presence, planner, audit, clock, policy, meters }),
       collectStatistics: collectStatistics({ presence, audit, clock, policy }),
       board,

@@ -19,6 +19,8 @@ import {
 } from '../../shared/wire/session.ts';
 import { LedgerHeadRequest } from '../../shared/wire/ledger-head.ts';
 import { z } from 'zod';
+import { asTask } from '../relay/as-task.ts';
+import type { TaskLedger } from '../tasks/ledger.ts';
 import type { BoardTeller } from './board.ts';
 import type { KeyLog } from '../directory/key-log.ts';
 import type { LedgerHeads } from './ledger-heads.ts';
@@ -34,6 +36,7 @@ export interface HandlerOptions {
   readonly identity: Identity;
   readonly audit: AuditLog;
   readonly clock: Clock;
+  readonly tasks: TaskLedger;
   readonly relayChat: Answer;
   readonly collectStatistics: Answer;
   readonly board: BoardTeller;
@@ -89,8 +92,9 @@ export const siteHandlers =
     };
     async function* query(call: Call): AsyncGenerator<Reply> {
       approved();
-      const { kind } = readEnvelope(decodeSealedQuery(call.payload).header);
-      yield* kind === 'chat' ? options.relayChat(call, site) : options.collectStatistics(call, site);
+      const envelope = readEnvelope(decodeSealedQuery(call.payload).header);
+      const answer = envelope.kind === 'chat' ? options.relayChat : options.collectStatistics;
+      yield* asTask(options.tasks, envelope, site, answer(call, site), call.signal);
     }
 
     return {

@@ -3,6 +3,7 @@ import { createReadStream } from 'node:fs';
 import { mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
+import { createDeferred } from '../../shared/deferred.ts';
 import { abortedBy } from '../../shared/errors.ts';
 import { TaskId } from '../../shared/ids.ts';
 
@@ -29,6 +30,31 @@ const syncFolder = async (folder: string): Promise<void> => {
   }
 };
 
+/** Ends with an abort even while the source is silent; the source is told, and not waited for. */
+async function* untilAborted<Piece>(
+  source: AsyncIterable<Piece>,
+  signal: AbortSignal,
+): AsyncGenerator<Piece> {
+  const aborted = createDeferred<never>();
+  aborted.promise.catch(() => undefined);
+  const onAbort = (): void => aborted.reject(abortedBy(signal));
+  if (signal.aborted) onAbort();
+  signal.addEventListener('abort', onAbort, { once: true });
+  const pieces = source[Symbol.asyncIterator]();
+  let isOver = false;
+  try {
+    for (;;) {
+      const next = await Promise.race([pieces.next(), aborted.promise]);
+      isOver = next.done === true;
+      if (next.done === true) return;
+      yield next.value;
+    }
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+    if (!isOver) pieces.return?.().catch(() => undefined);
+  }
+}
+
 /** Opens the folder, and takes out what no task owns any more: parts of writes that were killed. */
 export const openTaskFiles = async (folder: string, isOwned: (id: TaskId) => boolean): Promise<TaskFiles> => {
   await mkdir(folder, { recursive: true, mode: 0o700 });
@@ -45,8 +71,7 @@ export const openTaskFiles = async (folder: string, isOwned: (id: TaskId) => boo
       try {
         const handle = await open(partial, 'w', 0o600);
         try {
-          for await (const piece of bytes) {
-            if (signal.aborted) throw abortedBy(signal);
+          for await (const piece of untilAborted(bytes, signal)) {
             await handle.writeFile(piece);
             bytesDone += piece.byteLength;
             onBytes(bytesDone);

@@ -3,6 +3,7 @@
  * that is on the disk. An executor starts after its task is written as running, and its outcome counts once it is written.
  */
 import type { Clock } from '../../shared/clock.ts';
+import { createDeferred } from '../../shared/deferred.ts';
 import { QflError } from '../../shared/errors.ts';
 import type { TaskId } from '../../shared/ids.ts';
 import type { RandomBytes } from '../../shared/random.ts';
@@ -61,6 +62,8 @@ interface Execution {
 
 const WRITE_AGAIN_FIRST_MS = 1_000;
 const WRITE_AGAIN_MAX_MS = 30_000;
+/** What attempts get to end when the program stops. */
+const CLOSE_GRACE_MS = 5_000;
 
 export const createTaskRunner = (options: RunnerOptions): TaskRunner => {
   const { book, files, serial, commit, clock, alarm, random, logger, meters } = options;
@@ -275,7 +278,12 @@ export const createTaskRunner = (options: RunnerOptions): TaskRunner => {
       const open = [...executions.values()];
       for (const { controller } of open)
         controller.abort(new QflError('cancelled', { detail: 'the coordinator is stopping' }));
-      await Promise.all(open.map(({ over }) => over));
+      // Whoever does not listen is left behind: an outcome that comes later finds nobody, as after a crash.
+      const grace = createDeferred<void>();
+      const timer = setTimeout(() => grace.resolve(), CLOSE_GRACE_MS);
+      await Promise.race([Promise.all(open.map(({ over }) => over)), grace.promise]);
+      clearTimeout(timer);
+      await serial(() => Promise.resolve());
     },
   };
 };

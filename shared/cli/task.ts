@@ -2,7 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Command } from 'commander';
 import { z } from 'zod';
-import { QflError, toQflError } from '../errors.ts';
+import { type ErrorCode, QflError, toQflError } from '../errors.ts';
 import type { HttpClient } from '../http/client.ts';
 import { errorOfProblem } from '../http/problem.ts';
 import { TaskId } from '../ids.ts';
@@ -17,7 +17,7 @@ import { createTaskWatcher, taskTable, taskText } from './task-text.ts';
 const RECONNECTS_MAX = 30;
 const RECONNECT_MS = 1_000;
 /** What ends a watch although the task goes on. */
-const IS_CUT = new Set(['cut', 'not_connected', 'timeout']);
+const IS_CUT: ReadonlySet<ErrorCode> = new Set(['cut', 'not_connected', 'timeout']);
 
 /** One stream of news; ends with the task, or throws when it was cut off. */
 async function* newsOf(client: HttpClient, id: TaskId): AsyncGenerator<TaskNews> {
@@ -31,26 +31,35 @@ async function* newsOf(client: HttpClient, id: TaskId): AsyncGenerator<TaskNews>
   throw new QflError('cut', { detail: 'the coordinator ended the stream' });
 }
 
-/** Follows a task to its end, over restarts of the coordinator. */
-const watchTask = async (client: HttpClient, id: TaskId, json: boolean): Promise<TaskShown> => {
+/** Follows a task to its end, over restarts of the coordinator: each connection takes the key of the program that runs then. */
+const watchTask = async (options: TargetOptions, id: TaskId): Promise<TaskShown> => {
+  const json = options.json ?? false;
   const watcher = json ? undefined : createTaskWatcher(process.stderr);
   let version = 0;
+  let failures = 0;
+  const follow = async (client: HttpClient): Promise<TaskShown> => {
+    for await (const news of newsOf(client, id)) {
+      failures = 0;
+      // After a reconnection the present state comes first; it may be known already.
+      if (news.what === 'state' && news.task.version === version) continue;
+      ({ version } = news.task);
+      if (json) process.stdout.write(`${JSON.stringify(news)}\n`);
+      watcher?.show(news);
+      if (news.task.endedMs !== null) return news.task;
+    }
+    throw new QflError('cut');
+  };
+  // Until it has written its new key, a coordinator that came up again refuses the old one.
+  const isPassing = (code: ErrorCode): boolean =>
+    IS_CUT.has(code) || (version > 0 && code === 'unauthenticated');
   try {
-    for (let failures = 0; ;) {
+    for (;;) {
       try {
-        for await (const news of newsOf(client, id)) {
-          failures = 0;
-          // After a reconnection the present state comes first; it may be known already.
-          if (news.what === 'state' && news.task.version === version) continue;
-          ({ version } = news.task);
-          if (json) process.stdout.write(`${JSON.stringify(news)}\n`);
-          watcher?.show(news);
-          if (news.task.endedMs !== null) return news.task;
-        }
+        return await withClient(connect(options, 'coordinator'), follow);
       } catch (thrown) {
         const error = toQflError(thrown);
         failures += 1;
-        if (!IS_CUT.has(error.code) || failures > RECONNECTS_MAX) throw error;
+        if (version === 0 || !isPassing(error.code) || failures > RECONNECTS_MAX) throw error;
         if (failures === 1) note(`connection lost (${error.code}); trying again`);
         await delay(RECONNECT_MS);
       }
@@ -75,7 +84,7 @@ const create = (options: CreateOptions): Promise<void> =>
       const made = await client.json('POST', '/v1/tasks', TasksMade, { body, headers });
       if (options.watch === true && made.tasks.length === 1) {
         const json = options.json ?? false;
-        const ended = await watchTask(client, made.tasks[0]!.id, json);
+        const ended = await watchTask(options, made.tasks[0]!.id);
         if (!json) say(taskText(ended));
         return endWith(ended);
       }
@@ -137,7 +146,7 @@ const watch = (text: string, options: TargetOptions): Promise<void> =>
   run(async () => {
     const id = idOf(text);
     const json = options.json ?? false;
-    const ended = await withClient(connect(options, 'coordinator'), (client) => watchTask(client, id, json));
+    const ended = await watchTask(options, id);
     if (!json) say(taskText(ended));
     endWith(ended);
   }, options.json ?? false);

@@ -147,6 +147,8 @@ describe('qfl task', () => {
     const { code, out, err } = await qfl(args);
     expect([code, err]).toEqual([0, expect.stringContaining('done')]);
     const id = /task ([0-9a-f]{32}): done/.exec(out)?.[1] ?? '';
+    const listed = await qflJson(z.array(TaskShown), at('list', '--kind', 'quantum', '--state', 'done'));
+    expect(listed.map((task) => task.id)).toContain(id);
     const Result = z.looseObject({
       counts: z.array(z.object({ bits: z.enum(['00', '11']), count: z.int() })),
     });
@@ -174,7 +176,8 @@ describe('qfl task', () => {
   test('goes on after kill -9, and the watcher with it', async () => {
     const id = await make(long);
     await eventually('it runs', async () => (await show(id)).state === 'running');
-    const watching = qfl(at('watch', id));
+    const watcher = startProgram(at('watch', id));
+    await eventually('the watcher is there', () => watcher.printed().includes('running'));
     await program.kill();
     await start();
     const again = await eventually('it runs again', async () => {
@@ -183,8 +186,10 @@ describe('qfl task', () => {
     });
     expect(again).toMatchObject({ state: 'running', failure: null });
     await ask(`/v1/tasks/${id}/cancel`, {});
-    // The key of the first life is gone; the watcher says what to do, or saw the end.
-    expect((await watching).code).toBe(1);
+    // Its connection and its key were those of the first life.
+    const { code, out, err } = await watcher.gone;
+    expect([code, out]).toEqual([1, expect.stringContaining(`task ${id}: cancelled`)]);
+    expect(err).toContain('trying again');
   });
 
   test('saves the state and reads it back; a changed file is refused', async () => {

@@ -35,13 +35,15 @@ export const simulatorMemoryBytes = (): number => {
 
 /** Roles that may use the simulator: it takes the coordinator's own processor. */
 const MAY_RUN: ReadonlySet<string> = new Set(['admin', 'operator', 'researcher']);
-/** Programs up to this size are read at once, larger ones by the worker: reading must not hold the event loop. */
-const READ_AT_ONCE_CHARS = 16 * 1024;
+/** Programs up to this size are read at once (0.2 ms), larger ones by the worker: a request of a hundred must not hold the event loop. */
+const READ_AT_ONCE_CHARS = 1_024;
+/** Where larger ones have to declare their qubits to be refused before they are queued. */
+const HEAD_CHARS = 16 * 1024;
 
 /** Qubits that a program declares, without reading all of it; undefined when the worker has to find out. */
 const declaredQubits = (qasm: string): number | undefined => {
   if (qasm.length <= READ_AT_ONCE_CHARS) return fromQasm(qasm).qubits;
-  const digits = /\bqubit\s*\[\s*(\d{1,9})\s*\]/.exec(qasm.slice(0, READ_AT_ONCE_CHARS))?.[1];
+  const digits = /\bqubit\s*\[\s*(\d{1,9})\s*\]/.exec(qasm.slice(0, HEAD_CHARS))?.[1];
   return digits === undefined ? undefined : Number(digits);
 };
 

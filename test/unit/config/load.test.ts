@@ -188,9 +188,10 @@ const noticesOf = async (text: string, env: Record<string, string> = {}) =>
 
 describe('notices', () => {
   it('say which part will honour a key, only when it is set', async () => {
-    expect(await noticesOf('scheduler: {max_parallel_tasks: 4}')).toMatchObject([
-      { kind: 'later', path: 'scheduler.max_parallel_tasks' },
+    expect(await noticesOf('security: {key_rotation_days: 30}')).toMatchObject([
+      { kind: 'later', path: 'security.key_rotation_days' },
     ]);
+    expect(await noticesOf('scheduler: {max_parallel_tasks: 4}')).toEqual([]);
     expect(await noticesOf('scheduler: {quantum_coherence_threshold: 0.7}')).toMatchObject([
       { kind: 'replaced' },
     ]);
