@@ -6,11 +6,11 @@ import { type Clock, systemClock } from '../../shared/clock.ts';
 import { assert } from '../../shared/errors.ts';
 import type { SiteId } from '../../shared/ids.ts';
 import { seeded } from '../../shared/seeded.ts';
-import { SHARE_SCALE } from '../solvers/coupled/bound.ts';
-import { solveCoupled } from '../solvers/coupled/solve.ts';
+import { coupledBound, SHARE_SCALE } from '../solvers/coupled/bound.ts';
 import { buildProblem, type CandidateOptions, type CandidateSite, type PlanRequest } from './candidates.ts';
 import { type Coupling, type CouplingTokens, couplingsOf } from './couplings.ts';
 import { contendersFlow } from './contenders.ts';
+import { planGroups } from './groups.ts';
 import { independentCost, type InterferenceReport } from './interference.ts';
 import { toInstance } from './instance.ts';
 import { makePlan } from './plan.ts';
@@ -42,7 +42,8 @@ export interface BatchInput {
 }
 
 /** Of the event loop's 20 ms. */
-const COUPLED_MS = 6;
+const BOUND_MS = 4;
+const BOUND_ITERATIONS = 40;
 /** Price of keeping two of one conversation apart, and of putting two together that should not meet, as a share of a typical service. */
 const APART_SHARE = 0.5;
 
@@ -94,13 +95,15 @@ const solveTogether = (
 ): Solved => {
   const { instance, siteIds } = toInstance(problem, couplings);
   const begunMs = clock.monotonicMs();
-  // The solver watches real time whatever clock the caller lives on.
-  const solution = solveCoupled(instance, {
-    timeMs: COUPLED_MS,
-    seed,
+  const solution = planGroups(instance, seed);
+  // Real time, whatever clock the caller lives on: the bound may take what is left, the plan does not depend on it.
+  const bound = coupledBound(instance, {
+    iterationsMax: BOUND_ITERATIONS,
+    deadlineMs: systemClock.monotonicMs() + BOUND_MS,
     nowMs: () => systemClock.monotonicMs(),
+    target: solution.cost,
   });
-  const { shares, prices } = solution.bound;
+  const { shares, prices } = bound;
   const check = verifyCoupled({ ...instance, couplings }, solution.siteOf, {
     scale: SHARE_SCALE,
     shares,

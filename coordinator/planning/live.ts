@@ -10,7 +10,7 @@ import type { CoordinatorMeters } from '../metrics.ts';
 import type { Placement, PlacementRequest, Planner } from '../relay/placement.ts';
 import type { CandidateSite } from './candidates.ts';
 import { createDeferralMeter, type DeferralMeter } from './deferral.ts';
-import { triggerOf } from './decoherence.ts';
+import { touchedTasks, triggerOf } from './decoherence.ts';
 import { type Commit, createDesk, type DeskRequest, type DeskTuning } from './desk.ts';
 import { explain } from './explain.ts';
 import { INTERFERENCE_RESOLUTION } from './interference.ts';
@@ -20,26 +20,18 @@ import { createPredictor, type Prediction, type Predictor } from './predictor.ts
 import { createPlanRecords, type PlanRecords } from './records.ts';
 import { createTaken, type KnownPresence, sitesOffering } from './sites-now.ts';
 import { createStrategist, type Strategist } from './strategist.ts';
-import { type FixedStrategy, type Strategy, STRATEGY_WEIGHTS } from './strategies.ts';
+import { STRATEGY_WEIGHTS } from './strategies.ts';
+import type { Tuning, TuningInForce } from './tuning.ts';
 import { createWarmth } from './warmth.ts';
 
 /** Places behind a taken slot; the site's own queue has the last word. */
 const QUEUE_PER_SLOT = 4;
 export const WAITING_MAX = 1_000;
-/** Without an event, open requests are planned again this often: telemetry brings news without saying so. */
+/** Open requests are planned again this often without an event: telemetry brings news without saying so. */
 const REPLAN_MS = 100;
 /** A query without an expiry is worth waiting for this long. */
 const LIFE_DEFAULT_MS = 120_000;
 const SEED_MAX = 2 ** 31;
-
-export interface Tuning {
-  readonly strategy: Strategy;
-  readonly queueFactor: number;
-  readonly superposition?: boolean;
-  readonly entanglement?: boolean;
-  readonly mitigation?: boolean;
-  readonly coherenceThreshold?: number;
-}
 
 export interface LivePlannerOptions {
   readonly presence: KnownPresence;
@@ -56,7 +48,6 @@ export interface LivePlannerOptions {
 interface Pending {
   readonly request: PlacementRequest;
   readonly resolve: (placement: Placement | undefined) => void;
-  readonly wallMs: number;
 }
 
 export interface LivePlanner extends Planner {
@@ -67,7 +58,7 @@ export interface LivePlanner extends Planner {
   readonly strategist: Strategist;
   /** A site came, left, or changed what it offers: what it touches is planned again. */
   sitesChanged(): void;
-  tuning(): Tuning & { readonly inForce: FixedStrategy };
+  tuning(): TuningInForce;
   readonly waiting: number;
   readonly planned: number;
   close(): void;
@@ -93,7 +84,7 @@ export const createLivePlanner = (options: LivePlannerOptions): LivePlanner => {
   /** When something happened that the standing plan did not know. */
   let triggeredMs: number | undefined;
 
-  const tuningNow = (): Tuning & { readonly inForce: FixedStrategy } => {
+  const tuningNow = (): TuningInForce => {
     const tuning = options.tuning();
     return { ...tuning, inForce: strategist.current(tuning.strategy) };
   };
@@ -162,11 +153,12 @@ export const createLivePlanner = (options: LivePlannerOptions): LivePlanner => {
   const placementOf = (
     commit: Commit,
     waiter: Pending,
-    sites: readonly CandidateSite[],
+    all: readonly CandidateSite[],
     micros: number,
   ): Placement => {
     const { request, site, plan, at } = commit;
     const nowMs = clock.monotonicMs();
+    const sites = all.filter(({ models }) => models.includes(request.model));
     const here = sites.find(({ siteId }) => siteId === site);
     const isUncontended = here !== undefined && Math.max(here.busySlots, taken.of(site)) < here.slots;
     const predicted = new Map(
@@ -302,7 +294,7 @@ export const createLivePlanner = (options: LivePlannerOptions): LivePlanner => {
         signal?.removeEventListener('abort', onAbort);
         resolve(placement);
       };
-      pending.set(taskId, { request, resolve: settled, wallMs });
+      pending.set(taskId, { request, resolve: settled });
       desk.add({
         taskId,
         model: request.model,
@@ -331,10 +323,10 @@ export const createLivePlanner = (options: LivePlannerOptions): LivePlanner => {
       const now = new Set(presence.online());
       const lost = [...known].filter((site) => !now.has(site));
       known = now;
-      const open = desk.open();
-      if (lost.some((site) => open.some(({ allowedSites }) => allowedSites.includes(site))))
+      const mayServe = desk.open().map(({ allowedSites }) => allowedSites);
+      if (lost.some((site) => touchedTasks(mayServe, [], site).length > 0))
         noticed({ coherence: null, siteLost: true });
-      else if (open.length > 0) schedule();
+      else if (mayServe.length > 0) schedule();
     },
     get waiting() {
       return pending.size;

@@ -1,15 +1,13 @@
 /** One look at what is open: the ensemble of plans that telemetry cannot tell apart, and what follows from it for every task and pair. */
 import type { SiteId } from '../../shared/ids.ts';
-import { seeded } from '../../shared/seeded.ts';
-import { Walker } from '../solvers/coupled/anneal.ts';
 import { solveLinear } from '../solvers/coupled/bound.ts';
-import type { CoupledInstance } from '../solvers/coupled/instance.ts';
 import { buildProblem, type CandidateOptions, type CandidateSite, forecastsOf } from './candidates.ts';
 import { type Coupling, couplingsOf } from './couplings.ts';
 import { couplingWeights } from './batch.ts';
 import type { DeskRequest } from './desk.ts';
 import { type ComponentEnsemble, drawPlans, marginalsOf, type SiteOf, weighPlans } from './ensemble.ts';
 import { chanceAgreement, type PairStrength, pairStrength } from './entanglement.ts';
+import { planGroups } from './groups.ts';
 import { toInstance } from './instance.ts';
 import type { Predictor } from './predictor.ts';
 
@@ -39,21 +37,6 @@ export interface Look {
   readonly best: SiteOf;
   readonly pairs: readonly (Coupling & PairStrength)[];
 }
-
-/** The exact linear plan; where tasks are coupled, groups are then chosen exactly until none improves. */
-const solverFor =
-  (instance: CoupledInstance, seed: number) =>
-  (costs: Float64Array): SiteOf => {
-    const { siteOf, prices } = solveLinear(instance.tasks, instance.slotCosts, costs);
-    if (instance.weights.length === 0) return siteOf;
-    const walker = new Walker({ ...instance, costs }, siteOf, { random: seeded(seed), prices });
-    const coupled = new Set([...instance.first, ...instance.second]);
-    for (let improved = true, rounds = 0; improved && rounds < 4; rounds += 1) {
-      improved = false;
-      for (const task of coupled) improved = walker.chooseGroup(task) || improved;
-    }
-    return walker.best;
-  };
 
 /** Standard error of the cost of the request at every site, the waiting place included as exact. */
 const noiseOf = (
@@ -91,7 +74,8 @@ export function* looking(input: LookInput): Generator<void, Look> {
     count: plans,
     seed,
     siteNoise: noises[0] ?? [],
-    solve: solverFor(instance, seed),
+    // Groups are chosen exactly; annealing moves would cost more than a look is worth.
+    solve: (costs) => planGroups({ ...instance, costs }, seed, 0).siteOf,
   });
   for (const plan of drawing) {
     drawn.push(plan);

@@ -130,7 +130,8 @@ export const relayChat = (options: RelayOptions) => {
         sizeBucketBytes: envelope.sizeBucketBytes,
         queryId: envelope.queryId,
         sender: envelope.sender,
-        expiresMs: envelope.expiresMs,
+        // By the asker's clock it may be over already: how long it is worth is what counts.
+        expiresMs: clock.nowMs() + envelope.expiresMs - envelope.createdMs,
         affinity: envelope.affinity,
         apart: envelope.apart,
         exclusions: [...refusals],

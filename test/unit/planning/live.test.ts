@@ -81,7 +81,7 @@ const busySpell = async ({ planner, pass }: ReturnType<typeof plannerOver>): Pro
     });
   pass(40_000);
   (await planner.place(request()))?.done(null);
-  for (let turn = 0; turn < 100 && planner.deferral.value === null; turn += 1) await pause(10);
+  for (let turn = 0; turn < 800 && planner.deferral.value === null; turn += 1) await pause(10);
 };
 
 const slots = new Map([

@@ -70,13 +70,6 @@ describe('strategies', () => {
       0.3 * (one.p95Ms / base[at]!.p95Ms) +
       0.3 * (one.misses / Math.max(0.01, base[at]!.misses)) +
       0.1 * (one.loadVariance / base[at]!.loadVariance);
-    console.log(
-      JSON.stringify(
-        [...runs].map(([n, r]) => [n, ...r]),
-        null,
-        0,
-      ),
-    );
     const total = (name: FixedStrategy, of: (one: ReturnType<typeof run>, at: number) => number): number =>
       runs.get(name)!.reduce((sum, one, at) => sum + of(one, at), 0);
     const bestBy = (of: (one: ReturnType<typeof run>, at: number) => number): FixedStrategy =>
