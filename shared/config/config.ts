@@ -18,6 +18,14 @@ const strategyOf = (
   return { strategy: name, queueFactor: 1 };
 };
 
+const planningOf = ({ quantum_planning: planning }: ConfigFile) => ({
+  ...strategyOf(planning.optimization_strategy),
+  superposition: planning.enable_superposition,
+  entanglement: planning.enable_entanglement,
+  mitigation: planning.decoherence_mitigation,
+  coherenceThreshold: planning.coherence_threshold,
+});
+
 const tlsOf = ({ tls }: ConfigFile) => ({
   certFile: tls.cert_file,
   keyFile: tls.key_file,
@@ -75,7 +83,7 @@ const sharedOf = (file: ConfigFile) => ({
   limits: limitsOf(file),
   privacy: privacyOf(file),
   security: securityOf(file),
-  planning: strategyOf(file.quantum_planning.optimization_strategy),
+  planning: planningOf(file),
 });
 
 const deepFreeze = <Value>(value: Value): Value => {

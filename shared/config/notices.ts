@@ -48,7 +48,7 @@ const NOT_HONOURED: readonly Entry[] = [
     'the accounts part will honour it; bind to a private address until then',
   ],
   ['later', 'auth', 'the accounts part will honour it; API keys are in use until then'],
-  ['later', 'quantum_planning', 'the planning layer will honour it; plans come from the exact flow solver'],
+  ['later', 'quantum_planning', 'the planner does not ask for it yet and works with the default'],
   ['later', 'performance', 'the scaling part will honour it'],
   [
     'replaced',
@@ -87,6 +87,10 @@ const NOT_HONOURED: readonly Entry[] = [
 const HONOURED_INSIDE: readonly string[] = ['quantum_planning.optimization_strategy'];
 /** Only a coordinator has what these are for. */
 const HONOURED_BY_COORDINATOR: readonly string[] = [
+  'quantum_planning.enable_superposition',
+  'quantum_planning.enable_entanglement',
+  'quantum_planning.decoherence_mitigation',
+  'quantum_planning.coherence_threshold',
   'scheduler.max_parallel_tasks',
   'scheduler.default_task_timeout',
   'performance.auto_scaling',

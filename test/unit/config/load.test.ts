@@ -179,7 +179,21 @@ describe('settings', () => {
     ['balanced', { strategy: 'balanced', queueFactor: 1 }],
   ])('take %s as a strategy', async (name, planning) => {
     const { config } = await loadConfig('coordinator', { env: { OPTIMIZATION_STRATEGY: name } });
-    expect(config.planning).toEqual(planning);
+    expect(config.planning).toMatchObject(planning);
+  });
+
+  it('reach the planner', async () => {
+    const file = await fileOf(
+      'quantum_planning: {enable_superposition: false, enable_entanglement: false, decoherence_mitigation: false, coherence_threshold: 0.6}',
+    );
+    const { config, notices } = await loadConfig('coordinator', { file, env: {} });
+    expect(config.planning).toMatchObject({
+      superposition: false,
+      entanglement: false,
+      mitigation: false,
+      coherenceThreshold: 0.6,
+    });
+    expect(notices).toEqual([]);
   });
 });
 
