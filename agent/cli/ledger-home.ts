@@ -1,36 +1,15 @@
 /** What the commands on a ledger's folder share: the home of a stopped agent, who decides, and the entry in the audit log. */
-import { AGENT_HOME } from '../../shared/cli/connect.ts';
 import { systemClock } from '../../shared/clock.ts';
 import { secureRandomBytes } from '../../shared/random.ts';
 import type { Decision } from '../budget/administration.ts';
-import { type AgentHome, openAgentHome } from '../home.ts';
+import type { AgentHome } from '../home.ts';
 import { ledgerPlace } from '../ledger.ts';
+import type { HomeOption } from './home.ts';
 
-export interface HomeOption {
-  readonly home?: string;
-  readonly json?: boolean;
-}
 export interface DecisionOptions extends HomeOption {
   readonly by: string;
   readonly reason: string;
 }
-
-export const withHome = async <T>(options: HomeOption, use: (home: AgentHome) => Promise<T>): Promise<T> => {
-  const home = await openAgentHome({
-    sources: {
-      home: options.home ?? process.env['QFL_HOME'] ?? AGENT_HOME,
-      environment: process.env['MASTER_KEY'],
-      credentialsFolder: process.env['CREDENTIALS_DIRECTORY'],
-    },
-    clock: systemClock,
-    random: secureRandomBytes,
-  });
-  try {
-    return await use(home);
-  } finally {
-    await home.close();
-  }
-};
 
 export const placeOf = (home: AgentHome) =>
   ledgerPlace({

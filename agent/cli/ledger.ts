@@ -18,14 +18,8 @@ import { compactLedger } from '../budget/compact.ts';
 import { restoreLedger } from '../budget/restore.ts';
 import { verifyLedger } from '../budget/verify.ts';
 import type { AgentHome } from '../home.ts';
-import {
-  type DecisionOptions,
-  decisionOf,
-  type HomeOption,
-  logged,
-  placeOf,
-  withHome,
-} from './ledger-home.ts';
+import { type HomeOption, withHome } from './home.ts';
+import { type DecisionOptions, decisionOf, logged, placeOf } from './ledger-home.ts';
 
 /** A question can be repeated for a few minutes; whole days leave room for clocks. */
 const KEEP_DAYS_MIN = 2;

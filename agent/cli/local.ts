@@ -2,42 +2,20 @@
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { resolve } from 'node:path';
-import { AGENT_HOME, connect, type TargetOptions, withClient, withTarget } from '../../shared/cli/connect.ts';
+import { connect, type TargetOptions, withClient, withTarget } from '../../shared/cli/connect.ts';
 import { printJson, run, say, table } from '../../shared/cli/output.ts';
-import { systemClock } from '../../shared/clock.ts';
 import { isErrorCode, QflError } from '../../shared/errors.ts';
 import { readControlFile } from '../../shared/http/control.ts';
 import { DepartmentId } from '../../shared/ids.ts';
-import { secureRandomBytes } from '../../shared/random.ts';
 import { DataClass } from '../../shared/wire/envelope.ts';
 import { loadConfig } from '../../shared/config/load.ts';
 import { checkRole, importAll } from '../api/admin.ts';
-import { type AgentHome, openAgentHome } from '../home.ts';
 import { BlockCounts } from '../records/blocks.ts';
 import { ImportReportShape } from '../records/fhir/report.ts';
 import type { ImportProgress } from '../records/import-fhir.ts';
 import { generateHospital } from '../records/sample.ts';
+import { homeOf, withHome } from './home.ts';
 import { createImportProgressBar, formatImportResult } from './import-progress.ts';
-
-const homeOf = (options: TargetOptions): string => options.home ?? process.env['QFL_HOME'] ?? AGENT_HOME;
-
-/** Works on the folder itself; a running agent holds it, and then this says so. */
-const withHome = async <T>(options: TargetOptions, use: (home: AgentHome) => Promise<T>): Promise<T> => {
-  const home = await openAgentHome({
-    sources: {
-      home: homeOf(options),
-      environment: process.env['MASTER_KEY'],
-      credentialsFolder: process.env['CREDENTIALS_DIRECTORY'],
-    },
-    clock: systemClock,
-    random: secureRandomBytes,
-  });
-  try {
-    return await use(home);
-  } finally {
-    await home.close();
-  }
-};
 
 /** Is an agent reachable that these options name? A control file may be left from a crash. */
 const isRunning = async (options: TargetOptions): Promise<boolean> => {
