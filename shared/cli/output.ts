@@ -71,6 +71,9 @@ export const run = async (action: () => Promise<void>, json: boolean): Promise<v
   }
 };
 
+/** 0.95 → `95`, without the digits that a product of doubles makes up. */
+export const inPercent = (share: number): string => String(Number((share * 100).toPrecision(9)));
+
 export const ago = (ms: number): string => {
   const seconds = Math.round(ms / 1_000);
   if (seconds < 120) return `${seconds} s`;

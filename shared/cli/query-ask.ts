@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { QflError } from '../errors.ts';
 import { type AskAnswered, type AskPlanned, AskResult } from '../wire/ask.ts';
 import { connect, type TargetOptions, withClient, withTarget } from './connect.ts';
-import { printJson, run, say, table } from './output.ts';
+import { inPercent, printJson, run, say, table } from './output.ts';
 import { blocksOf } from './query-stats.ts';
 
 interface AskOptions extends TargetOptions {
@@ -51,7 +51,7 @@ const siteRows = ({ sites, privacy }: AskAnswered): string[][] =>
 const listHead = ({ visibility, confidence }: AskAnswered): string[] => [
   'term',
   `noisy count of ${visibility.unit}`,
-  `${confidence * 100} % interval`,
+  `${inPercent(confidence)} % interval`,
 ];
 
 const answerText = (result: AskAnswered): string =>

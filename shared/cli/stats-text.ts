@@ -1,6 +1,6 @@
 /** How results of statistics and their prices are printed for people. */
 import type { MeasureResult, StatsPrice, StatsResult, StatsSiteResult } from '../wire/stats.ts';
-import { table } from './output.ts';
+import { inPercent, table } from './output.ts';
 
 const LEDGERS = ['user_day', 'department_day', 'asking_site_day', 'site_lifetime'] as const;
 const LEFT = ['left: user', 'department', 'asking site', 'lifetime'];
@@ -93,7 +93,7 @@ const keyedText = (result: KeyedTable, hideBelow: number | undefined): string =>
   ].join('\n');
 };
 
-const percent = (quantile: string): string => `${Number((Number(quantile) * 100).toPrecision(6))} %`;
+const percent = (quantile: string): string => `${inPercent(Number(quantile))} %`;
 
 const titles: Readonly<Record<MeasureResult['measure'], string>> = {
   count: 'count',
@@ -107,7 +107,7 @@ const titles: Readonly<Record<MeasureResult['measure'], string>> = {
 const withInterval = (figure: Figure, confidence: number): string =>
   figure.interval === null
     ? value(figure)
-    : `${value(figure)}  (${Number((confidence * 100).toPrecision(6))} % interval: ${interval(figure)})`;
+    : `${value(figure)}  (${inPercent(confidence)} % interval: ${interval(figure)})`;
 
 const measureText = (result: MeasureResult, confidence: number, hideBelow: number | undefined): string => {
   switch (result.measure) {
@@ -205,7 +205,7 @@ export const statsText = (result: StatsResult, { asked, confidence, hideBelow }:
     const shown =
       first.interval === null
         ? ''
-        : `  (${confidence * 100} % interval from the noise alone: ${interval(first)})`;
+        : `  (${inPercent(confidence)} % interval from the noise alone: ${interval(first)})`;
     return [
       `${asked}: ${value(first)} patients${shown}`,
       '',
@@ -257,7 +257,7 @@ export const priceText = (price: StatsPrice, asked: string): string =>
     `${asked}: not asked, only priced; nothing was spent.`,
     '',
     table(
-      ['figure', 'ε', 'cells', 'noise', `± per cell (${price.confidence * 100} %)`],
+      ['figure', 'ε', 'cells', 'noise', `± per cell (${inPercent(price.confidence)} %)`],
       price.measures.flatMap(({ measure, epsilon, releases }) =>
         releases.map(({ cells, mechanism, halfWidth, delta }, at) => [
           at === 0 ? measure : '',

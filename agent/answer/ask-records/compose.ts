@@ -81,8 +81,9 @@ const intervalOf = (value: bigint, half: bigint): AskInterval => ({
   high: String(atLeastZero(value + half)),
 });
 
-const percent = (part: bigint, whole: bigint): number =>
-  whole === 0n ? 0 : Number((part * 1_000n) / whole) / 10;
+/** Tenths of a per cent, rounded down; divided once, where they are shown, so that no digits are made up. */
+const permille = (part: bigint, whole: bigint): number =>
+  whole === 0n ? 0 : Number((part * 1_000n) / whole);
 
 /** Bounds of with/(with + without); each cell's interval may fail half as often, so both hold together. */
 export const shareOf = ({ values, mechanisms }: Merged, confidence: number): Share | null => {
@@ -93,9 +94,9 @@ export const shareOf = ({ values, mechanisms }: Merged, confidence: number): Sha
   const [lowYes, highYes] = [atLeastZero(yes - half), atLeastZero(yes + half)];
   const [lowNo, highNo] = [atLeastZero(no - half), atLeastZero(no + half)];
   return {
-    percent: percent(atLeastZero(yes), atLeastZero(yes) + atLeastZero(no)),
-    low: percent(lowYes, lowYes + highNo),
-    high: highYes + lowNo === 0n ? 100 : Math.min(100, percent(highYes, highYes + lowNo) + 0.1),
+    percent: permille(atLeastZero(yes), atLeastZero(yes) + atLeastZero(no)) / 10,
+    low: permille(lowYes, lowYes + highNo) / 10,
+    high: highYes + lowNo === 0n ? 100 : Math.min(1_000, permille(highYes, highYes + lowNo) + 1) / 10,
   };
 };
 

@@ -125,6 +125,8 @@ describe('an answer in words', () => {
       [200, -40],
       [1_000, 1],
       [90, 90],
+      [91, 97],
+      [157, 331],
     ] as const) {
       const merged = mergeAnswers([answerOf(SHARE, { with: values[0], without: values[1] })], release);
       const share = shareOf(merged, 0.95);
@@ -132,6 +134,9 @@ describe('an answer in words', () => {
       expect(share.low).toBeGreaterThanOrEqual(0);
       expect(share.low).toBeLessThanOrEqual(share.percent);
       expect(share.high).toBeGreaterThanOrEqual(share.percent);
+      // Told in tenths; nothing that arithmetic made up.
+      for (const told of [share.low, share.percent, share.high])
+        expect(String(told)).toMatch(/^\d{1,3}(\.\d)?$/);
       expect(share.high).toBeLessThanOrEqual(100);
     }
   });
