@@ -80,6 +80,10 @@ export interface Ascended {
   readonly relaxed: Relaxed;
 }
 
+/** While no plan is known nothing else holds the steps: beyond this, sums would leave the integers that doubles hold. */
+const MULTIPLIER_MAX = 2 ** 40;
+const clamped = (value: number): number => Math.max(-MULTIPLIER_MAX, Math.min(MULTIPLIER_MAX, value));
+
 const PATIENCE = 20;
 const STEP_MIN = 1e-3;
 /** Of the bound, for the way that is left while no plan is known. */
@@ -120,7 +124,7 @@ export const ascend = (relax: Relaxation, start: Float64Array, options: AscentOp
 
     const size = (step * Math.max(distance, MULTIPLIER_SCALE)) / length;
     for (let job = 0; job < start.length; job += 1)
-      multipliers[job] = Math.round(multipliers[job]! + size * direction[job]!);
+      multipliers[job] = clamped(Math.round(multipliers[job]! + size * direction[job]!));
   }
   const relaxed = relax(start, options.allowed);
   return best ?? { bound: relaxed.bound, multipliers: start, relaxed };

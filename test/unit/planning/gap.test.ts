@@ -66,6 +66,19 @@ test('small instances: the optimum, proven; or proven to have none', () => {
   );
 });
 
+test('multipliers stay integers where only one agent can take anything', () => {
+  const instance: GapInstance = {
+    agents: 3,
+    jobs: 3,
+    costs: Int32Array.of(3, 28, 25, 2, 1, 1, 1, 22, 28),
+    weights: Int32Array.of(9, 4, 9, 3, 3, 2, 3, 4, 9),
+    capacities: Int32Array.of(1, 1, 23),
+  };
+  const solution = solve(instance);
+  expect(solution).toMatchObject({ cost: 51, proven: true });
+  expect(check(instance, solution)).toMatchObject({ faults: [], cost: 51 });
+});
+
 const FOLDER = new URL('../../../../shared/bench/gap/', import.meta.url);
 const BestKnown = z.record(z.string(), z.looseObject({ minimise: z.number() }));
 
