@@ -1,9 +1,11 @@
 /** Puts an agent together: opens its home, joins its parts, binds its face, and takes it apart in reverse order. */
 import { toHex } from '../shared/bytes.ts';
+import { accessRulesOf } from '../shared/access/rules.ts';
 import type { Clock } from '../shared/clock.ts';
 import type { AgentConfig } from '../shared/config/config.ts';
 import { fingerprintOf, fingerprintPhrase } from '../shared/directory/record.ts';
 import { createHttpApp, type HttpAddress } from '../shared/http/app.ts';
+import { keyAuthenticator } from '../shared/http/api-keys.ts';
 import { removeControlFile, withControlKey, writeControlFile } from '../shared/http/control.ts';
 import { metricsPlace, serveMetrics } from '../shared/http/metrics-server.ts';
 import { createMetrics } from '../shared/http/metrics.ts';
@@ -245,7 +247,8 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
       logger,
       board,
     });
-    const control = withControlKey(home.apiKeys, random, clock.nowMs());
+    let accessRules = accessRulesOf(config.security);
+    const control = withControlKey(keyAuthenticator(home.apiKeys), random);
     const app = await createHttpApp({
       logger,
       clock,
@@ -254,7 +257,7 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
       bodyLimitBytes: config.limits.bodyBytes,
       rateLimit: config.limits.rateLimit,
       trustedProxies: config.trustedProxies,
-      apiKeys: control.apiKeys,
+      access: { authenticator: control.authenticator, rules: () => accessRules },
       metrics,
       tls,
     });
@@ -262,6 +265,7 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
       // The ledger first: it is the one part that can refuse, and then nothing has changed.
       await changeBudgets(next);
       ({ rolePermissions } = accessPolicy(next));
+      accessRules = accessRulesOf(next.security);
     };
     const fingerprint = fingerprintPhrase(fingerprintOf(vault.identity.publicKeys));
     registerStatus(app, {
@@ -305,7 +309,7 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
       home,
       outbox,
       apiKeys: home.apiKeys,
-      roles: new Set(config.security.rolePermissions.keys()),
+      roles: new Set(accessRules.table.roles),
       defaultDataClass: config.security.defaultDataClass,
     });
     if (config.metrics.port !== null && metricsPlace(config.metrics) === 'own')

@@ -12,10 +12,16 @@ import type { CoordinatorConfig } from '../shared/config/config.ts';
 import type { XWingKeyPair } from '../shared/crypto/xwing.ts';
 import type { Logger } from '../shared/log.ts';
 import type { RandomBytes } from '../shared/random.ts';
+import type { Envelope } from '../shared/wire/envelope.ts';
+import { registerAccountRoutes } from './api/accounts.ts';
+import { registerAuthRoutes } from './api/auth.ts';
+import { registerEmergencyRoutes } from './api/emergency.ts';
 import { registerPlanRoutes } from './api/plans.ts';
 import { registerQuantumRoutes } from './api/quantum.ts';
 import { registerRoutes } from './api/routes.ts';
 import { registerTaskRoutes } from './api/tasks.ts';
+import { type Access, startAccess } from './access/start.ts';
+import { type Emergency, startEmergency } from './emergency/start.ts';
 import { type CoordinatorHome, type HomeOptions, openCoordinatorHome } from './home.ts';
 import { federationInfo } from './identity.ts';
 import { createCoordinatorMetrics } from './metrics.ts';
@@ -41,6 +47,7 @@ export interface CoordinatorDeps extends HomeOptions {
   readonly clock: Clock;
   readonly random: RandomBytes;
   readonly logger: Logger;
+  readonly env: Readonly<Record<string, string | undefined>>;
 }
 
 export interface RunningCoordinator {
@@ -59,7 +66,7 @@ export const startCoordinator = async (
   settings: CoordinatorConfig,
   deps: CoordinatorDeps,
 ): Promise<RunningCoordinator> => {
-  const { clock, random, logger } = deps;
+  const { clock, random, logger, env } = deps;
   const home = await openCoordinatorHome({ ...deps, logQueueEntries: settings.limits.logQueueEntries });
   const undo: (() => Promise<void> | void)[] = [() => home.close()];
   const close = async (): Promise<void> => {
@@ -98,15 +105,14 @@ export const startCoordinator = async (
     const board = createBoardTeller(registry, () => presence, keyLog);
     undo.push(() => board.close());
     keyLog.onGrowth(() => board.changed());
-    let tuning = settings.planning;
-    let taskSettings = settings.tasks;
+    let inForce = settings;
     const metrics = createMetrics('coordinator');
     const meters = createCoordinatorMetrics(metrics.registry, presence, audit);
     const planner = createLivePlanner({
       presence,
       clock,
       meters,
-      tuning: () => tuning,
+      tuning: () => inForce.planning,
       failed: (error) => logger.error({ err: error }, 'the planner could not measure itself'),
     });
     undo.push(() => planner.close());
@@ -120,9 +126,47 @@ export const startCoordinator = async (
       random,
       logger,
       metrics: metrics.registry,
-      settings: () => taskSettings,
+      settings: () => inForce.tasks,
     });
     undo.push(() => work.close());
+    const access: Access = await startAccess({
+      home,
+      settings: () => inForce,
+      clock,
+      random,
+      logger,
+      env,
+      gate: (role) => emergency.lockdown.signInGate(role),
+    });
+    const emergency: Emergency = await startEmergency({
+      home,
+      policy,
+      clock,
+      random,
+      logger,
+      env,
+      pseudonyms: access.pseudonyms,
+      settings: () => inForce.notifications,
+      async stopEverything() {
+        await audit.record({ action: 'tokens.revoked', outcome: 'begun' });
+        await access.sessions.endAll();
+        await access.tokenKeys.rotate(true);
+        await work.tasks.halt();
+        presence.closeAll(new QflError('lockdown', { detail: 'an administrator stopped all processing' }));
+      },
+      async resume() {
+        await work.tasks.resume();
+        board.changed();
+      },
+    });
+    undo.push(() => emergency.close());
+    if (emergency.lockdown.state.on) await work.tasks.halt();
+    const admission = {
+      check(envelope: Envelope): void {
+        emergency.lockdown.check();
+        policy.check(envelope);
+      },
+    };
     const desk = createHandshakeDesk({
       keys: () => kemPairs,
       hedge: vault.hedge,
@@ -141,8 +185,8 @@ export const startCoordinator = async (
       audit,
       clock,
       tasks: work.tasks.ledger,
-      relayChat: relayChat({ presence, planner, audit, clock, policy, meters }),
-      collectStatistics: collectStatistics({ presence, audit, clock, policy }),
+      relayChat: relayChat({ presence, planner, audit, clock, policy: admission, meters }),
+      collectStatistics: collectStatistics({ presence, audit, clock, policy: admission }),
       board,
       ledgerHeads: createLedgerHeads({
         store,
@@ -152,7 +196,7 @@ export const startCoordinator = async (
         identityOf: (site) => keyLog.state.get(site)?.identity,
       }),
     });
-    const control = withControlKey(home.apiKeys, random, clock.nowMs());
+    const control = withControlKey(access.authenticator, random);
     const app = await createHttpApp({
       logger,
       clock,
@@ -161,7 +205,21 @@ export const startCoordinator = async (
       bodyLimitBytes: settings.limits.bodyBytes,
       rateLimit: settings.limits.rateLimit,
       trustedProxies: settings.trustedProxies,
-      apiKeys: control.apiKeys,
+      access: {
+        authenticator: control.authenticator,
+        rules: access.rules,
+        gate: emergency.lockdown.httpGate,
+        refused: (operation, { id, role }) =>
+          void audit
+            .record({
+              action: 'access.refused',
+              outcome: 'refused',
+              actor: access.pseudonyms.of(id),
+              role,
+              objects: [{ kind: 'operation', id: operation }],
+            })
+            .catch((error: unknown) => logger.error({ err: error }, 'a refusal could not be logged')),
+      },
       metrics,
       tls,
     });
@@ -177,6 +235,15 @@ export const startCoordinator = async (
       startedMs: clock.nowMs(),
       info: await federationInfo(home.name, vault.identity, keyLog, audit.log.verifierKey),
     });
+    registerAuthRoutes(app, { access, audit, publicUrl: settings.publicUrl, isTls: tls !== undefined });
+    registerAccountRoutes(app, {
+      access,
+      apiKeys: home.apiKeys,
+      audit,
+      random,
+      passwordPolicy: () => inForce.accounts.passwordPolicy,
+    });
+    registerEmergencyRoutes(app, emergency);
     registerPlanRoutes(app, planner);
     registerQuantumRoutes(app, { planner, presence, planSeconds: meters.planSeconds });
     registerTaskRoutes(app, { tasks: work.tasks, audit, health: work.health });
@@ -205,8 +272,7 @@ export const startCoordinator = async (
     undo.push(() => removeControlFile(settings.home));
     logger.info({ url: address.url, fingerprint: toHex(home.fingerprint) }, 'the coordinator is ready');
     const reload = (next: CoordinatorConfig): Promise<void> => {
-      tuning = next.planning;
-      taskSettings = next.tasks;
+      inForce = next;
       return Promise.resolve();
     };
     return { address, fingerprintPhrase: fingerprintPhrase(home.fingerprint), home, reload, close };

@@ -6,13 +6,14 @@
 const CATALOGUE = {
   // The caller's side
   invalid_request: { status: 400, title: 'The request is not valid' },
-  unauthenticated: { status: 401, title: 'A valid API key is needed' },
+  unauthenticated: { status: 401, title: 'A valid key or sign-in is needed' },
   forbidden: { status: 403, title: 'This key may not do that' },
   not_found: { status: 404, title: 'There is no such thing here' },
   conflict: { status: 409, title: 'The state does not allow that' },
   too_large: { status: 413, title: 'The body is too large' },
   rate_limited: { status: 429, title: 'Too many requests' },
   cancelled: { status: 499, title: 'The caller went away' },
+  lockdown: { status: 503, title: 'The federation is locked down' },
   // Privacy
   budget_exceeded: { status: 403, title: 'The privacy budget does not allow this query' },
   one_patient: { status: 403, title: 'A question about one patient is not answered here' },

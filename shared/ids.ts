@@ -48,3 +48,17 @@ export const KeyId = z
   .regex(/^[0-9a-f]{16}$/, 'a key id is 16 hexadecimal characters')
   .brand<'KeyId'>();
 export type KeyId = z.infer<typeof KeyId>;
+
+/** An account of a person at the coordinator: random, so that it says nothing about them. */
+export const AccountId = z
+  .string()
+  .regex(/^[0-9a-f]{16}$/, 'an account id is 16 hexadecimal characters')
+  .brand<'AccountId'>();
+export type AccountId = z.infer<typeof AccountId>;
+
+/** A sign-in of one person at one place, from password to sign-out. */
+export const SessionId = z
+  .string()
+  .regex(/^[0-9a-f]{32}$/, 'a session id is 32 hexadecimal characters')
+  .brand<'SessionId'>();
+export type SessionId = z.infer<typeof SessionId>;

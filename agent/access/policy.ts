@@ -1,7 +1,7 @@
 /**
  * Who may ask what, and where a question of which class may travel. Deny by default: what no table allows is refused.
  */
-import type { ApiKeyRecord } from '../../shared/http/api-keys.ts';
+import type { Principal } from '../../shared/access/principal.ts';
 import { QflError } from '../../shared/errors.ts';
 import type { SiteId } from '../../shared/ids.ts';
 import type { DataClass } from '../../shared/wire/envelope.ts';
@@ -41,7 +41,7 @@ export interface AccessPolicy {
 /** @throws QflError `forbidden` */
 export const requirePermission = (
   policy: AccessPolicy,
-  key: Pick<ApiKeyRecord, 'role'>,
+  key: Pick<Principal, 'role'>,
   permission: Permission,
 ): void => {
   const granted = Object.hasOwn(policy.rolePermissions, key.role)
@@ -59,7 +59,10 @@ export const requirePermission = (
  * holds as well.
  * @throws QflError `forbidden`
  */
-export const classOf = (key: ApiKeyRecord, named: DataClass | undefined): DataClass => {
+export const classOf = (
+  key: Pick<Principal, 'role' | 'dataClass'>,
+  named: DataClass | undefined,
+): DataClass => {
   const dataClass = named ?? key.dataClass;
   const bound = Object.hasOwn(ROLE_CLASS, key.role) ? ROLE_CLASS[key.role] : undefined;
   if (rank(dataClass) > rank(key.dataClass))

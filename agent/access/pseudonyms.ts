@@ -1,10 +1,10 @@
 /** What this site's users are called outside it: a keyed hash of the key's name, so two keys of one person are one asker. */
-import type { ApiKeyRecord } from '../../shared/http/api-keys.ts';
+import type { Principal } from '../../shared/access/principal.ts';
 import { Pseudonym } from '../../shared/ids.ts';
 import { blind } from '../../shared/store/encrypted.ts';
 
 export interface Pseudonyms {
-  of(key: Pick<ApiKeyRecord, 'name'>): Pseudonym;
+  of(key: Pick<Principal, 'name'>): Pseudonym;
 }
 
 /** @param secret 32 bytes that never leave the site */

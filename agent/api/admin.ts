@@ -3,10 +3,10 @@ import { Readable } from 'node:stream';
 import { z } from 'zod';
 import type { AuditLog } from '../../shared/audit/audit-log.ts';
 import { QflError, toQflError } from '../../shared/errors.ts';
-import { type ApiKeys, RoleName } from '../../shared/http/api-keys.ts';
+import type { ApiKeys } from '../../shared/http/api-keys.ts';
+import { RoleName } from '../../shared/http/role-name.ts';
 import type { HttpApp } from '../../shared/http/app.ts';
 import { principalOf } from '../../shared/http/bearer.ts';
-import { OPERATOR_ROLE } from '../../shared/http/control.ts';
 import { DepartmentId, SiteId } from '../../shared/ids.ts';
 import { DataClass } from '../../shared/wire/envelope.ts';
 import type { AgentHome } from '../home.ts';
@@ -22,10 +22,6 @@ export interface AdminOptions {
   /** Of keys made without one. */
   readonly defaultDataClass: DataClass;
 }
-
-const ADMIN = ['admin', OPERATOR_ROLE] as const;
-/** Imports read folders of this machine: only somebody on it may name them. */
-const OPERATOR = [OPERATOR_ROLE] as const;
 
 export const KeyRequest = z.strictObject({
   name: z.string().min(1).max(100),
@@ -45,30 +41,35 @@ export const checkRole = (roles: ReadonlySet<string>, role: string): void => {
 };
 
 const keyRoutes = ({ fastify }: HttpApp, { home, apiKeys, roles, defaultDataClass }: AdminOptions): void => {
-  const config = { access: ADMIN };
-  fastify.post('/v1/admin/keys', { config, schema: { body: KeyRequest } }, async (request, reply) => {
-    checkRole(roles, request.body.role);
-    const { expiresMs, dataClass = defaultDataClass, ...rest } = request.body;
-    await home.audit.record({
-      action: 'key.created',
-      outcome: 'begun',
-      role: principalOf(request).role,
-      objects: [
-        { kind: 'role', id: rest.role },
-        { kind: 'department', id: rest.department },
-      ],
-    });
-    const made = await apiKeys.mint({
-      ...rest,
-      dataClass,
-      ...(expiresMs === undefined ? {} : { expiresMs }),
-    });
-    return reply.code(201).send(made);
-  });
-  fastify.get('/v1/admin/keys', { config }, async () => ({ keys: await apiKeys.list() }));
+  const reads = { access: 'keys.read' } as const;
+  const changes = { access: 'keys.change' } as const;
+  fastify.post(
+    '/v1/admin/keys',
+    { config: changes, schema: { body: KeyRequest } },
+    async (request, reply) => {
+      checkRole(roles, request.body.role);
+      const { expiresMs, dataClass = defaultDataClass, ...rest } = request.body;
+      await home.audit.record({
+        action: 'key.created',
+        outcome: 'begun',
+        role: principalOf(request).role,
+        objects: [
+          { kind: 'role', id: rest.role },
+          { kind: 'department', id: rest.department },
+        ],
+      });
+      const made = await apiKeys.mint({
+        ...rest,
+        dataClass,
+        ...(expiresMs === undefined ? {} : { expiresMs }),
+      });
+      return reply.code(201).send(made);
+    },
+  );
+  fastify.get('/v1/admin/keys', { config: reads }, async () => ({ keys: await apiKeys.list() }));
   fastify.delete(
     '/v1/admin/keys/:id',
-    { config, schema: { params: z.strictObject({ id: z.string() }) } },
+    { config: changes, schema: { params: z.strictObject({ id: z.string() }) } },
     async (request) => {
       await home.audit.record({
         action: 'key.revoked',
@@ -129,7 +130,7 @@ const importRoutes = ({ fastify }: HttpApp, { home }: AdminOptions): void => {
   const schema = {
     body: z.strictObject({ folder: z.string().min(1), documents: z.boolean().default(false) }),
   };
-  fastify.post('/v1/admin/import', { config: { access: OPERATOR }, schema }, (request, reply) => {
+  fastify.post('/v1/admin/import', { config: { access: 'machine.files' }, schema }, (request, reply) => {
     if (importing)
       throw new QflError('conflict', {
         detail: 'an import is under way',
@@ -144,7 +145,7 @@ const importRoutes = ({ fastify }: HttpApp, { home }: AdminOptions): void => {
   fastify.post(
     '/v1/admin/opt-outs',
     {
-      config: { access: ADMIN },
+      config: { access: 'records.change' },
       schema: {
         body: z.strictObject({ patient: z.string().min(1).max(200), optedOut: z.boolean().default(true) }),
       },
@@ -166,7 +167,7 @@ const importRoutes = ({ fastify }: HttpApp, { home }: AdminOptions): void => {
 /** What other sites signed for this site's questions: a site that restores an old ledger asks its peers for these. */
 const receiptRoutes = ({ fastify }: HttpApp, { outbox }: AdminOptions): void => {
   const schema = { querystring: z.strictObject({ site: SiteId }) };
-  fastify.get('/v1/admin/receipts', { config: { access: ADMIN }, schema }, (request, reply) => {
+  fastify.get('/v1/admin/receipts', { config: { access: 'receipts.read' }, schema }, (request, reply) => {
     const lines = async function* (): AsyncGenerator<string> {
       for await (const receipt of outbox.receipts(request.query.site)) yield `${JSON.stringify(receipt)}\n`;
     };

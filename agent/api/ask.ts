@@ -1,7 +1,7 @@
 /** Questions over records. */
 import { z } from 'zod';
 import { QflError } from '../../shared/errors.ts';
-import type { ApiKeyRecord } from '../../shared/http/api-keys.ts';
+import type { Principal } from '../../shared/access/principal.ts';
 import type { HttpApp } from '../../shared/http/app.ts';
 import { principalOf } from '../../shared/http/bearer.ts';
 import { QueryId } from '../../shared/ids.ts';
@@ -54,7 +54,7 @@ const termsOf = (list: ConceptList): z.infer<typeof Terms> => ({
 
 export const registerAsk = ({ fastify }: HttpApp, options: AskRouteOptions): void => {
   const { askRecords, ledger, list, policy, pseudonyms, defaultEpsilon } = options;
-  const askerOf = (key: ApiKeyRecord) => ({
+  const askerOf = (key: Principal) => ({
     pseudonym: pseudonyms.of(key),
     role: key.role,
     department: key.department,
@@ -74,7 +74,7 @@ export const registerAsk = ({ fastify }: HttpApp, options: AskRouteOptions): voi
 
   fastify.post(
     '/v1/ask',
-    { config: { access: 'any-key' }, schema: { body: AskBody, response: { 200: AskResult } } },
+    { config: { access: 'records.ask' }, schema: { body: AskBody, response: { 200: AskResult } } },
     async (request) => {
       const key = principalOf(request);
       requirePermission(policy, key, 'measurement');
@@ -93,13 +93,15 @@ export const registerAsk = ({ fastify }: HttpApp, options: AskRouteOptions): voi
       return dryRun ? askRecords.plan(asking) : askRecords.ask(asking);
     },
   );
-  fastify.get('/v1/ask/terms', { config: { access: 'any-key' }, schema: { response: { 200: Terms } } }, () =>
-    termsOf(list),
+  fastify.get(
+    '/v1/ask/terms',
+    { config: { access: 'records.ask' }, schema: { response: { 200: Terms } } },
+    () => termsOf(list),
   );
   fastify.get(
     '/v1/ask/:queryId',
     {
-      config: { access: 'any-key' },
+      config: { access: 'records.ask' },
       schema: {
         params: z.strictObject({ queryId: QueryId }),
         querystring: z.strictObject({ confidence: z.coerce.number().gt(0.5).lt(1).default(0.95) }),

@@ -164,11 +164,11 @@ const allModels = async (options: ChatRouteOptions) => {
 export const registerChat = (app: HttpApp, options: ChatRouteOptions): void => {
   const { fastify } = app;
   const { policy, pseudonyms } = options;
-  fastify.get('/v1/models', { config: { access: 'any-key' } }, async (request) => {
+  fastify.get('/v1/models', { config: { access: 'models.read' } }, async (request) => {
     requirePermission(policy, principalOf(request), 'query');
     return { object: 'list', data: await allModels(options) };
   });
-  fastify.get('/v1/models/*', { config: { access: 'any-key' } }, async (request) => {
+  fastify.get('/v1/models/*', { config: { access: 'models.read' } }, async (request) => {
     requirePermission(policy, principalOf(request), 'query');
     const { '*': id } = z.object({ '*': z.string() }).parse(request.params);
     const model = (await allModels(options)).find((one) => one.id === id);
@@ -178,7 +178,7 @@ export const registerChat = (app: HttpApp, options: ChatRouteOptions): void => {
   });
   fastify.post(
     '/v1/chat/completions',
-    { config: { access: 'any-key' }, schema: { body: ChatRequest, headers: ClassHeader } },
+    { config: { access: 'chat.ask' }, schema: { body: ChatRequest, headers: ClassHeader } },
     async (request, reply) => {
       const key = principalOf(request);
       requirePermission(policy, key, 'query');

@@ -51,7 +51,7 @@ export const registerPrivacyExplain = ({ fastify }: HttpApp, options: ExplainRou
   fastify.get(
     '/privacy/explain',
     {
-      config: { access: 'any-key' },
+      config: { access: 'privacy.read' },
       schema: {
         querystring: z.strictObject({ epsilon: z.string().max(40).optional() }),
         response: { 200: PrivacyExplanation },

@@ -2,8 +2,7 @@
 import { z } from 'zod';
 import type { HttpApp } from '../../shared/http/app.ts';
 import { principalOf } from '../../shared/http/bearer.ts';
-import type { ApiKeyRecord } from '../../shared/http/api-keys.ts';
-import { OPERATOR_ROLE } from '../../shared/http/control.ts';
+import type { Principal } from '../../shared/access/principal.ts';
 import type { SiteId } from '../../shared/ids.ts';
 import { MICRO_PER_EPSILON } from '../../shared/privacy/epsilon.ts';
 import type { Pseudonyms } from '../access/pseudonyms.ts';
@@ -26,14 +25,14 @@ const UNANCHORED_TEXT =
 
 export const registerPrivacy = ({ fastify }: HttpApp, options: PrivacyRouteOptions): void => {
   const { self, ledger, pseudonyms } = options;
-  const readings = (key: ApiKeyRecord) =>
+  const readings = (key: Principal) =>
     ledger.readings({ sender: self, asker: pseudonyms.of(key), department: key.department }).map(showReading);
 
-  fastify.get('/privacy/budgets', { config: { access: 'any-key' } }, (request) => {
+  fastify.get('/privacy/budgets', { config: { access: 'privacy.read' } }, (request) => {
     const key = principalOf(request);
     return { site: self, department: key.department, ledgers: readings(key), meaning: DAILY_TEXT };
   });
-  fastify.get('/privacy/status', { config: { access: 'any-key' } }, () => {
+  fastify.get('/privacy/status', { config: { access: 'privacy.read' } }, () => {
     const { day, head, openReservations, fault, epoch, countersigned } = ledger.status();
     const limits = ledger.limits();
     return {
@@ -53,7 +52,7 @@ export const registerPrivacy = ({ fastify }: HttpApp, options: PrivacyRouteOptio
   fastify.get(
     '/privacy/history',
     {
-      config: { access: ['admin', 'auditor', OPERATOR_ROLE] },
+      config: { access: 'privacy.history' },
       schema: {
         querystring: z.strictObject({
           before: z.coerce.number().int().nonnegative().optional(),

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import type { Clock } from '../../shared/clock.ts';
 import { QflError } from '../../shared/errors.ts';
-import type { ApiKeyRecord } from '../../shared/http/api-keys.ts';
+import type { Principal } from '../../shared/access/principal.ts';
 import type { HttpApp } from '../../shared/http/app.ts';
 import { principalOf } from '../../shared/http/bearer.ts';
 import { QueryId, SiteId } from '../../shared/ids.ts';
@@ -160,7 +160,7 @@ export const registerStats = ({ fastify }: HttpApp, options: StatsRouteOptions):
     given === undefined
       ? microEpsilon(Math.round(options.defaultEpsilon * MICRO_PER_EPSILON))
       : parseEpsilon(String(given));
-  const askerOf = (key: ApiKeyRecord) => ({
+  const askerOf = (key: Principal) => ({
     pseudonym: pseudonyms.of(key),
     role: key.role,
     department: key.department,
@@ -190,7 +190,7 @@ export const registerStats = ({ fastify }: HttpApp, options: StatsRouteOptions):
   fastify.post(
     '/v1/stats',
     {
-      config: { access: 'any-key' },
+      config: { access: 'statistics.ask' },
       schema: { body: StatsBody, response: { 200: z.union([StatsResult, StatsPrice]) } },
     },
     async (request): Promise<StatsResult | StatsPrice> => {
@@ -211,7 +211,7 @@ export const registerStats = ({ fastify }: HttpApp, options: StatsRouteOptions):
   fastify.get(
     '/v1/stats/:queryId',
     {
-      config: { access: 'any-key' },
+      config: { access: 'statistics.ask' },
       schema: { params: z.strictObject({ queryId: QueryId }), response: { 200: StatsResult } },
     },
     (request) => {

@@ -4,7 +4,7 @@ import type { Clock } from '../../shared/clock.ts';
 import { QflError } from '../../shared/errors.ts';
 import type { HttpApp } from '../../shared/http/app.ts';
 import { principalOf } from '../../shared/http/bearer.ts';
-import { OPERATOR_ROLE } from '../../shared/http/control.ts';
+import { OPERATOR_ROLE } from '../../shared/http/roles.ts';
 import type { Metrics } from '../../shared/http/metrics.ts';
 import type { Federation } from '../federation/federation.ts';
 import type { AgentHome } from '../home.ts';
@@ -49,7 +49,7 @@ export const registerStatus = ({ fastify }: HttpApp, options: StatusOptions): vo
     fastify.get('/metrics', open, async (_request, reply) =>
       reply.type(metrics.contentType).send(await metrics.render()),
     );
-  fastify.get('/status', { config: { access: 'any-key' } }, async (request) => ({
+  fastify.get('/status', { config: { access: 'status.read' } }, async (request) => ({
     program: 'agent',
     site: home.profile.site,
     federation: home.profile.federation.name,

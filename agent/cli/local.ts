@@ -1,4 +1,5 @@
 /** `qfl agent import|documents|key|opt-out|status`: through the running agent of a home folder, or on the folder itself when none runs. */
+import { accessRulesOf } from '../../shared/access/rules.ts';
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { resolve } from 'node:path';
@@ -122,7 +123,7 @@ const createKey = async (options: KeyOptions): Promise<void> => {
           objects: [{ kind: 'role', id: request.role }],
         });
         const { config } = await loadConfig('agent', { env: process.env });
-        checkRole(new Set(config.security.rolePermissions.keys()), request.role);
+        checkRole(new Set(accessRulesOf(config.security).table.roles), request.role);
         return home.apiKeys.mint({ dataClass: config.security.defaultDataClass, ...request });
       });
   if (options.json === true) return printJson(minted);

@@ -2,11 +2,9 @@
 import { z } from 'zod';
 import { QflError } from '../../shared/errors.ts';
 import type { HttpApp } from '../../shared/http/app.ts';
-import { OPERATOR_ROLE } from '../../shared/http/control.ts';
 import { PlanList, PlanRecord } from '../../shared/wire/plan.ts';
 import { PLANS_KEPT, type PlanRecords } from '../planning/records.ts';
 
-const READERS = ['admin', 'auditor', OPERATOR_ROLE] as const;
 const LIMIT_DEFAULT = 50;
 const LIMIT_MAX = 500;
 
@@ -14,7 +12,7 @@ export const registerPlanRoutes = (
   { fastify }: HttpApp,
   { records }: { readonly records: PlanRecords },
 ): void => {
-  const config = { access: READERS };
+  const config = { access: 'plans.read' } as const;
   fastify.get(
     '/v1/plans',
     {

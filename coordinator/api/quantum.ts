@@ -16,7 +16,7 @@ export const registerQuantumRoutes = (
   { fastify }: HttpApp,
   { planner, presence, planSeconds }: QuantumRouteOptions,
 ): void => {
-  const config = { access: 'any-key' } as const;
+  const config = { access: 'status.read' } as const;
   fastify.get('/quantum/status', { config, schema: { response: { 200: QuantumStatus } } }, () =>
     quantumStatus(planner, planSeconds),
   );

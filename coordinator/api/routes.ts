@@ -6,7 +6,6 @@ import { COORDINATOR_NAME } from '../../shared/directory/record.ts';
 import { QflError } from '../../shared/errors.ts';
 import type { HttpApp } from '../../shared/http/app.ts';
 import { principalOf } from '../../shared/http/bearer.ts';
-import { OPERATOR_ROLE } from '../../shared/http/control.ts';
 import type { Metrics } from '../../shared/http/metrics.ts';
 import { SiteId } from '../../shared/ids.ts';
 import { FederationInfo } from '../../shared/wire/federation-info.ts';
@@ -38,7 +37,6 @@ export interface RouteOptions {
   readonly info: FederationInfo;
 }
 
-const ADMIN = ['admin', OPERATOR_ROLE] as const;
 /** The coordinator's own name in the directory, and the names of its logs in an export. */
 const RESERVED: ReadonlySet<string> = new Set([COORDINATOR_NAME, 'keys']);
 const SiteParams = z.strictObject({ site: SiteId });
@@ -88,7 +86,7 @@ const readRoutes = ({ fastify }: HttpApp, options: RouteOptions): void => {
     { config: { access: 'public' }, schema: { response: { 200: FederationInfo } } },
     () => info,
   );
-  fastify.get('/status', { config: { access: 'any-key' } }, () => ({
+  fastify.get('/status', { config: { access: 'status.read' } }, () => ({
     program: 'coordinator',
     federation: home.name,
     uptimeMs: Math.trunc(clock.nowMs() - startedMs),
@@ -106,24 +104,25 @@ const readRoutes = ({ fastify }: HttpApp, options: RouteOptions): void => {
       .list()
       .filter(({ status }) => status === 'approved')
       .map(({ site }) => ({ site, siteLifetimeTenthsLeft: presence.telemetry(site)?.budgetTenths ?? null }));
-  fastify.get('/privacy/status', { config: { access: 'any-key' } }, () => ({
+  fastify.get('/privacy/status', { config: { access: 'privacy.read' } }, () => ({
     authority: 'each site enforces and records its own budget; these are hints for planning',
     sites: hints(),
   }));
-  fastify.get('/privacy/budgets', { config: { access: 'any-key' } }, () => ({ sites: hints() }));
+  fastify.get('/privacy/budgets', { config: { access: 'privacy.read' } }, () => ({ sites: hints() }));
 };
 
 const siteRoutes = ({ fastify }: HttpApp, { home, registry, invitations, presence }: RouteOptions): void => {
-  const access = { access: ADMIN };
+  const reads = { access: 'sites.read' } as const;
+  const changes = { access: 'sites.change' } as const;
   fastify.get(
     '/v1/sites',
-    { config: access, schema: { response: { 200: z.strictObject({ sites: z.array(SiteShown) }) } } },
+    { config: reads, schema: { response: { 200: z.strictObject({ sites: z.array(SiteShown) }) } } },
     () => ({ sites: registry.list().map((entry) => showSite(entry, presence)) }),
   );
   fastify.post(
     '/v1/invitations',
     {
-      config: access,
+      config: changes,
       schema: {
         body: z.strictObject({ site: SiteId, autoApprove: z.boolean().default(false) }),
         response: { 201: InvitationMade },
@@ -154,7 +153,7 @@ const siteRoutes = ({ fastify }: HttpApp, { home, registry, invitations, presenc
   fastify.get(
     '/v1/invitations',
     {
-      config: access,
+      config: reads,
       schema: { response: { 200: z.strictObject({ invitations: z.array(InvitationShown) }) } },
     },
     async () => ({ invitations: await invitations.list() }),
@@ -162,7 +161,7 @@ const siteRoutes = ({ fastify }: HttpApp, { home, registry, invitations, presenc
   fastify.post(
     '/v1/sites/:site/approve',
     {
-      config: access,
+      config: changes,
       schema: {
         params: SiteParams,
         body: z.strictObject({ fingerprint: z.string().optional() }).optional(),
@@ -190,7 +189,7 @@ const siteRoutes = ({ fastify }: HttpApp, { home, registry, invitations, presenc
   fastify.post(
     '/v1/sites/:site/revoke',
     {
-      config: access,
+      config: changes,
       schema: {
         params: SiteParams,
         body: z.strictObject({ reason: z.string().max(200).default('revoked by the operator') }).optional(),
@@ -216,13 +215,13 @@ const siteRoutes = ({ fastify }: HttpApp, { home, registry, invitations, presenc
 const policyRoutes = ({ fastify }: HttpApp, { home, policy }: RouteOptions): void => {
   fastify.get(
     '/v1/policy',
-    { config: { access: 'any-key' }, schema: { response: { 200: PolicyInForce } } },
+    { config: { access: 'policy.read' }, schema: { response: { 200: PolicyInForce } } },
     () => policy.current,
   );
   fastify.put(
     '/v1/policy',
     {
-      config: { access: ADMIN },
+      config: { access: 'policy.change' },
       schema: {
         body: z.strictObject({ version: z.int(), policy: FederationPolicy }),
         response: { 200: PolicyInForce },
@@ -238,7 +237,7 @@ const policyRoutes = ({ fastify }: HttpApp, { home, policy }: RouteOptions): voi
 const auditRoutes = ({ fastify }: HttpApp, { home, registry, presence, clock }: RouteOptions): void => {
   fastify.post(
     '/v1/audit/export',
-    { config: { access: ['admin', 'auditor', OPERATOR_ROLE] }, schema: { body: ExportHeader } },
+    { config: { access: 'audit.export' }, schema: { body: ExportHeader } },
     async (request, reply) => {
       const { role } = principalOf(request);
       await home.audit.record({ action: 'audit.exported', outcome: 'ok', role });

@@ -5,7 +5,7 @@ import { QflError, toQflError } from '../../shared/errors.ts';
 import type { AuditLog } from '../../shared/audit/audit-log.ts';
 import type { HttpApp } from '../../shared/http/app.ts';
 import { principalOf } from '../../shared/http/bearer.ts';
-import { OPERATOR_ROLE } from '../../shared/http/control.ts';
+import { OPERATOR_ROLE } from '../../shared/http/roles.ts';
 import { faultOf, problemOf } from '../../shared/http/problem.ts';
 import { openSse, type SseStream } from '../../shared/http/sse.ts';
 import { HealthShown } from '../../shared/health/wire.ts';
@@ -31,7 +31,6 @@ export interface TaskRouteOptions {
   readonly health: HealthMonitor;
 }
 
-const ADMIN = ['admin', OPERATOR_ROLE] as const;
 const Params = z.strictObject({ id: TaskId });
 /** A page of a saved state is about 256 KiB, more when its last task is large. */
 const IMPORT_BODY_BYTES = 4 * 1024 * 1024;
@@ -60,7 +59,7 @@ const makeRoutes = ({ fastify }: HttpApp, { tasks }: TaskRouteOptions): void => 
   fastify.post(
     '/v1/tasks',
     {
-      config: { access: 'any-key' },
+      config: { access: 'tasks.create' },
       schema: { body: z.union([TaskRequest, TasksRequest]), response: { 200: TasksMade, 201: TasksMade } },
     },
     async (request, reply) => {
@@ -71,7 +70,7 @@ const makeRoutes = ({ fastify }: HttpApp, { tasks }: TaskRouteOptions): void => 
   );
   fastify.post(
     '/v1/tasks/:id/cancel',
-    { config: { access: 'any-key' }, schema: { params: Params, response: { 200: TaskShown } } },
+    { config: { access: 'tasks.create' }, schema: { params: Params, response: { 200: TaskShown } } },
     (request) => tasks.cancel(request.params.id, callerOf(request)),
   );
 };
@@ -79,7 +78,7 @@ const makeRoutes = ({ fastify }: HttpApp, { tasks }: TaskRouteOptions): void => 
 const readRoutes = ({ fastify }: HttpApp, { tasks }: TaskRouteOptions): void => {
   fastify.get(
     '/v1/tasks',
-    { config: { access: 'any-key' }, schema: { querystring: TaskListQuery, response: { 200: TaskPage } } },
+    { config: { access: 'tasks.read' }, schema: { querystring: TaskListQuery, response: { 200: TaskPage } } },
     (request) => {
       const page = tasks.list(request.query, callerOf(request));
       return { tasks: [...page.tasks], next: page.next };
@@ -87,12 +86,12 @@ const readRoutes = ({ fastify }: HttpApp, { tasks }: TaskRouteOptions): void => 
   );
   fastify.get(
     '/v1/tasks/:id',
-    { config: { access: 'any-key' }, schema: { params: Params, response: { 200: TaskShown } } },
+    { config: { access: 'tasks.read' }, schema: { params: Params, response: { 200: TaskShown } } },
     (request) => tasks.get(request.params.id, callerOf(request)),
   );
   fastify.get(
     '/v1/tasks/:id/result',
-    { config: { access: 'any-key' }, schema: { params: Params } },
+    { config: { access: 'tasks.read' }, schema: { params: Params } },
     async (request, reply) => {
       const result = await tasks.result(request.params.id, callerOf(request));
       if (result.form === 'json')
@@ -136,7 +135,7 @@ const watchRoutes = ({ fastify, streams }: HttpApp, { tasks }: TaskRouteOptions)
   let watchers = 0;
   fastify.get(
     '/v1/tasks/:id/watch',
-    { config: { access: 'any-key' }, schema: { params: Params } },
+    { config: { access: 'tasks.read' }, schema: { params: Params } },
     async (request, reply) => {
       const { id } = request.params;
       const caller = callerOf(request);
@@ -173,7 +172,10 @@ const PageQuery = z.strictObject({
 const stateRoutes = ({ fastify }: HttpApp, { tasks, audit }: TaskRouteOptions): void => {
   fastify.get(
     '/v1/tasks/export',
-    { config: { access: ADMIN }, schema: { querystring: PageQuery, response: { 200: TaskStatePage } } },
+    {
+      config: { access: 'tasks.transfer' },
+      schema: { querystring: PageQuery, response: { 200: TaskStatePage } },
+    },
     async (request) => {
       const { page, tag, from = null } = request.query;
       await audit.record({ action: 'tasks.exported', outcome: 'ok', role: principalOf(request).role });
@@ -184,7 +186,7 @@ const stateRoutes = ({ fastify }: HttpApp, { tasks, audit }: TaskRouteOptions): 
     '/v1/tasks/import',
     {
       bodyLimit: IMPORT_BODY_BYTES,
-      config: { access: ADMIN },
+      config: { access: 'tasks.transfer' },
       schema: {
         querystring: z.strictObject({ dryRun: z.stringbool().default(false) }),
         body: TaskStatePage,
@@ -204,7 +206,7 @@ const stateRoutes = ({ fastify }: HttpApp, { tasks, audit }: TaskRouteOptions): 
 const healthRoutes = ({ fastify }: HttpApp, { health }: TaskRouteOptions): void => {
   fastify.get(
     '/v1/health',
-    { config: { access: 'any-key' }, schema: { response: { 200: HealthShown } } },
+    { config: { access: 'tasks.read' }, schema: { response: { 200: HealthShown } } },
     () => health.read(),
   );
   fastify.addHook('onRequest', async (request) => {

@@ -20,7 +20,7 @@ export interface CollectOptions {
   readonly presence: Presence;
   readonly audit: AuditLog;
   readonly clock: Clock;
-  readonly policy: PolicyBook;
+  readonly policy: Pick<PolicyBook, 'check'>;
 }
 
 const refusedPart = (site: SiteId, error: QflError): Reply => ({

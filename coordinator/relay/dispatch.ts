@@ -37,7 +37,7 @@ export interface RelayOptions {
   readonly planner: Planner;
   readonly audit: AuditLog;
   readonly clock: Clock;
-  readonly policy: PolicyBook;
+  readonly policy: Pick<PolicyBook, 'check'>;
   readonly meters: Pick<CoordinatorMeters, 'relayed' | 'firstPiece'>;
 }
 

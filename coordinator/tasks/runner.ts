@@ -35,6 +35,8 @@ export interface RunnerOptions extends Omit<AttemptOptions, 'uniform'> {
   readonly meters: TaskMeters;
   /** Asked at every start, so that it can change while running. */
   readonly parallelMax: () => number;
+  /** Nothing is started while this is so. */
+  readonly isHalted: () => boolean;
   /** For tests: the ageing of `order.ts`. */
   readonly ageingMs?: number;
 }
@@ -197,7 +199,7 @@ export const createTaskRunner = (options: RunnerOptions): TaskRunner => {
   };
 
   async function dispatch(): Promise<void> {
-    if (isClosing) return;
+    if (isClosing || options.isHalted()) return;
     const chosen = startable();
     if (chosen.length === 0) return;
     const now = nowMs();

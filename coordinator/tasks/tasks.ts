@@ -84,6 +84,10 @@ export interface Tasks extends StateTransfer {
   /** @throws QflError `not_found`, `not_ready`, `conflict` */
   result(id: TaskId, caller: TaskCaller): Promise<ResultOpened>;
   watch(id: TaskId, caller: TaskCaller, signal: AbortSignal, lastEventId?: string): AsyncGenerator<FeedEvent>;
+  /** Ends what runs and starts nothing more: a lockdown. What is queued stays queued. */
+  halt(): Promise<void>;
+  /** Goes on with what is queued. */
+  resume(): Promise<void>;
   readings(): { readonly running: number; readonly queued: number; readonly queuedMax: number };
   /** Does what is due now; an alarm calls it otherwise. */
   tick(): Promise<void>;
@@ -143,6 +147,7 @@ export const openTasks = async (options: TasksOptions): Promise<Tasks> => {
     onFault: (error) => logger.error({ err: error }, 'old tasks could not be forgotten; it is tried again'),
   });
   const executors = options.executors(files);
+  let isHalted = false;
   const runner = createTaskRunner({
     book,
     shelf,
@@ -157,6 +162,7 @@ export const openTasks = async (options: TasksOptions): Promise<Tasks> => {
     limits,
     meters,
     parallelMax: () => settings().parallelMax,
+    isHalted: () => isHalted,
     ...(options.ageingMs === undefined ? {} : { ageingMs: options.ageingMs }),
     recordStart: (task) => recordStart(audit, task),
     onProgress(task, at) {
@@ -298,6 +304,18 @@ export const openTasks = async (options: TasksOptions): Promise<Tasks> => {
       const present = (): TaskNews => ({ what: 'state', task: show(visible(id, caller)) });
       return feed.watch(id, present, signal, lastEventId);
     },
+    halt: () =>
+      serial(async () => {
+        isHalted = true;
+        const running = [...book.all()].filter((task) => task.state === 'running' && !isRelayed(task));
+        const decisions = running.map((task) => decide(task, { type: 'cancelled' }, nowMs()));
+        if (decisions.length > 0) runner.follow(await commit(decisions, nowMs()));
+      }),
+    resume: () =>
+      serial(async () => {
+        isHalted = false;
+        await dispatchAfter();
+      }),
     exportPage: transfer.exportPage,
     importPage: transfer.importPage,
     readings: () => ({

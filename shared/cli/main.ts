@@ -1,12 +1,16 @@
 #!/usr/bin/env node
 /** The `qfl` command. */
 import { Command } from 'commander';
+import { registerAccount } from './account.ts';
 import { registerAudit } from './audit.ts';
 import { registerConfig } from './config.ts';
+import { registerEmergency } from './emergency.ts';
+import { registerLogin } from './login.ts';
 import { registerPlan } from './plan.ts';
 import { registerPrivacy } from './privacy.ts';
 import { loadProgram } from './programs.ts';
 import { registerQuery } from './query.ts';
+import { registerServiceKey } from './service-key.ts';
 import { registerSite } from './site.ts';
 import { registerTask } from './task.ts';
 import { registerUp } from './up.ts';
@@ -19,11 +23,15 @@ const program = new Command('qfl')
 registerUp(program);
 for (const name of ['coordinator', 'agent'] as const) (await loadProgram(name))(program);
 registerSite(program);
+registerLogin(program);
+registerAccount(program);
+registerServiceKey(program);
 registerQuery(program);
 registerPlan(program);
 registerPrivacy(program);
 registerTask(program);
 registerAudit(program);
+registerEmergency(program);
 registerConfig(program);
 
 await program.parseAsync();

@@ -88,7 +88,7 @@ export const registerPrivacy = (program: Command): void => {
     'agent',
   ).action((options: TargetOptions) =>
     run(async () => {
-      const budgets = await withClient(connect(options, 'agent', true), (client) =>
+      const budgets = await withClient(connect(options, 'agent', 'user'), (client) =>
         client.json('GET', '/privacy/budgets', Budgets),
       );
       if (options.json === true) return printJson(budgets);
@@ -114,7 +114,7 @@ export const registerPrivacy = (program: Command): void => {
     .action((options: TargetOptions & { epsilon?: string }) =>
       run(async () => {
         const query = options.epsilon === undefined ? '' : `?epsilon=${encodeURIComponent(options.epsilon)}`;
-        const explanation = await withClient(connect(options, 'agent', true), (client) =>
+        const explanation = await withClient(connect(options, 'agent', 'user'), (client) =>
           client.json('GET', `/privacy/explain${query}`, PrivacyExplanation),
         );
         if (options.json === true) return printJson(explanation);

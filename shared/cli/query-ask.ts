@@ -94,7 +94,7 @@ const bodyOf = (question: string, options: AskOptions) => ({
 });
 
 const printTerms = async (options: AskOptions): Promise<void> => {
-  const found = await withClient(connect(options, 'agent', true), (client) =>
+  const found = await withClient(connect(options, 'agent', 'user'), (client) =>
     client.json('GET', '/v1/ask/terms', Terms),
   );
   if (options.json === true) return printJson(found);
@@ -113,7 +113,7 @@ const ask = async (question: string | undefined, options: AskOptions): Promise<v
       detail: 'no question was given',
       next: 'qfl query ask "which medications do patients with diabetes take?"',
     });
-  const result = await withClient(connect(options, 'agent', true), (client) =>
+  const result = await withClient(connect(options, 'agent', 'user'), (client) =>
     client.json('POST', '/v1/ask', AskResult, { body: bodyOf(question, options) }),
   );
   if (options.json === true) printJson(result);

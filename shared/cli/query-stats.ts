@@ -86,7 +86,7 @@ const ask = (options: StatsOptions): Promise<void> =>
   run(async () => {
     const body = bodyOf(options);
     const hideBelow = options.hideBelow === undefined ? undefined : Number(options.hideBelow);
-    const result = await withClient(connect(options, 'agent', true), (client) =>
+    const result = await withClient(connect(options, 'agent', 'user'), (client) =>
       client.json('POST', '/v1/stats', z.union([StatsResult, StatsPrice]), { body }),
     );
     const asked = options.cohort ?? [options.count ?? '', ...(options.where ?? [])].join(' with ');

@@ -39,7 +39,7 @@ const chatBody = (prompt: string, { model }: ChatOptions, stream: boolean) => ({
 });
 
 const streamChat = (prompt: string, options: ChatOptions): Promise<void> =>
-  withClient(connect(options, 'agent', true), async (client) => {
+  withClient(connect(options, 'agent', 'user'), async (client) => {
     let facts: z.infer<typeof Delta>['qfl'];
     for await (const { data } of client.sse('POST', '/v1/chat/completions', {
       body: chatBody(prompt, options, true),
@@ -76,7 +76,7 @@ export const registerQuery = (program: Command): void => {
       run(async () => {
         if (options.json !== true) return streamChat(prompt, options);
         printJson(
-          await withClient(connect(options, 'agent', true), (client) =>
+          await withClient(connect(options, 'agent', 'user'), (client) =>
             client.json('POST', '/v1/chat/completions', Completion, {
               body: chatBody(prompt, options, false),
               headers: chatHeaders(options),

@@ -1,8 +1,7 @@
 /** The settings as the programs use them: camelCase, units in the names, frozen. */
+import { HOUR_MS, MINUTE_MS, SECOND_MS } from '../clock.ts';
+import type { DataClass } from '../wire/envelope.ts';
 import type { AgentFile, ConfigFile, CoordinatorFile } from './program-schema.ts';
-
-const SECOND_MS = 1_000;
-const MINUTE_MS = 60 * SECOND_MS;
 
 export type Strategy = 'latency_focused' | 'throughput_focused' | 'balanced' | 'adaptive';
 
@@ -61,6 +60,59 @@ const securityOf = ({ security }: ConfigFile) => ({
     string,
     readonly string[]
   >,
+  roleDataClasses: new Map(Object.entries(security.role_data_classes)) as ReadonlyMap<string, DataClass>,
+  adminAllowedAddresses: security.admin_allowed_addresses,
+});
+
+const accountsOf = ({ security, auth }: ConfigFile) => ({
+  passwordPolicy: {
+    lengthMin: security.password_policy.min_length,
+    needsUppercase: security.password_policy.require_uppercase,
+    needsLowercase: security.password_policy.require_lowercase,
+    needsDigit: security.password_policy.require_digits,
+    needsSpecial: security.password_policy.require_special,
+  },
+  secondFactorRoles: new Set(security.second_factor_roles) as ReadonlySet<string>,
+  sessionLifeMs: security.session_timeout_hours * HOUR_MS,
+  sessionIdleMs: security.session_idle_minutes * MINUTE_MS,
+  lockout: {
+    failuresMax: security.max_failed_login_attempts,
+    lockedMs: security.lockout_minutes * MINUTE_MS,
+  },
+  tokens: {
+    algorithm: auth.jwt.algorithm,
+    lifeMs: auth.jwt.expiration * SECOND_MS,
+    refreshLifeMs: auth.jwt.refresh_token_expiration * SECOND_MS,
+    keyLifeDays: security.key_rotation_days,
+  },
+  providers: auth.providers.map((one) => ({
+    name: one.name,
+    kind: one.kind,
+    issuer: one.issuer,
+    apiUrl: one.api_url,
+    clientId: one.client_id,
+    clientSecretEnv: one.client_secret_env,
+    scopes: one.kind === 'github' && one.scopes.includes('openid') ? ['read:user', 'read:org'] : one.scopes,
+    roleClaim: one.role_claim,
+    usernameClaim: one.username_claim,
+    roles: Object.entries(one.roles),
+  })),
+});
+
+const notificationsOf = ({ notifications: { webhooks, smtp } }: CoordinatorFile) => ({
+  webhooks: webhooks.map(({ url, secret_env: secretEnv }) => ({ url, secretEnv })),
+  smtp:
+    smtp.host === null
+      ? null
+      : {
+          host: smtp.host,
+          port: smtp.port,
+          tls: smtp.tls,
+          userEnv: smtp.user_env,
+          passwordEnv: smtp.password_env,
+          from: smtp.from,
+          to: smtp.to,
+        },
 });
 
 const limitsOf = ({ limits }: ConfigFile) => ({
@@ -87,18 +139,17 @@ const sharedOf = (file: ConfigFile) => ({
 });
 
 const deepFreeze = <Value>(value: Value): Value => {
-  if (typeof value !== 'object' || value === null || value instanceof Map || Object.isFrozen(value))
-    return value;
+  const isOpen = typeof value === 'object' && value !== null && !Object.isFrozen(value);
+  if (!isOpen || value instanceof Map || value instanceof Set) return value;
   for (const member of Object.values(value)) deepFreeze(member);
   return Object.freeze(value);
 };
 
-type DeepReadonly<Value> =
-  Value extends ReadonlyMap<unknown, unknown>
-    ? Value
-    : Value extends object
-      ? { readonly [Key in keyof Value]: DeepReadonly<Value[Key]> }
-      : Value;
+type DeepReadonly<Value> = Value extends ReadonlyMap<unknown, unknown> | ReadonlySet<unknown>
+  ? Value
+  : Value extends object
+    ? { readonly [Key in keyof Value]: DeepReadonly<Value[Key]> }
+    : Value;
 
 /** Thresholds given the other way round are read in their order, and never so close that the pool swings between them. */
 const workersOf = ({ performance: { auto_scaling: scaling }, workers }: ConfigFile) => {
@@ -118,6 +169,14 @@ const workersOf = ({ performance: { auto_scaling: scaling }, workers }: ConfigFi
 
 const coordinatorOf = (file: CoordinatorFile) => ({
   ...sharedOf(file),
+  accounts: accountsOf(file),
+  notifications: notificationsOf(file),
+  publicUrl: file.public_url,
+  organisation: {
+    name: file.organisation.name,
+    contact: file.organisation.contact,
+    dataProtectionOfficer: file.organisation.data_protection_officer,
+  },
   tasks: {
     parallelMax: file.scheduler.max_parallel_tasks,
     timeoutMs: Math.round(file.scheduler.default_task_timeout * SECOND_MS),

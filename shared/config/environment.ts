@@ -75,8 +75,8 @@ export const ENVIRONMENT: readonly Variable[] = [
 
 /** Names with no key of their own. Those that other parts read at their place need no word; the rest get a notice. */
 export const OTHER_ENVIRONMENT: Readonly<Record<string, string>> = {
-  JWT_SECRET: 'seals tokens; the accounts part will read it. API keys are in use until then.',
-  SECRET_KEY: 'seals sessions; the accounts part will read it. API keys are in use until then.',
+  JWT_SECRET: 'replaced: tokens are signed by keys of their own, kept encrypted under the master key.',
+  SECRET_KEY: 'replaced: sessions are kept encrypted under the master key.',
   QUANTUM_ALERT_EMAIL:
     'the monitoring part will read it; until then alerts come from Prometheus rules on /metrics.',
   DATABASE_URL: 'the clustered coordinator will read it; one coordinator keeps its own store in `home`.',

@@ -1,5 +1,8 @@
 /** The keys that operators know from the field documents, with their settled defaults. Names and units are theirs. */
 import { z } from 'zod';
+import { isAddressRule } from '../access/addresses.ts';
+import { isGrant } from '../access/table.ts';
+import { RoleName } from '../http/role-name.ts';
 import { SiteId } from '../ids.ts';
 
 const section = <Shape extends z.ZodRawShape>(shape: Shape) => z.strictObject(shape);
@@ -50,6 +53,31 @@ const replicas = section({
   scale_down_threshold: fraction.optional(),
 });
 
+const Grant = z.string().refine(isGrant, {
+  error: ({ input }) =>
+    `"${String(input)}" is no permission (query, measurement, planning, basic_planning, view, audit, administration, all) and no operation (such as sites.read)`,
+});
+
+const environmentName = z.string().regex(/^[A-Z][A-Z0-9_]*$/, 'the name of an environment variable');
+
+const provider = section({
+  name: z.string().regex(/^[a-z][a-z0-9-]{0,39}$/, 'a–z, 0–9 and "-"'),
+  kind: z.enum(['oidc', 'github']).default('oidc'),
+  issuer: z.url({ protocol: /^https?$/ }),
+  api_url: z
+    .url({ protocol: /^https?$/ })
+    .nullable()
+    .default(null),
+  client_id: z.string().min(1).max(200),
+  /** The environment variable that holds the secret; the secret itself has no place in a file. */
+  client_secret_env: environmentName.nullable().default(null),
+  scopes: z.array(z.string().min(1)).default(['openid', 'profile', 'email']),
+  role_claim: z.string().min(1).default('groups'),
+  username_claim: z.string().min(1).default('preferred_username'),
+  /** Which value of the claim gives which role; the first that fits. Whoever has none does not come in. */
+  roles: z.record(z.string(), RoleName).default({}),
+});
+
 const budgets = z.record(z.string().regex(/^[a-z][a-z0-9-]{0,39}$/), positive);
 
 const siteBudgets = z.record(SiteId, positive);
@@ -94,27 +122,39 @@ export const fieldShape = {
     security_level: DataClassName.default('confidential'),
     enable_quantum_signatures: z.boolean().default(true),
     security_lockdown: z.boolean().default(false),
-    role_permissions: z.record(z.string(), z.array(z.string())).default({
+    role_permissions: z.record(RoleName, z.array(Grant)).default({
       doctor: ['query', 'planning', 'measurement'],
       nurse: ['query', 'basic_planning'],
       researcher: ['query'],
       admin: ['all'],
     }),
+    /** The highest class of data of each role; roles that are not named have that of the built-in table. */
+    role_data_classes: z.record(RoleName, DataClassName).default({}),
+    /** Roles whose people need a second factor. */
+    second_factor_roles: z.array(RoleName).default(['admin']),
     session_timeout_hours: positive.default(8),
+    session_idle_minutes: positive.default(30),
+    lockout_minutes: positive.default(30),
     max_failed_login_attempts: atLeastOne.default(5),
     password_policy: password.prefault({}),
     key_rotation_days: positive.default(90),
-    admin_allowed_addresses: z.array(z.string()).default([]),
+    admin_allowed_addresses: z
+      .array(z.string().refine(isAddressRule, 'an address or a CIDR block, such as 10.0.0.0/8'))
+      .default([]),
   }).prefault({}),
   auth: section({
     jwt: section({
-      algorithm: z.literal('RS256', { error: 'RS256 only: no other algorithm is accepted' }).default('RS256'),
+      algorithm: z
+        .enum(['RS256', 'EdDSA'], { error: 'RS256 or EdDSA: no other algorithm is accepted' })
+        .default('RS256'),
       expiration: positive.default(3600),
       refresh_token_expiration: positive.default(86_400),
     }).prefault({}),
     oauth2: section({ providers: z.array(z.string()).default(['google', 'github', 'microsoft']) }).prefault(
       {},
     ),
+    /** Identity providers people may sign in with, each registered there with this coordinator's address. */
+    providers: z.array(provider).max(16).default([]),
     rbac: section({ roles: z.array(z.string()).default(['admin', 'user', 'viewer']) }).prefault({}),
   }).prefault({}),
   quantum_planning: section({

@@ -42,8 +42,50 @@ const metrics = section({
 const listen = (defaultPort: number) =>
   section({ host: z.string().min(1).default('127.0.0.1'), port: port.default(defaultPort) }).prefault({});
 
+const environmentName = z
+  .string()
+  .regex(/^[A-Z][A-Z0-9_]*$/, 'the name of an environment variable')
+  .nullable()
+  .default(null);
+
+const notifications = section({
+  /** Each gets every notice as signed JSON. */
+  webhooks: z
+    .array(
+      section({
+        url: z.url({ protocol: /^https?$/ }),
+        /** Holds the secret that signs what is sent. */
+        secret_env: environmentName,
+      }),
+    )
+    .max(16)
+    .default([]),
+  smtp: section({
+    host: z.string().min(1).nullable().default(null),
+    port: port.default(587),
+    /** True: TLS from the first byte (port 465); else STARTTLS, without which nothing is sent but to this machine. */
+    tls: z.boolean().default(false),
+    user_env: environmentName,
+    password_env: environmentName,
+    from: z.string().min(3).nullable().default(null),
+    to: z.array(z.string().min(3)).max(50).default([]),
+  }).prefault({}),
+});
+
 export const CoordinatorFile = z.strictObject({
   ...shared,
+  /** The address people reach this coordinator under, where it is not the one it listens on; for identity providers. */
+  public_url: z
+    .url({ protocol: /^https?$/ })
+    .nullable()
+    .default(null),
+  /** Who runs the federation: for reports and drafted notices. */
+  organisation: section({
+    name: z.string().max(200).nullable().default(null),
+    contact: z.string().max(500).nullable().default(null),
+    data_protection_officer: z.string().max(500).nullable().default(null),
+  }).prefault({}),
+  notifications: notifications.prefault({}),
   listen: listen(8080),
   home: z.string().min(1).default('./coordinator-home'),
   metrics: metrics.prefault({}),

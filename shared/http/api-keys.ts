@@ -6,10 +6,13 @@
 import { hash } from 'node:crypto';
 import { z } from 'zod';
 import { equalConstantTime, fromHex, fromUtf8, toBase64Url, toHex, utf8 } from '../bytes.ts';
+import { isOperation, type Operation } from '../access/operations.ts';
+import type { Authenticator, Principal } from '../access/principal.ts';
 import type { Clock } from '../clock.ts';
 import { QflError } from '../errors.ts';
 import { DepartmentId, KeyId } from '../ids.ts';
 import { randomHex, type RandomBytes } from '../random.ts';
+import { RoleName } from './role-name.ts';
 import type { Store } from '../store/port.ts';
 import { DataClass } from '../wire/envelope.ts';
 
@@ -18,9 +21,9 @@ const SECRET_BYTES = 32;
 const KNOWN_KEYS_MAX = 10_000;
 const KEY_TEXT = /^qfl_([0-9a-f]{16})_([A-Za-z0-9_-]{43})$/;
 
-export const RoleName = z
-  .string()
-  .regex(/^[a-z][a-z0-9_-]{0,39}$/, 'a role is 1–40 characters of a–z, 0–9, "_" and "-"');
+const Scope = z.custom<Operation>((name) => typeof name === 'string' && isOperation(name), {
+  error: 'a scope is the name of an operation, such as "sites.read"',
+});
 
 const Stored = z.strictObject({
   id: KeyId,
@@ -34,6 +37,8 @@ const Stored = z.strictObject({
   createdMs: z.int().nonnegative(),
   expiresMs: z.int().nonnegative().nullable(),
   revoked: z.boolean(),
+  /** Operations to which the key is limited; null: whatever its role may. */
+  scopes: z.array(Scope).min(1).max(100).nullable().default(null),
 });
 type Stored = z.infer<typeof Stored>;
 
@@ -46,6 +51,7 @@ export interface MintRequest {
   readonly department: string;
   readonly dataClass: DataClass;
   readonly expiresMs?: number;
+  readonly scopes?: readonly string[] | null;
 }
 
 export interface ApiKeys {
@@ -75,8 +81,8 @@ const NOBODY = {
 };
 
 const recordOf = (stored: Stored): ApiKeyRecord => {
-  const { id, name, role, department, dataClass, createdMs, expiresMs, revoked } = stored;
-  return { id, name, role, department, dataClass, createdMs, expiresMs, revoked };
+  const { id, name, role, department, dataClass, createdMs, expiresMs, revoked, scopes } = stored;
+  return { id, name, role, department, dataClass, createdMs, expiresMs, revoked, scopes };
 };
 
 export const createApiKeys = ({ store, prefix, clock, random }: ApiKeysOptions): ApiKeys => {
@@ -116,6 +122,7 @@ export const createApiKeys = ({ store, prefix, clock, random }: ApiKeysOptions):
       createdMs: Math.trunc(clock.nowMs()),
       expiresMs: request.expiresMs ?? null,
       revoked: false,
+      scopes: request.scopes ?? null,
     });
     if (!stored.success) {
       const faults = stored.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`);
@@ -159,3 +166,21 @@ export const createApiKeys = ({ store, prefix, clock, random }: ApiKeysOptions):
 
   return { mint, verify, revoke, list };
 };
+
+/** Keys as a way to say who one is. */
+export const keyAuthenticator = (keys: Pick<ApiKeys, 'verify'>): Authenticator => ({
+  async verify(token): Promise<Principal> {
+    const { id, name, role, department, dataClass, scopes } = await keys.verify(token);
+    return {
+      kind: 'key',
+      id,
+      name,
+      role,
+      department,
+      dataClass,
+      scopes,
+      sessionId: null,
+      isRestricted: false,
+    };
+  },
+});

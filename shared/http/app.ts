@@ -28,8 +28,7 @@ import {
 import type { Clock } from '../clock.ts';
 import { QflError } from '../errors.ts';
 import type { Logger } from '../log.ts';
-import type { ApiKeys } from './api-keys.ts';
-import { installBearer } from './bearer.ts';
+import { type HttpAccess, installBearer } from './bearer.ts';
 import { faultFrom } from './faults.ts';
 import { installLimits } from './limits.ts';
 import type { Metrics } from './metrics.ts';
@@ -57,7 +56,7 @@ export interface HttpAppOptions {
   /** Per address before a key is checked, and per key after. */
   readonly rateLimit: RateLimit;
   /** Without it every route that is not public answers 401. */
-  readonly apiKeys?: ApiKeys | undefined;
+  readonly access?: HttpAccess | undefined;
   readonly metrics?: Metrics | undefined;
   readonly tls?: TlsMaterial | undefined;
   /** Addresses of reverse proxies whose X-Forwarded-For is believed; none by default. */
@@ -125,8 +124,8 @@ const installDocuments = async (app: ZodFastify, { title, version }: HttpAppOpti
     openapi: {
       openapi: '3.1.0',
       info: { title, version },
-      components: { securitySchemes: { apiKey: { type: 'http', scheme: 'bearer' } } },
-      security: [{ apiKey: [] }],
+      components: { securitySchemes: { bearer: { type: 'http', scheme: 'bearer' } } },
+      security: [{ bearer: [] }],
     },
     transform: jsonSchemaTransform,
   });
@@ -203,7 +202,7 @@ export const createHttpApp = async (options: HttpAppOptions): Promise<HttpApp> =
   installFaults(app);
   installLimits(app, options);
   await installDocuments(app, options);
-  installBearer(app, options.apiKeys);
+  installBearer(app, options.access);
   return {
     fastify: app,
     streams,

@@ -6,15 +6,13 @@ import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { equalConstantTime, toBase64Url, utf8 } from '../bytes.ts';
-import { DepartmentId, KeyId } from '../ids.ts';
+import { DepartmentId } from '../ids.ts';
 import { writePrivateFile } from '../keys/master.ts';
 import { randomHex, type RandomBytes } from '../random.ts';
-import type { ApiKeyRecord, ApiKeys } from './api-keys.ts';
+import type { Authenticator, Principal } from '../access/principal.ts';
+import { OPERATOR_ROLE } from './roles.ts';
 
 const FILE = 'control.json';
-/** The role of whoever runs commands on the machine itself. */
-export const OPERATOR_ROLE = 'operator';
-
 export const ControlFile = z.strictObject({
   url: z.string(),
   key: z.string(),
@@ -25,26 +23,27 @@ export type ControlFile = z.infer<typeof ControlFile>;
 
 export interface ControlKey {
   readonly key: string;
-  /** API keys plus this one. */
-  readonly apiKeys: ApiKeys;
+  /** Whoever `others` knows, and the holder of this key. */
+  readonly authenticator: Authenticator;
 }
 
-export const withControlKey = (apiKeys: ApiKeys, random: RandomBytes, nowMs: number): ControlKey => {
+export const withControlKey = (others: Authenticator, random: RandomBytes): ControlKey => {
   const id = randomHex(random, 8);
   const key = `qfl_${id}_${toBase64Url(random(32))}`;
-  const record: ApiKeyRecord = {
-    id: KeyId.parse(id),
+  const operator: Principal = {
+    kind: 'operator',
+    id,
     name: 'control',
     role: OPERATOR_ROLE,
     department: DepartmentId.parse('operations'),
     dataClass: 'restricted',
-    createdMs: Math.trunc(nowMs),
-    expiresMs: null,
-    revoked: false,
+    scopes: null,
+    sessionId: null,
+    isRestricted: false,
   };
-  const verify = (given: string): Promise<ApiKeyRecord> =>
-    equalConstantTime(utf8(given), utf8(key)) ? Promise.resolve(record) : apiKeys.verify(given);
-  return { key, apiKeys: { ...apiKeys, verify } };
+  const verify = (given: string): Promise<Principal> =>
+    equalConstantTime(utf8(given), utf8(key)) ? Promise.resolve(operator) : others.verify(given);
+  return { key, authenticator: { verify } };
 };
 
 export const writeControlFile = (home: string, control: ControlFile): Promise<void> =>

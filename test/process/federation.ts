@@ -172,7 +172,7 @@ const openCoordinator = async (folder: string, options: FederationOptions) => {
   const home = join(folder, 'coordinator');
   const config = join(folder, 'coordinator.yaml');
   await writeFile(config, coordinatorConfig ?? '');
-  const { adminKey } = await qflJson(z.looseObject({ adminKey: z.string() }), [
+  await qflJson(z.looseObject({ setupCode: z.string() }), [
     'coordinator',
     'init',
     '--home',
@@ -186,7 +186,18 @@ const openCoordinator = async (folder: string, options: FederationOptions) => {
     ...service(home, config, port, logLevel),
     ...coordinatorArgs,
   ];
-  return { adminKey, seat: await openSeat(home, start('0'), start) };
+  const seat = await openSeat(home, start('0'), start);
+  const { key: adminKey } = await qflJson(Minted, [
+    'key',
+    'create',
+    '--role',
+    'admin',
+    '--name',
+    'test',
+    '--home',
+    home,
+  ]);
+  return { adminKey, seat };
 };
 
 const openSite = async (

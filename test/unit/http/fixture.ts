@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { type ApiKeys, createApiKeys } from '../../../shared/http/api-keys.ts';
+import { accessRulesOf } from '../../../shared/access/rules.ts';
+import { type ApiKeys, createApiKeys, keyAuthenticator } from '../../../shared/http/api-keys.ts';
 import { createHttpApp, type HttpApp, type HttpAppOptions } from '../../../shared/http/app.ts';
 import { principalOf } from '../../../shared/http/bearer.ts';
 import { openSse } from '../../../shared/http/sse.ts';
@@ -19,6 +20,18 @@ export class TestClock implements Clock {
   }
 }
 
+/** The roles of the default configuration. */
+export const TEST_RULES = accessRulesOf({
+  rolePermissions: new Map([
+    ['doctor', ['query', 'planning', 'measurement']],
+    ['nurse', ['query', 'basic_planning']],
+    ['researcher', ['query']],
+    ['admin', ['all']],
+  ]),
+  roleDataClasses: new Map(),
+  adminAllowedAddresses: [],
+});
+
 export interface TestApp {
   readonly app: HttpApp;
   readonly keys: ApiKeys;
@@ -31,8 +44,8 @@ const Answer = z.object({ name: z.string(), size: z.int() });
 const addRoutes = ({ fastify, streams }: HttpApp): void => {
   fastify.get('/open', { config: { access: 'public' } }, () => ({ ok: true }));
   fastify.get('/probe', { config: { access: 'public', rateLimit: false } }, () => ({ ok: true }));
-  fastify.get('/me', { config: { access: 'any-key' } }, (request) => ({ role: principalOf(request).role }));
-  fastify.get('/admin', { config: { access: ['admin'] } }, () => ({ ok: true }));
+  fastify.get('/me', { config: { access: 'self.read' } }, (request) => ({ role: principalOf(request).role }));
+  fastify.get('/admin', { config: { access: 'sites.change' } }, () => ({ ok: true }));
   fastify.post(
     '/things/:id',
     {
@@ -54,7 +67,7 @@ const addRoutes = ({ fastify, streams }: HttpApp): void => {
   });
   fastify.post(
     '/v1/chat/completions',
-    { config: { access: 'any-key' }, schema: { body: z.object({ model: z.string() }) } },
+    { config: { access: 'chat.ask' }, schema: { body: z.object({ model: z.string() }) } },
     ({ body }) => {
       if (body.model === 'none')
         throw new QflError('not_found', { detail: 'The model none does not exist.' });
@@ -84,7 +97,7 @@ export const startApp = async (rest: Partial<HttpAppOptions> = {}): Promise<Test
     version: '1.0.0',
     bodyLimitBytes: 2_000,
     rateLimit: { requestsMax: 1_000, windowMs: 60_000, keysMax: 100 },
-    apiKeys: keys,
+    access: { authenticator: keyAuthenticator(keys), rules: () => TEST_RULES },
     ...rest,
   });
   addRoutes(app);

@@ -126,14 +126,7 @@ const relayOver = (presence: Presence) => {
     planner,
     audit: audit as AuditLog,
     clock: systemClock,
-    policy: {
-      current: {
-        version: 1,
-        policy: { chatEnabled: true, statisticsEnabled: true, microEpsilonMax: 1_000_000 },
-      },
-      replace: () => Promise.reject(new Error('unused')),
-      check: () => undefined,
-    },
+    policy: { check: () => undefined },
     meters: { relayed: () => undefined, firstPiece: () => undefined },
   });
   const ask = async (

@@ -4,13 +4,14 @@ import { z } from 'zod';
 import { registerTaskRoutes } from '../../../coordinator/api/tasks.ts';
 import { systemClock } from '../../../shared/clock.ts';
 import { createHealthMonitor, type HealthMonitor } from '../../../shared/health/monitor.ts';
-import { createApiKeys } from '../../../shared/http/api-keys.ts';
+import { createApiKeys, keyAuthenticator } from '../../../shared/http/api-keys.ts';
 import { createHttpApp, type HttpApp } from '../../../shared/http/app.ts';
 import { DepartmentId } from '../../../shared/ids.ts';
 import { silentLogger } from '../../../shared/log.ts';
 import { secureRandomBytes } from '../../../shared/random.ts';
 import { createMemoryStore } from '../../../shared/store/memory.ts';
 import { TaskNews, TaskPage, type TaskShown, TasksMade } from '../../../shared/wire/task.ts';
+import { TEST_RULES } from '../http/fixture.ts';
 import { type Bench, createHeldExecutor, openBench, settled } from './fixture.ts';
 
 let bench: Bench;
@@ -42,7 +43,7 @@ beforeAll(async () => {
     version: '0',
     bodyLimitBytes: 1024 * 1024,
     rateLimit: { requestsMax: 10_000, windowMs: 60_000, keysMax: 100 },
-    apiKeys,
+    access: { authenticator: keyAuthenticator(apiKeys), rules: () => TEST_RULES },
   });
   health = createHealthMonitor({
     metrics: () => [{ name: 'loop', value: loopDelayMs, better: 'lower', good: 20, bad: 500, weight: 1 }],

@@ -1,0 +1,273 @@
+/**
+ * How a person comes in: with a name and a password, and a code where the account has a second factor. Every answer to a wrong attempt is the same in
+ * words and in time, whether the name, the password or the code is wrong or the account is locked.
+ */
+import type { AuditLog } from '../../shared/audit/audit-log.ts';
+import type { Clock } from '../../shared/clock.ts';
+import { SECOND_MS } from '../../shared/clock.ts';
+import { QflError } from '../../shared/errors.ts';
+import { addressKey } from '../../shared/http/rate-limit.ts';
+import type { RandomBytes } from '../../shared/random.ts';
+import type { Tokens } from '../../shared/wire/accounts.ts';
+import { type Accounts, normalName, type StoredAccount } from './accounts.ts';
+import type { Lockout } from './lockout.ts';
+import { checkPassword, type PasswordHasher, type PasswordPolicy } from './password.ts';
+import type { ActorPseudonyms } from './pseudonyms.ts';
+import { newRecoveryCodes, newTotp, type Totp, totpUri, useCode } from './second-factor.ts';
+import type { Session, Sessions } from './sessions.ts';
+import type { SetupCodes } from './setup-code.ts';
+import type { AccessTokens } from './tokens.ts';
+
+export interface SignInOptions {
+  readonly accounts: Accounts;
+  readonly sessions: Sessions;
+  readonly tokens: AccessTokens;
+  readonly hasher: PasswordHasher;
+  readonly lockout: Lockout;
+  readonly setupCodes: SetupCodes;
+  readonly audit: Pick<AuditLog, 'record'>;
+  readonly pseudonyms: ActorPseudonyms;
+  readonly clock: Clock;
+  readonly random: RandomBytes;
+  readonly federation: string;
+  readonly passwordPolicy: () => PasswordPolicy;
+  /** Roles that must have a second factor. */
+  readonly secondFactorRoles: () => ReadonlySet<string>;
+  /** May anybody sign in at all? @throws QflError */
+  readonly gate: (role: string) => void;
+}
+
+export interface SignIn {
+  /** @throws QflError `token_refused`, `invalid_request`, `conflict` */
+  setUp(request: { code: string; username: string; password: string }): Promise<StoredAccount>;
+  /** @throws QflError `unauthenticated`, `rate_limited` */
+  withPassword(
+    request: { username: string; password: string; code?: string | undefined },
+    address: string,
+  ): Promise<Tokens>;
+  /** For somebody an identity provider vouches for. */
+  withProvider(account: StoredAccount, provider: string): Promise<Tokens>;
+  refresh(token: string): Promise<Tokens>;
+  /** @throws QflError `unauthenticated` for a wrong current password, `invalid_request` for a bad new one */
+  changePassword(id: string, current: string, next: string): Promise<void>;
+  beginSecondFactor(id: string): Promise<{ secret: string; uri: string }>;
+  confirmSecondFactor(id: string, code: string): Promise<readonly string[]>;
+  /** Needs a code of it. */
+  removeSecondFactor(id: string, code: string): Promise<void>;
+  /** True until what the account's role needs is there. */
+  isRestricted(account: StoredAccount): boolean;
+}
+
+const notAccepted = (): QflError =>
+  new QflError('unauthenticated', {
+    detail: 'Name, password or code is not right, or there were too many attempts.',
+    next: 'Check them; after five failures an account is locked for half an hour, and an administrator can unlock it.',
+  });
+
+const codeNeeded = (): QflError =>
+  new QflError('unauthenticated', {
+    detail: 'This account has a second factor.',
+    next: 'Send its code as well: "qfl login --code 123456".',
+    facts: { secondFactor: true },
+  });
+
+export const createSignIn = (options: SignInOptions): SignIn => {
+  const { accounts, sessions, tokens, hasher, lockout, setupCodes, audit, pseudonyms, clock, random } =
+    options;
+  const subjectOf = ({ id }: Pick<StoredAccount, 'id'>) => [{ kind: 'account', id }];
+
+  const isRestricted = ({ role, totp, external, passwordIsOneTime }: StoredAccount): boolean =>
+    passwordIsOneTime ||
+    // An identity provider has its own second factor, which is its business.
+    (external === null && options.secondFactorRoles().has(role) && totp?.confirmed !== true);
+
+  const tokensOf = async (
+    account: StoredAccount,
+    session: Session,
+    refresh: { readonly token: string; readonly expiresMs: number },
+  ): Promise<Tokens> => {
+    const access = await tokens.issue(account.id, session.id);
+    return {
+      tokenType: 'Bearer',
+      accessToken: access.token,
+      accessExpiresMs: Math.min(access.expiresMs, session.expiresMs),
+      refreshToken: refresh.token,
+      refreshExpiresMs: Math.trunc(refresh.expiresMs),
+      session: session.id,
+      restricted: isRestricted(account),
+      mustChangePassword: account.passwordIsOneTime,
+    };
+  };
+
+  const begin = async (account: StoredAccount, method: string): Promise<Tokens> => {
+    options.gate(account.role);
+    await audit.record({
+      action: 'account.signed_in',
+      outcome: 'ok',
+      actor: pseudonyms.of(account.id),
+      role: account.role,
+      objects: subjectOf(account),
+    });
+    const { session, refresh } = await sessions.begin(account.id, method);
+    const lastSignInMs = Math.trunc(clock.nowMs());
+    return tokensOf(await accounts.update(account.id, () => ({ lastSignInMs })), session, refresh);
+  };
+
+  const fail = async (name: string, address: string, account: StoredAccount | undefined): Promise<never> => {
+    const isLocked = lockout.failed(name, address);
+    await audit.record({
+      action: isLocked ? 'account.locked' : 'account.sign_in_refused',
+      outcome: 'refused',
+      ...(account === undefined ? {} : { actor: pseudonyms.of(account.id), objects: subjectOf(account) }),
+    });
+    throw notAccepted();
+  };
+
+  /** The account's state after its code; undefined when it has no second factor. */
+  const checkCode = async (
+    account: StoredAccount,
+    code: string | undefined,
+  ): Promise<Totp | 'wrong' | 'missing' | undefined> => {
+    if (account.totp?.confirmed !== true) return undefined;
+    if (code === undefined) return 'missing';
+    return (await useCode(account.totp, code, clock.nowMs())) ?? 'wrong';
+  };
+
+  const withPassword: SignIn['withPassword'] = async ({ username, password, code }, ip) => {
+    const address = addressKey(ip);
+    const waitMs = lockout.addressWaitMs(address);
+    if (waitMs > 0)
+      throw new QflError('rate_limited', {
+        detail: 'Too many failed sign-ins from this address.',
+        next: `Try again in ${Math.ceil(waitMs / SECOND_MS)} s.`,
+        facts: { retryAfterS: Math.ceil(waitMs / SECOND_MS) },
+      });
+    const name = normalName(username);
+    const found = accounts.byName(name);
+    const isRight = await hasher.verify(password, found?.passwordHash ?? null);
+    // After the slow part: attempts side by side must not all get in under one count.
+    if (found === undefined || !isRight || found.status !== 'active' || lockout.isAccountLocked(name))
+      return fail(name, address, found);
+    const totp = await checkCode(found, code);
+    if (totp === 'missing') throw codeNeeded();
+    if (totp === 'wrong') return fail(name, address, found);
+    if (totp !== undefined) await spendCode(found, totp, name, address);
+    lockout.succeeded(name, address);
+    return begin(found, totp === undefined ? 'password' : 'password+totp');
+  };
+
+  /** Kept before anybody is let in: a code works once, also for two requests at one moment. */
+  const spendCode = async (
+    account: StoredAccount,
+    totp: Totp,
+    name: string,
+    address: string,
+  ): Promise<void> => {
+    try {
+      await accounts.update(account.id, () => ({ totp }), account.version);
+    } catch {
+      await fail(name, address, account);
+    }
+  };
+
+  const setUp: SignIn['setUp'] = async ({ code, username, password }) => {
+    await setupCodes.check(code);
+    checkPassword(password, options.passwordPolicy(), username);
+    const passwordHash = await hasher.hash(password);
+    await setupCodes.check(code);
+    const account = await accounts.create({
+      username,
+      role: 'admin',
+      department: 'operations',
+      dataClass: 'restricted',
+      passwordHash,
+    });
+    await setupCodes.spend();
+    await audit.record({
+      action: 'account.created',
+      outcome: 'ok',
+      actor: pseudonyms.of(account.id),
+      role: account.role,
+      objects: subjectOf(account),
+    });
+    return account;
+  };
+
+  const refresh: SignIn['refresh'] = async (token) => {
+    const next = await sessions.refresh(token, async (session) => {
+      await audit.record({
+        action: 'session.token_reused',
+        outcome: 'refused',
+        actor: pseudonyms.of(session.account),
+        objects: [{ kind: 'account', id: session.account }],
+      });
+    });
+    const account = accounts.get(next.session.account);
+    if (account.status !== 'active') throw notAccepted();
+    options.gate(account.role);
+    return tokensOf(account, next.session, next.refresh);
+  };
+
+  const changed = (account: StoredAccount) =>
+    audit.record({
+      action: 'account.changed',
+      outcome: 'ok',
+      actor: pseudonyms.of(account.id),
+      role: account.role,
+      objects: subjectOf(account),
+    });
+
+  return {
+    isRestricted,
+    setUp,
+    withPassword,
+    withProvider: (account, provider) => begin(account, provider),
+    refresh,
+    async changePassword(id, current, next) {
+      const account = accounts.get(id);
+      if (!(await hasher.verify(current, account.passwordHash))) throw notAccepted();
+      checkPassword(next, options.passwordPolicy(), account.username);
+      if (next === current)
+        throw new QflError('invalid_request', { detail: 'the new password is the old one' });
+      const passwordHash = await hasher.hash(next);
+      await changed(account);
+      const passwordChangedMs = Math.trunc(clock.nowMs());
+      await accounts.update(id, () => ({ passwordHash, passwordChangedMs, passwordIsOneTime: false }));
+    },
+    async beginSecondFactor(id) {
+      const account = accounts.get(id);
+      if (account.totp?.confirmed === true)
+        throw new QflError('conflict', {
+          detail: 'the account has a second factor',
+          next: 'Remove it first, with a code of it.',
+        });
+      const totp = newTotp();
+      await accounts.update(id, () => ({ totp }));
+      return { secret: totp.secret, uri: totpUri(totp.secret, options.federation, account.username) };
+    },
+    async confirmSecondFactor(id, code) {
+      const account = accounts.get(id);
+      const next = account.totp === null ? undefined : await useCode(account.totp, code, clock.nowMs());
+      if (next === undefined || account.totp?.confirmed === true)
+        throw new QflError('unauthenticated', {
+          detail: 'The code is not right, or nothing waits for one.',
+          next: 'Check the clock of the telephone, or begin anew.',
+        });
+      const { codes, hashes } = newRecoveryCodes(random);
+      await changed(account);
+      await accounts.update(
+        id,
+        () => ({ totp: { ...next, confirmed: true, recovery: [...hashes] } }),
+        account.version,
+      );
+      return codes;
+    },
+    async removeSecondFactor(id, code) {
+      const account = accounts.get(id);
+      const totp = await checkCode(account, code);
+      if (typeof totp !== 'object') throw notAccepted();
+      await changed(account);
+      await accounts.update(id, () => ({ totp: null }), account.version);
+    },
+  };
+};

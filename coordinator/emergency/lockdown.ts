@@ -1,0 +1,139 @@
+/**
+ * Lockdown: one administrator stops everything at once, two are needed to go on. New queries and tasks are refused, sessions end, tokens are revoked,
+ * keys of programs rest; what looks after the federation, and the audit log, go on. The state is on the disk before it is in force, and survives a
+ * restart.
+ */
+import { z } from 'zod';
+import type { Operation } from '../../shared/access/operations.ts';
+import type { Principal } from '../../shared/access/principal.ts';
+import type { AuditLog } from '../../shared/audit/audit-log.ts';
+import { utf8 } from '../../shared/bytes.ts';
+import type { Clock } from '../../shared/clock.ts';
+import { QflError } from '../../shared/errors.ts';
+import type { Gate } from '../../shared/http/bearer.ts';
+import { Pseudonym } from '../../shared/ids.ts';
+import type { Store } from '../../shared/store/port.ts';
+import { createRecordStore } from '../../shared/store/records.ts';
+import type { ActorPseudonyms } from '../access/pseudonyms.ts';
+
+export const LockdownState = z.strictObject({
+  on: z.boolean(),
+  reason: z.string().nullable(),
+  sinceMs: z.int().nullable(),
+  by: Pseudonym.nullable(),
+  count: z.int().nonnegative(),
+});
+export type LockdownState = z.infer<typeof LockdownState>;
+
+const CALM: LockdownState = { on: false, reason: null, sinceMs: null, by: null, count: 0 };
+const ID = 'state';
+
+/** What goes on in a lockdown: seeing what happened, and ending it. */
+const GOES_ON: ReadonlySet<Operation> = new Set([
+  'self.read',
+  'self.change',
+  'status.read',
+  'policy.read',
+  'privacy.read',
+  'privacy.history',
+  'plans.read',
+  'tasks.read',
+  'sites.read',
+  'sites.change',
+  'settings.read',
+  'budgets.read',
+  'proposals.read',
+  'proposals.decide',
+  'accounts.read',
+  'accounts.change',
+  'keys.read',
+  'keys.change',
+  'roles.read',
+  'audit.read',
+  'audit.export',
+  'usage.read',
+  'lockdown.read',
+  'lockdown.start',
+  'lockdown.release',
+]);
+/** Whose sign-ins and keys still work. */
+const STAYS: ReadonlySet<string> = new Set(['admin', 'auditor', 'operator']);
+
+export interface Lockdown {
+  readonly state: LockdownState;
+  /** @throws QflError `lockdown` while it is on */
+  check(): void;
+  /** @throws QflError `lockdown` for roles that have to wait */
+  signInGate(role: string): void;
+  readonly httpGate: Gate;
+  /** Stops everything. @throws QflError `conflict` when it is on */
+  start(reason: string, by: Principal): Promise<LockdownState>;
+  /** Only from an approved proposal. */
+  release(by: Principal): Promise<void>;
+}
+
+export interface LockdownOptions {
+  readonly store: Store;
+  readonly clock: Pick<Clock, 'nowMs'>;
+  readonly audit: Pick<AuditLog, 'record'>;
+  readonly pseudonyms: ActorPseudonyms;
+  /** What has to stop, once it is on the disk; and told again when it ends. */
+  readonly changed: (state: LockdownState) => Promise<void>;
+}
+
+export const openLockdown = async (options: LockdownOptions): Promise<Lockdown> => {
+  const { store, clock, audit, pseudonyms, changed } = options;
+  const records = createRecordStore(store, 'lockdown/', LockdownState);
+  let state = (await records.get(ID)) ?? CALM;
+  const refusal = (): QflError =>
+    new QflError('lockdown', {
+      detail: 'an administrator stopped all processing',
+      next: 'Two administrators can end it: "qfl lockdown off".',
+      facts: { sinceMs: state.sinceMs },
+    });
+  const log = (outcome: 'begun' | 'ok', by: Principal, reason: string | null) =>
+    audit.record({
+      action: 'lockdown.changed',
+      outcome,
+      actor: pseudonyms.of(by.id),
+      role: by.role,
+      objects: [{ kind: 'lockdown', id: reason === null ? 'off' : 'on' }],
+      ...(reason === null ? {} : { detail: utf8(reason) }),
+    });
+  const put = async (next: LockdownState): Promise<void> => {
+    await records.put(ID, next);
+    state = next;
+    await changed(next);
+  };
+  return {
+    get state() {
+      return state;
+    },
+    check() {
+      if (state.on) throw refusal();
+    },
+    signInGate(role) {
+      if (state.on && !STAYS.has(role)) throw refusal();
+    },
+    httpGate(operation, { role }) {
+      if (state.on && !(GOES_ON.has(operation) && STAYS.has(role))) throw refusal();
+    },
+    async start(reason, by) {
+      if (state.on) throw new QflError('conflict', { detail: 'the lockdown is on already' });
+      await log('begun', by, reason);
+      await put({
+        on: true,
+        reason,
+        sinceMs: Math.trunc(clock.nowMs()),
+        by: pseudonyms.of(by.id),
+        count: state.count + 1,
+      });
+      return state;
+    },
+    async release(by) {
+      if (!state.on) throw new QflError('conflict', { detail: 'there is no lockdown' });
+      await log('begun', by, null);
+      await put({ ...CALM, count: state.count });
+    },
+  };
+};
