@@ -18,6 +18,7 @@ export const registerPlanRoutes = (
     {
       config,
       schema: {
+        summary: 'The newest plans',
         querystring: z.strictObject({
           limit: z.coerce.number().int().min(1).max(LIMIT_MAX).default(LIMIT_DEFAULT),
         }),
@@ -35,6 +36,7 @@ export const registerPlanRoutes = (
     {
       config,
       schema: {
+        summary: 'Why a query went where it went',
         params: z.strictObject({ queryId: z.string().max(64) }),
         response: { 200: PlanRecord },
       },

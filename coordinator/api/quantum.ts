@@ -17,15 +17,22 @@ export const registerQuantumRoutes = (
   { planner, presence, planSeconds }: QuantumRouteOptions,
 ): void => {
   const config = { access: 'status.read' } as const;
-  fastify.get('/quantum/status', { config, schema: { response: { 200: QuantumStatus } } }, () =>
-    quantumStatus(planner, planSeconds),
+  fastify.get(
+    '/quantum/status',
+    { config, schema: { summary: 'The planner’s ensemble as measured', response: { 200: QuantumStatus } } },
+    () => quantumStatus(planner, planSeconds),
   );
-  fastify.get('/quantum/coherence', { config, schema: { response: { 200: CoherenceStatus } } }, () =>
-    coherenceStatus(planner, presence, presence.online()),
+  fastify.get(
+    '/quantum/coherence',
+    { config, schema: { summary: 'How far telemetry has aged', response: { 200: CoherenceStatus } } },
+    () => coherenceStatus(planner, presence, presence.online()),
   );
   fastify.get(
     '/quantum/optimization/status',
-    { config, schema: { response: { 200: OptimizationStatus } } },
+    {
+      config,
+      schema: { summary: 'Plans, bounds and gains as measured', response: { 200: OptimizationStatus } },
+    },
     () => optimizationStatus(planner),
   );
 };

@@ -66,49 +66,76 @@ const readRoutes = ({ fastify }: HttpApp, options: RouteOptions): void => {
   const open = { config: { access: 'public', rateLimit: false } } as const;
   fastify.get(
     '/health',
-    { ...open, schema: { response: { 200: z.strictObject({ status: z.literal('ok') }) } } },
+    {
+      ...open,
+      schema: {
+        summary: 'Is the process alive?',
+        response: { 200: z.strictObject({ status: z.literal('ok') }) },
+      },
+    },
     () => ({ status: 'ok' as const }),
   );
   fastify.get(
     '/ready',
     {
       ...open,
-      schema: { response: { 200: z.strictObject({ status: z.literal('ready'), sitesOnline: z.int() }) } },
+      schema: {
+        summary: 'Does it serve?',
+        response: { 200: z.strictObject({ status: z.literal('ready'), sitesOnline: z.int() }) },
+      },
     },
     () => ({ status: 'ready' as const, sitesOnline: presence.online().length }),
   );
   if (options.metricsHere)
-    fastify.get('/metrics', open, async (_request, reply) =>
+    fastify.get('/metrics', { ...open, schema: { summary: 'Prometheus metrics' } }, async (_request, reply) =>
       reply.type(metrics.contentType).send(await metrics.render()),
     );
   fastify.get(
     '/v1/federation',
-    { config: { access: 'public' }, schema: { response: { 200: FederationInfo } } },
+    {
+      config: { access: 'public' },
+      schema: { summary: 'Who this coordinator is: keys and names', response: { 200: FederationInfo } },
+    },
     () => info,
   );
-  fastify.get('/status', { config: { access: 'status.read' } }, () => ({
-    program: 'coordinator',
-    federation: home.name,
-    uptimeMs: Math.trunc(clock.nowMs() - startedMs),
-    sites: registry.list().map((entry) => ({
-      site: entry.site,
-      status: entry.status,
-      online: presence.of(entry.site) !== undefined,
-    })),
-    directorySize: home.keyLog.log.size,
-    auditSize: home.audit.log.size,
-  }));
+  fastify.get(
+    '/status',
+    { config: { access: 'status.read' }, schema: { summary: 'The state of the federation' } },
+    () => ({
+      program: 'coordinator',
+      federation: home.name,
+      uptimeMs: Math.trunc(clock.nowMs() - startedMs),
+      sites: registry.list().map((entry) => ({
+        site: entry.site,
+        status: entry.status,
+        online: presence.of(entry.site) !== undefined,
+      })),
+      directorySize: home.keyLog.log.size,
+      auditSize: home.audit.log.size,
+    }),
+  );
   // The sites' ledgers are the only truth; what is known here is a hint, rounded to tenths by the sites themselves.
   const hints = () =>
     registry
       .list()
       .filter(({ status }) => status === 'approved')
       .map(({ site }) => ({ site, siteLifetimeTenthsLeft: presence.telemetry(site)?.budgetTenths ?? null }));
-  fastify.get('/privacy/status', { config: { access: 'privacy.read' } }, () => ({
-    authority: 'each site enforces and records its own budget; these are hints for planning',
-    sites: hints(),
-  }));
-  fastify.get('/privacy/budgets', { config: { access: 'privacy.read' } }, () => ({ sites: hints() }));
+  fastify.get(
+    '/privacy/status',
+    {
+      config: { access: 'privacy.read' },
+      schema: { summary: 'What is left of budgets, as the sites say it' },
+    },
+    () => ({
+      authority: 'each site enforces and records its own budget; these are hints for planning',
+      sites: hints(),
+    }),
+  );
+  fastify.get(
+    '/privacy/budgets',
+    { config: { access: 'privacy.read' }, schema: { summary: 'What is left of budgets, site by site' } },
+    () => ({ sites: hints() }),
+  );
 };
 
 const siteRoutes = ({ fastify }: HttpApp, { home, registry, invitations, presence }: RouteOptions): void => {
@@ -116,7 +143,13 @@ const siteRoutes = ({ fastify }: HttpApp, { home, registry, invitations, presenc
   const changes = { access: 'sites.change' } as const;
   fastify.get(
     '/v1/sites',
-    { config: reads, schema: { response: { 200: z.strictObject({ sites: z.array(SiteShown) }) } } },
+    {
+      config: reads,
+      schema: {
+        summary: 'Sites, their state and models',
+        response: { 200: z.strictObject({ sites: z.array(SiteShown) }) },
+      },
+    },
     () => ({ sites: registry.list().map((entry) => showSite(entry, presence)) }),
   );
   fastify.post(
@@ -124,6 +157,7 @@ const siteRoutes = ({ fastify }: HttpApp, { home, registry, invitations, presenc
     {
       config: changes,
       schema: {
+        summary: 'A one-time token for a hospital to join with',
         body: z.strictObject({ site: SiteId, autoApprove: z.boolean().default(false) }),
         response: { 201: InvitationMade },
       },
@@ -154,7 +188,10 @@ const siteRoutes = ({ fastify }: HttpApp, { home, registry, invitations, presenc
     '/v1/invitations',
     {
       config: reads,
-      schema: { response: { 200: z.strictObject({ invitations: z.array(InvitationShown) }) } },
+      schema: {
+        summary: 'Invitations that are open',
+        response: { 200: z.strictObject({ invitations: z.array(InvitationShown) }) },
+      },
     },
     async () => ({ invitations: await invitations.list() }),
   );
@@ -163,6 +200,7 @@ const siteRoutes = ({ fastify }: HttpApp, { home, registry, invitations, presenc
     {
       config: changes,
       schema: {
+        summary: 'Let a site in, after comparing fingerprints',
         params: SiteParams,
         body: z.strictObject({ fingerprint: z.string().optional() }).optional(),
         response: { 200: SiteShown },
@@ -191,6 +229,7 @@ const siteRoutes = ({ fastify }: HttpApp, { home, registry, invitations, presenc
     {
       config: changes,
       schema: {
+        summary: 'End the sessions of a site and take its keys out of force, for good',
         params: SiteParams,
         body: z.strictObject({ reason: z.string().max(200).default('revoked by the operator') }).optional(),
         response: { 200: SiteShown },
@@ -215,7 +254,10 @@ const siteRoutes = ({ fastify }: HttpApp, { home, registry, invitations, presenc
 const policyRoutes = ({ fastify }: HttpApp, { home, policy }: RouteOptions): void => {
   fastify.get(
     '/v1/policy',
-    { config: { access: 'policy.read' }, schema: { response: { 200: PolicyInForce } } },
+    {
+      config: { access: 'policy.read' },
+      schema: { summary: 'The policy in force', response: { 200: PolicyInForce } },
+    },
     () => policy.current,
   );
   fastify.put(
@@ -223,11 +265,18 @@ const policyRoutes = ({ fastify }: HttpApp, { home, policy }: RouteOptions): voi
     {
       config: { access: 'policy.change' },
       schema: {
+        summary: 'Replace the policy; raising what is relayed needs two people',
         body: z.strictObject({ version: z.int(), policy: FederationPolicy }),
         response: { 200: PolicyInForce },
       },
     },
     async (request) => {
+      const { microEpsilonMax } = policy.current.policy;
+      if (request.body.policy.microEpsilonMax > microEpsilonMax)
+        throw new QflError('forbidden', {
+          detail: `relaying more than epsilon ${microEpsilonMax / 1e6} per query needs two people`,
+          next: 'Propose it: "qfl proposal epsilon VALUE"; another administrator approves.',
+        });
       await home.audit.record({ action: 'policy.changed', outcome: 'ok', role: principalOf(request).role });
       return policy.replace(request.body.policy, request.body.version);
     },
@@ -237,7 +286,10 @@ const policyRoutes = ({ fastify }: HttpApp, { home, policy }: RouteOptions): voi
 const auditRoutes = ({ fastify }: HttpApp, { home, registry, presence, clock }: RouteOptions): void => {
   fastify.post(
     '/v1/audit/export',
-    { config: { access: 'audit.export' }, schema: { body: ExportHeader } },
+    {
+      config: { access: 'audit.export' },
+      schema: { summary: 'The logs as a signed bundle', body: ExportHeader },
+    },
     async (request, reply) => {
       const { role } = principalOf(request);
       await home.audit.record({ action: 'audit.exported', outcome: 'ok', role });

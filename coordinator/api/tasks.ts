@@ -60,7 +60,11 @@ const makeRoutes = ({ fastify }: HttpApp, { tasks }: TaskRouteOptions): void => 
     '/v1/tasks',
     {
       config: { access: 'tasks.create' },
-      schema: { body: z.union([TaskRequest, TasksRequest]), response: { 200: TasksMade, 201: TasksMade } },
+      schema: {
+        summary: 'Make tasks',
+        body: z.union([TaskRequest, TasksRequest]),
+        response: { 200: TasksMade, 201: TasksMade },
+      },
     },
     async (request, reply) => {
       const body = 'tasks' in request.body ? request.body : { tasks: [request.body] };
@@ -70,7 +74,10 @@ const makeRoutes = ({ fastify }: HttpApp, { tasks }: TaskRouteOptions): void => 
   );
   fastify.post(
     '/v1/tasks/:id/cancel',
-    { config: { access: 'tasks.create' }, schema: { params: Params, response: { 200: TaskShown } } },
+    {
+      config: { access: 'tasks.create' },
+      schema: { summary: 'Cancel a task', params: Params, response: { 200: TaskShown } },
+    },
     (request) => tasks.cancel(request.params.id, callerOf(request)),
   );
 };
@@ -78,7 +85,10 @@ const makeRoutes = ({ fastify }: HttpApp, { tasks }: TaskRouteOptions): void => 
 const readRoutes = ({ fastify }: HttpApp, { tasks }: TaskRouteOptions): void => {
   fastify.get(
     '/v1/tasks',
-    { config: { access: 'tasks.read' }, schema: { querystring: TaskListQuery, response: { 200: TaskPage } } },
+    {
+      config: { access: 'tasks.read' },
+      schema: { summary: 'List tasks', querystring: TaskListQuery, response: { 200: TaskPage } },
+    },
     (request) => {
       const page = tasks.list(request.query, callerOf(request));
       return { tasks: [...page.tasks], next: page.next };
@@ -86,12 +96,15 @@ const readRoutes = ({ fastify }: HttpApp, { tasks }: TaskRouteOptions): void => 
   );
   fastify.get(
     '/v1/tasks/:id',
-    { config: { access: 'tasks.read' }, schema: { params: Params, response: { 200: TaskShown } } },
+    {
+      config: { access: 'tasks.read' },
+      schema: { summary: 'Show a task', params: Params, response: { 200: TaskShown } },
+    },
     (request) => tasks.get(request.params.id, callerOf(request)),
   );
   fastify.get(
     '/v1/tasks/:id/result',
-    { config: { access: 'tasks.read' }, schema: { params: Params } },
+    { config: { access: 'tasks.read' }, schema: { summary: 'The result of a task', params: Params } },
     async (request, reply) => {
       const result = await tasks.result(request.params.id, callerOf(request));
       if (result.form === 'json')
@@ -135,7 +148,10 @@ const watchRoutes = ({ fastify, streams }: HttpApp, { tasks }: TaskRouteOptions)
   let watchers = 0;
   fastify.get(
     '/v1/tasks/:id/watch',
-    { config: { access: 'tasks.read' }, schema: { params: Params } },
+    {
+      config: { access: 'tasks.read' },
+      schema: { summary: 'Follow a task as server-sent events', params: Params },
+    },
     async (request, reply) => {
       const { id } = request.params;
       const caller = callerOf(request);
@@ -174,7 +190,11 @@ const stateRoutes = ({ fastify }: HttpApp, { tasks, audit }: TaskRouteOptions): 
     '/v1/tasks/export',
     {
       config: { access: 'tasks.transfer' },
-      schema: { querystring: PageQuery, response: { 200: TaskStatePage } },
+      schema: {
+        summary: 'A page of the whole state, with its tag',
+        querystring: PageQuery,
+        response: { 200: TaskStatePage },
+      },
     },
     async (request) => {
       const { page, tag, from = null } = request.query;
@@ -188,6 +208,7 @@ const stateRoutes = ({ fastify }: HttpApp, { tasks, audit }: TaskRouteOptions): 
       bodyLimit: IMPORT_BODY_BYTES,
       config: { access: 'tasks.transfer' },
       schema: {
+        summary: 'Read a saved state back',
         querystring: z.strictObject({ dryRun: z.stringbool().default(false) }),
         body: TaskStatePage,
         response: { 200: TaskImportAnswer },
@@ -206,7 +227,10 @@ const stateRoutes = ({ fastify }: HttpApp, { tasks, audit }: TaskRouteOptions): 
 const healthRoutes = ({ fastify }: HttpApp, { health }: TaskRouteOptions): void => {
   fastify.get(
     '/v1/health',
-    { config: { access: 'tasks.read' }, schema: { response: { 200: HealthShown } } },
+    {
+      config: { access: 'tasks.read' },
+      schema: { summary: 'How well the coordinator does, metric by metric', response: { 200: HealthShown } },
+    },
     () => health.read(),
   );
   fastify.addHook('onRequest', async (request) => {

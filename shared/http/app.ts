@@ -19,12 +19,7 @@ import {
   type RawReplyDefaultExpression,
   type RawRequestDefaultExpression,
 } from 'fastify';
-import {
-  jsonSchemaTransform,
-  serializerCompiler,
-  validatorCompiler,
-  type ZodTypeProvider,
-} from 'fastify-type-provider-zod';
+import { serializerCompiler, validatorCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod';
 import type { Clock } from '../clock.ts';
 import { QflError } from '../errors.ts';
 import type { Logger } from '../log.ts';
@@ -33,6 +28,7 @@ import { faultFrom } from './faults.ts';
 import { installLimits } from './limits.ts';
 import type { Metrics } from './metrics.ts';
 import { isOpenAiPath, openAiError } from './openai-errors.ts';
+import { documenting, type Examples } from './openapi.ts';
 import { type HttpFault, PROBLEM_CONTENT_TYPE, problemOf } from './problem.ts';
 import type { RateLimit } from './rate-limit.ts';
 import { createRouteTable } from './routes.ts';
@@ -58,6 +54,8 @@ export interface HttpAppOptions {
   /** Without it every route that is not public answers 401. */
   readonly access?: HttpAccess | undefined;
   readonly metrics?: Metrics | undefined;
+  /** Shown in the API document. */
+  readonly examples?: Examples | undefined;
   readonly tls?: TlsMaterial | undefined;
   /** Addresses of reverse proxies whose X-Forwarded-For is believed; none by default. */
   readonly trustedProxies?: readonly string[] | undefined;
@@ -119,7 +117,8 @@ const createFastify = ({ logger, tls, bodyLimitBytes, trustedProxies }: HttpAppO
   return app;
 };
 
-const installDocuments = async (app: ZodFastify, { title, version }: HttpAppOptions): Promise<void> => {
+const installDocuments = async (app: ZodFastify, options: HttpAppOptions): Promise<void> => {
+  const { title, version } = options;
   await app.register(swagger, {
     openapi: {
       openapi: '3.1.0',
@@ -127,7 +126,7 @@ const installDocuments = async (app: ZodFastify, { title, version }: HttpAppOpti
       components: { securitySchemes: { bearer: { type: 'http', scheme: 'bearer' } } },
       security: [{ bearer: [] }],
     },
-    transform: jsonSchemaTransform,
+    transform: documenting(options.examples ?? {}),
   });
   await app.register(swaggerUi, { routePrefix: '/docs', staticCSP: true });
 };

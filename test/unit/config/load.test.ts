@@ -45,7 +45,7 @@ describe.skipIf(!existsSync(FIELD))('the field documents (needs ../shared/design
     const { program, notices } = await checkConfig(FIELD);
     expect(program).toBe('coordinator');
     const paths = notices.map((notice) => notice.path);
-    expect(paths).toContain('auth.jwt.algorithm');
+    expect(paths).toContain('auth.oauth2.providers');
     expect(paths).toContain('backends.ionq.timeout');
     expect(paths).toContain('liquid.sparsity');
     expect(paths.some((one) => one.startsWith('privacy'))).toBe(false);
@@ -202,8 +202,8 @@ const noticesOf = async (text: string, env: Record<string, string> = {}) =>
 
 describe('notices', () => {
   it('say which part will honour a key, only when it is set', async () => {
-    expect(await noticesOf('security: {key_rotation_days: 30}')).toMatchObject([
-      { kind: 'later', path: 'security.key_rotation_days' },
+    expect(await noticesOf('compliance: {data_retention_days: 30}')).toMatchObject([
+      { kind: 'later', path: 'compliance.data_retention_days' },
     ]);
     expect(await noticesOf('scheduler: {max_parallel_tasks: 4}')).toEqual([]);
     expect(await noticesOf('scheduler: {quantum_coherence_threshold: 0.7}')).toMatchObject([

@@ -1,0 +1,179 @@
+/** People and programs over HTTP, as an administrator and those she looks after see them. */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import {
+  AccountMade,
+  AccountPage,
+  AccountShown,
+  ServiceKeyMade,
+  SessionPage,
+  Tokens,
+} from '../../shared/wire/accounts.ts';
+import { ProposalShown } from '../../shared/wire/emergency.ts';
+import { startTestCoordinator, TEST_PASSWORD, type TestCoordinator } from '../fixtures/coordinator.ts';
+
+let coordinator: TestCoordinator;
+let [alice, bob] = ['', ''];
+
+beforeAll(async () => {
+  coordinator = await startTestCoordinator();
+  alice = await coordinator.admin('alice');
+  bob = await coordinator.admin('bob');
+});
+afterAll(() => coordinator.close());
+
+const make = async (username: string, role: string) =>
+  AccountMade.parse((await coordinator.call('/v1/accounts', { key: alice, body: { username, role } })).body);
+const login = (username: string, password: string) =>
+  coordinator.call('/v1/auth/login', { body: { username, password } });
+
+describe('accounts', () => {
+  it('are made with a one-time password that has to be changed', async () => {
+    const { account, oneTimePassword } = await make('carol', 'viewer');
+    const first = Tokens.parse((await login('carol', oneTimePassword ?? '')).body);
+    expect(first.mustChangePassword).toBe(true);
+    expect((await coordinator.call('/v1/sites', { key: first.accessToken })).status).toBe(403);
+    await coordinator.call('/v1/auth/password', {
+      key: first.accessToken,
+      body: { current: oneTimePassword, next: TEST_PASSWORD },
+    });
+    expect((await coordinator.call('/v1/sites', { key: first.accessToken })).status).toBe(200);
+    expect(account).toMatchObject({ role: 'viewer', dataClass: 'internal', secondFactor: false });
+  });
+
+  it('come in pages, filtered', async () => {
+    await make('dave', 'viewer');
+    const page = AccountPage.parse((await coordinator.call('/v1/accounts?limit=2', { key: alice })).body);
+    expect(page.accounts.map(({ username }) => username)).toEqual(['alice', 'bob']);
+    const rest = AccountPage.parse(
+      (await coordinator.call(`/v1/accounts?limit=2&after=${page.next}`, { key: alice })).body,
+    );
+    expect(rest.accounts.map(({ username }) => username)).toContain('dave');
+    const viewers = AccountPage.parse(
+      (await coordinator.call('/v1/accounts?role=viewer', { key: alice })).body,
+    );
+    expect(new Set(viewers.accounts.map(({ role }) => role))).toEqual(new Set(['viewer']));
+  });
+
+  it('have ETags: 304 when nothing changed, and no change over another’s', async () => {
+    const { account } = await make('erin', 'nurse');
+    const path = `/v1/accounts/${account.id}`;
+    const read = await coordinator.call(path, { key: alice });
+    const etag = read.headers.get('etag') ?? '';
+    expect((await coordinator.call(path, { key: alice, headers: { 'if-none-match': etag } })).status).toBe(
+      304,
+    );
+    const patch = (headers: Record<string, string>, role: string) =>
+      coordinator.call(path, { key: alice, method: 'PATCH', body: { role }, headers });
+    expect((await patch({ 'if-match': etag }, 'doctor')).status).toBe(200);
+    expect((await patch({ 'if-match': etag }, 'viewer')).status).toBe(409);
+    expect((await patch({ 'if-match': 'weak' }, 'viewer')).status).toBe(400);
+    expect((await patch({}, 'no-such-role')).status).toBe(400);
+    expect(AccountShown.parse((await coordinator.call(path, { key: alice })).body).role).toBe('doctor');
+  });
+
+  it('lose their sessions at once when they are closed or reset', async () => {
+    const { account, oneTimePassword } = await make('frank', 'viewer');
+    const tokens = Tokens.parse((await login('frank', oneTimePassword ?? '')).body);
+    const me = () => coordinator.call('/v1/auth/me', { key: tokens.accessToken });
+    expect((await me()).status).toBe(200);
+    await coordinator.call(`/v1/accounts/${account.id}`, {
+      key: alice,
+      method: 'PATCH',
+      body: { status: 'disabled' },
+    });
+    expect((await me()).status).toBe(401);
+    const grace = await make('grace', 'viewer');
+    const graces = Tokens.parse((await login('grace', grace.oneTimePassword ?? '')).body);
+    await coordinator.call(`/v1/accounts/${grace.account.id}/reset`, { key: alice, method: 'POST' });
+    expect((await coordinator.call('/v1/auth/me', { key: graces.accessToken })).status).toBe(401);
+    expect((await login('grace', grace.oneTimePassword ?? '')).status).toBe(401);
+  });
+
+  it('are unlocked by an administrator', async () => {
+    const { account, oneTimePassword } = await make('heidi', 'viewer');
+    for (let at = 0; at < 5; at += 1) await login('heidi', 'wrong');
+    expect((await login('heidi', oneTimePassword ?? '')).status).toBe(401);
+    await coordinator.call(`/v1/accounts/${account.id}/unlock`, { key: alice, method: 'POST' });
+    expect((await login('heidi', oneTimePassword ?? '')).status).toBe(200);
+  });
+
+  it('always keep one administrator', async () => {
+    const { accounts } = AccountPage.parse(
+      (await coordinator.call('/v1/accounts?role=admin', { key: alice })).body,
+    );
+    const [first, second] = accounts;
+    const demote = (id: string | undefined, key: string) =>
+      coordinator.call(`/v1/accounts/${id}`, { key, method: 'PATCH', body: { role: 'viewer' } });
+    expect((await demote(second?.id, alice)).status).toBe(200);
+    expect((await demote(first?.id, alice)).status).toBe(409);
+    const back = { key: alice, method: 'PATCH', body: { role: 'admin' } };
+    expect((await coordinator.call(`/v1/accounts/${second?.id}`, back)).status).toBe(200);
+  });
+
+  it('are seen with their sessions, and an administrator ends one', async () => {
+    const { oneTimePassword } = await make('ivan', 'viewer');
+    const tokens = Tokens.parse((await login('ivan', oneTimePassword ?? '')).body);
+    const { sessions } = SessionPage.parse((await coordinator.call('/v1/sessions', { key: alice })).body);
+    const own = sessions.find(({ username }) => username === 'ivan');
+    expect(own?.id).toBe(tokens.session);
+    await coordinator.call(`/v1/sessions/${own?.id}`, { key: alice, method: 'DELETE' });
+    expect((await coordinator.call('/v1/auth/me', { key: tokens.accessToken })).status).toBe(401);
+  });
+});
+
+describe('service keys', () => {
+  it('have scopes below their role, and are refused once revoked', async () => {
+    const body = { name: 'dashboard', role: 'admin', scopes: ['sites.read'] };
+    const { key, record } = ServiceKeyMade.parse(
+      (await coordinator.call('/v1/keys', { key: alice, body })).body,
+    );
+    expect((await coordinator.call('/v1/sites', { key })).status).toBe(200);
+    expect((await coordinator.call('/v1/accounts', { key })).status).toBe(403);
+    expect(
+      (await coordinator.call('/v1/keys', { key: alice, body: { ...body, scopes: ['nothing'] } })).status,
+    ).toBe(400);
+    await coordinator.call(`/v1/keys/${record.id}`, { key: alice, method: 'DELETE' });
+    expect((await coordinator.call('/v1/sites', { key })).status).toBe(401);
+  });
+});
+
+describe('a raise of what is relayed', () => {
+  const propose = (key: string, microEpsilonMax: number) =>
+    coordinator.call('/v1/proposals', {
+      key,
+      body: { kind: 'policy.epsilon', payload: { microEpsilonMax } },
+    });
+  const inForce = async (): Promise<unknown> =>
+    ((await coordinator.call('/v1/policy', { key: alice })).body as { policy: { microEpsilonMax: number } })
+      .policy.microEpsilonMax;
+
+  it('needs two people, is signed, and is not to be had around them', async () => {
+    const put = {
+      version: 1,
+      policy: { chatEnabled: true, statisticsEnabled: true, microEpsilonMax: 3_000_000 },
+    };
+    expect((await coordinator.call('/v1/policy', { key: alice, method: 'PUT', body: put })).status).toBe(403);
+    expect((await propose(alice, 500_000)).status).toBe(409);
+    const made = ProposalShown.parse((await propose(alice, 2_000_000)).body);
+    expect((await propose(bob, 3_000_000)).status).toBe(409);
+    const approve = (key: string) =>
+      coordinator.call(`/v1/proposals/${made.id}/approve`, { key, method: 'POST' });
+    expect((await approve(alice)).status).toBe(403);
+    expect((await approve(await coordinator.key('admin'))).status).toBe(403);
+    expect(await inForce()).toBe(1_000_000);
+    const done = ProposalShown.parse((await approve(bob)).body);
+    expect(done.status).toBe('done');
+    expect(done.signature?.mldsa65.length).toBeGreaterThan(4_000);
+    expect(await inForce()).toBe(2_000_000);
+    expect((await approve(bob)).status).toBe(409);
+  });
+
+  it('is done once when two approve at one moment', async () => {
+    const carol = await coordinator.admin('carla');
+    const made = ProposalShown.parse((await propose(alice, 4_000_000)).body);
+    const approve = (key: string) =>
+      coordinator.call(`/v1/proposals/${made.id}/approve`, { key, method: 'POST' });
+    const answers = await Promise.all([approve(bob), approve(carol)]);
+    expect(answers.map(({ status }) => status).toSorted()).toEqual([200, 409]);
+  });
+});

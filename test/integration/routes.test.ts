@@ -1,0 +1,127 @@
+/** Every route of the coordinator for every role: as the access table says, cell by cell, and nobody without a token. */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { z } from 'zod';
+import { isOperation } from '../../shared/access/operations.ts';
+import { startTestCoordinator, type TestCoordinator } from '../fixtures/coordinator.ts';
+import { TEST_RULES } from '../unit/http/fixture.ts';
+
+const Document = z.object({
+  openapi: z.string(),
+  paths: z.record(
+    z.string(),
+    z.record(
+      z.string(),
+      z.looseObject({
+        description: z.string().optional(),
+        summary: z.string().optional(),
+        security: z.array(z.unknown()).optional(),
+        responses: z.record(z.string(), z.unknown()),
+      }),
+    ),
+  ),
+});
+
+interface Route {
+  readonly method: string;
+  readonly path: string;
+  readonly operation: string | undefined;
+  readonly summary: string | undefined;
+  readonly responses: readonly string[];
+}
+
+let coordinator: TestCoordinator;
+let routes: readonly Route[] = [];
+
+/** Ids that nobody has: what is allowed ends in 404 or 400, never in a change. */
+const addressOf = (path: string): string =>
+  path
+    .replace('{session}', '0'.repeat(32))
+    .replace('{site}', 'nobody')
+    .replace('{provider}', 'none')
+    .replace('{queryId}', '0'.repeat(32))
+    .replace(/\{id\}/, path.startsWith('/v1/tasks') ? '0'.repeat(32) : '0'.repeat(16));
+/** Nothing that could be carried out: what reads its body refuses this one. */
+const bodyOf = (method: string): Record<string, unknown> =>
+  method === 'get' || method === 'delete' ? {} : { body: { nothing: 'of this' } };
+
+beforeAll(async () => {
+  coordinator = await startTestCoordinator();
+  const document = Document.parse((await coordinator.call('/docs/json')).body);
+  expect(document.openapi).toBe('3.1.0');
+  routes = Object.entries(document.paths).flatMap(([path, methods]) =>
+    Object.entries(methods).map(([method, { description = '', summary, responses }]) => ({
+      method,
+      path,
+      operation: /^Operation `([\w.]+)`/.exec(description)?.[1],
+      summary,
+      responses: Object.keys(responses),
+    })),
+  );
+});
+afterAll(() => coordinator.close());
+
+describe('the routes', () => {
+  it('are many, and each says in a sentence what it does and which errors it answers', () => {
+    expect(routes.length).toBeGreaterThan(50);
+    expect(
+      routes.filter(({ summary }) => summary === undefined).map(({ method, path }) => `${method} ${path}`),
+    ).toEqual([]);
+    for (const { path, operation, responses } of routes) {
+      expect(responses, path).toContain('429');
+      if (operation !== undefined) expect(responses, path).toEqual(expect.arrayContaining(['401', '403']));
+    }
+  });
+
+  it('need a token but for the public ones, of which this is the list', async () => {
+    const open: string[] = [];
+    for (const { method, path, operation } of routes) {
+      if (operation === undefined) {
+        open.push(`${method} ${path}`);
+        continue;
+      }
+      const { status } = await coordinator.call(addressOf(path), {
+        method: method.toUpperCase(),
+        ...bodyOf(method),
+      });
+      expect(status, `${method} ${path}`).toBe(401);
+    }
+    expect(open.toSorted()).toEqual([
+      'get /.well-known/jwks.json',
+      'get /health',
+      'get /metrics',
+      'get /ready',
+      'get /v1/auth/providers',
+      'get /v1/auth/providers/{provider}/callback',
+      'get /v1/auth/providers/{provider}/start',
+      'get /v1/federation',
+      'post /v1/auth/login',
+      'post /v1/auth/providers/exchange',
+      'post /v1/auth/refresh',
+      'post /v1/auth/setup',
+    ]);
+  });
+
+  it.each(TEST_RULES.table.roles.map((role) => [role] as const))(
+    'answer a key of role %s as the table says',
+    async (role) => {
+      const key = await coordinator.key(role);
+      for (const { method, path, operation } of routes) {
+        if (operation === undefined || !isOperation(operation)) continue;
+        // Acts without a body that would be carried out.
+        if (method === 'post' && path === '/v1/audit/export') continue;
+        // Streams until it is closed.
+        if (path.endsWith('/watch')) continue;
+        const answer = await coordinator.call(addressOf(path), {
+          method: method.toUpperCase(),
+          key,
+          ...bodyOf(method),
+        });
+        const detail = String((answer.body as { detail?: unknown } | null)?.detail ?? '');
+        const isDenied = answer.status === 403 && detail.startsWith(`the role "${role}" may not do`);
+        expect(isDenied, `${role}: ${method} ${path} answered ${answer.status} ${detail}`).toBe(
+          TEST_RULES.table.bound(role, operation) === null,
+        );
+      }
+    },
+  );
+});

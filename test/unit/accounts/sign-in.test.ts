@@ -1,0 +1,191 @@
+import { describe, expect, it } from 'vitest';
+import { MINUTE_MS } from '../../../shared/clock.ts';
+import { QflError } from '../../../shared/errors.ts';
+import { ADDRESS, codeOf, type Desk, openDesk, PASSWORD } from './fixture.ts';
+
+const textOf = (error: unknown): string =>
+  error instanceof QflError ? `${error.code}|${error.message}|${error.next ?? ''}` : String(error);
+const attempt = (desk: Desk, username: string, password: string, code?: string, address = ADDRESS) =>
+  desk.signIn.withPassword({ username, password, code }, address).then(() => 'in', textOf);
+
+describe('the first administrator', () => {
+  it('comes in with the setup code, once', async () => {
+    const desk = await openDesk();
+    const code = await desk.setupCodes.create();
+    const request = { code, username: 'alice', password: PASSWORD };
+    await expect(desk.signIn.setUp({ ...request, code: `${code}x` })).rejects.toMatchObject({
+      code: 'token_refused',
+    });
+    await expect(desk.signIn.setUp({ ...request, password: 'weak' })).rejects.toMatchObject({
+      code: 'invalid_request',
+    });
+    expect(await desk.signIn.setUp(request)).toMatchObject({ username: 'alice', role: 'admin' });
+    await expect(desk.signIn.setUp({ ...request, username: 'bob' })).rejects.toMatchObject({
+      code: 'token_refused',
+    });
+    expect(desk.accounts.size).toBe(1);
+  });
+
+  it('has no way in with a code that is seven days old, or was replaced', async () => {
+    const desk = await openDesk();
+    const first = await desk.setupCodes.create();
+    const second = await desk.setupCodes.create();
+    await expect(desk.setupCodes.check(first)).rejects.toMatchObject({ code: 'token_refused' });
+    await desk.setupCodes.check(second);
+    desk.clock.timeMs += 7 * 24 * 60 * MINUTE_MS;
+    await expect(desk.setupCodes.check(second)).rejects.toMatchObject({ code: 'token_refused' });
+  });
+});
+
+describe('signing in', () => {
+  it('says the same of a wrong name, a wrong password, a closed and a locked account, and works as much', async () => {
+    const desk = await openDesk();
+    await desk.person('alice');
+    const closed = await desk.person('closed');
+    await desk.accounts.update(closed.id, () => ({ status: 'disabled' }));
+    await desk.person('locked');
+    for (let at = 0; at < 5; at += 1) await attempt(desk, 'locked', 'wrong', undefined, `198.51.100.${at}`);
+    const answers = [
+      await attempt(desk, 'nobody', PASSWORD),
+      await attempt(desk, 'alice', 'wrong'),
+      await attempt(desk, 'closed', PASSWORD),
+      await attempt(desk, 'locked', PASSWORD),
+    ];
+    expect(new Set(answers).size).toBe(1);
+    expect(answers[0]).toContain('unauthenticated');
+    // One verification each, with a hash or without.
+    expect(desk.hasher.verified).toHaveLength(5 + 4);
+    expect(await attempt(desk, 'Alice ', PASSWORD)).toBe('in');
+  });
+
+  it('locks after five failures for half an hour, and counts names that nobody has alike', async () => {
+    const desk = await openDesk();
+    await desk.person('alice');
+    for (const name of ['alice', 'nobody'])
+      for (let at = 0; at < 5; at += 1) await attempt(desk, name, 'wrong', undefined, `198.51.100.${at}`);
+    expect(desk.lockout.isAccountLocked('alice')).toBe(true);
+    expect(desk.lockout.isAccountLocked('nobody')).toBe(true);
+    expect(await attempt(desk, 'alice', PASSWORD, undefined, '203.0.113.1')).not.toBe('in');
+    desk.clock.timeMs += 31 * MINUTE_MS;
+    expect(await attempt(desk, 'alice', PASSWORD, undefined, '203.0.113.2')).toBe('in');
+  });
+
+  it('lets at most the allowed failures through when they come at one moment', async () => {
+    const desk = await openDesk();
+    await desk.person('alice');
+    const guesses = Array.from({ length: 40 }, (_, at) =>
+      attempt(desk, 'alice', at === 39 ? PASSWORD : 'wrong', undefined, `198.51.100.${at}`),
+    );
+    const answers = await Promise.all(guesses);
+    expect(answers.at(-1)).not.toBe('in');
+  });
+
+  it('makes an address that fails often wait, ever longer', async () => {
+    const desk = await openDesk();
+    for (let at = 0; at < 10; at += 1) await attempt(desk, `name${at}`, 'wrong');
+    expect(await attempt(desk, 'other', 'wrong')).toContain('rate_limited');
+    const waits: number[] = [];
+    for (let at = 0; at < 6; at += 1) {
+      const waitMs = desk.lockout.addressWaitMs(ADDRESS);
+      waits.push(waitMs);
+      desk.clock.timeMs += waitMs;
+      await attempt(desk, `more${at}`, 'wrong');
+    }
+    expect(waits).toEqual(waits.toSorted((a, b) => a - b));
+    expect(waits.at(-1)).toBeGreaterThan(8 * (waits[0] ?? 0));
+    // Another address is not held up.
+    expect(await attempt(desk, 'other', 'wrong', undefined, '203.0.113.9')).toContain('unauthenticated');
+  });
+});
+
+describe('the second factor', () => {
+  const withFactor = async () => {
+    const desk = await openDesk({ secondFactorRoles: ['admin'] });
+    const { id } = await desk.person('alice');
+    const { secret } = await desk.signIn.beginSecondFactor(id);
+    const recovery = await desk.signIn.confirmSecondFactor(id, await codeOf(secret, desk.clock));
+    desk.clock.timeMs += MINUTE_MS;
+    return { desk, id, secret, recovery };
+  };
+
+  it('is needed once it is there, and a code works once', async () => {
+    const { desk, secret } = await withFactor();
+    expect(await attempt(desk, 'alice', PASSWORD)).toContain('second factor');
+    const code = await codeOf(secret, desk.clock);
+    expect(await attempt(desk, 'alice', PASSWORD, code)).toBe('in');
+    expect(await attempt(desk, 'alice', PASSWORD, code)).not.toBe('in');
+    desk.clock.timeMs += 30_000;
+    expect(await attempt(desk, 'alice', PASSWORD, await codeOf(secret, desk.clock))).toBe('in');
+  });
+
+  it('takes one code for one of two requests at one moment', async () => {
+    const { desk, secret } = await withFactor();
+    const code = await codeOf(secret, desk.clock);
+    const answers = await Promise.all([
+      attempt(desk, 'alice', PASSWORD, code),
+      attempt(desk, 'alice', PASSWORD, code),
+    ]);
+    expect(answers.filter((answer) => answer === 'in')).toHaveLength(1);
+  });
+
+  it('takes a recovery code once, and counts a wrong code as a failure', async () => {
+    const { desk, recovery } = await withFactor();
+    const [first = ''] = recovery;
+    expect(recovery).toHaveLength(10);
+    expect(await attempt(desk, 'alice', PASSWORD, first)).toBe('in');
+    expect(await attempt(desk, 'alice', PASSWORD, first)).not.toBe('in');
+    for (let at = 0; at < 4; at += 1) await attempt(desk, 'alice', PASSWORD, '000000', `198.51.100.${at}`);
+    expect(desk.lockout.isAccountLocked('alice')).toBe(true);
+  });
+
+  it('is asked of roles that need it: until then the account may only look after itself', async () => {
+    const desk = await openDesk({ secondFactorRoles: ['admin'] });
+    const { id } = await desk.person('alice');
+    const tokens = await desk.signIn.withPassword({ username: 'alice', password: PASSWORD }, ADDRESS);
+    expect(tokens.restricted).toBe(true);
+    expect(await desk.authenticator.verify(tokens.accessToken)).toMatchObject({ isRestricted: true });
+    const { secret } = await desk.signIn.beginSecondFactor(id);
+    await desk.signIn.confirmSecondFactor(id, await codeOf(secret, desk.clock));
+    expect(await desk.authenticator.verify(tokens.accessToken)).toMatchObject({ isRestricted: false });
+  });
+
+  it('is removed only with a code of it', async () => {
+    const { desk, id, secret } = await withFactor();
+    await expect(desk.signIn.removeSecondFactor(id, '000000')).rejects.toMatchObject({
+      code: 'unauthenticated',
+    });
+    await desk.signIn.removeSecondFactor(id, await codeOf(secret, desk.clock));
+    expect(desk.accounts.get(id).totp).toBeNull();
+  });
+});
+
+describe('the own password', () => {
+  it('is changed with the current one, and a one-time password has to be', async () => {
+    const desk = await openDesk();
+    const { id } = await desk.person('alice');
+    await desk.accounts.update(id, () => ({ passwordIsOneTime: true }));
+    const tokens = await desk.signIn.withPassword({ username: 'alice', password: PASSWORD }, ADDRESS);
+    expect(tokens).toMatchObject({ mustChangePassword: true, restricted: true });
+    const next = 'Ten blue bottles, 10 of them';
+    await expect(desk.signIn.changePassword(id, 'wrong', next)).rejects.toMatchObject({
+      code: 'unauthenticated',
+    });
+    await expect(desk.signIn.changePassword(id, PASSWORD, PASSWORD)).rejects.toMatchObject({
+      code: 'invalid_request',
+    });
+    await desk.signIn.changePassword(id, PASSWORD, next);
+    expect(await desk.authenticator.verify(tokens.accessToken)).toMatchObject({ isRestricted: false });
+    expect(await attempt(desk, 'alice', next)).toBe('in');
+  });
+
+  it('is never in what is logged', async () => {
+    const desk = await openDesk();
+    await desk.person('alice');
+    await attempt(desk, 'alice', 'secret-guess-1');
+    await attempt(desk, 'alice', PASSWORD);
+    const text = JSON.stringify(desk.events);
+    expect(text).not.toContain('alice');
+    expect(text).not.toContain('secret-guess-1');
+    expect(desk.events.map(({ action }) => action)).toEqual(['account.sign_in_refused', 'account.signed_in']);
+  });
+});
