@@ -31,6 +31,7 @@ interface Route {
 
 let coordinator: TestCoordinator;
 let routes: readonly Route[] = [];
+let version = '';
 
 /** Ids that nobody has: what is allowed ends in 404 or 400, never in a change. */
 const addressOf = (path: string): string =>
@@ -47,7 +48,7 @@ const bodyOf = (method: string): Record<string, unknown> =>
 beforeAll(async () => {
   coordinator = await startTestCoordinator();
   const document = Document.parse((await coordinator.call('/docs/json')).body);
-  expect(document.openapi).toBe('3.1.0');
+  version = document.openapi;
   routes = Object.entries(document.paths).flatMap(([path, methods]) =>
     Object.entries(methods).map(([method, { description = '', summary, responses }]) => ({
       method,
@@ -62,6 +63,7 @@ afterAll(() => coordinator.close());
 
 describe('the routes', () => {
   it('are many, and each says in a sentence what it does and which errors it answers', () => {
+    expect(version).toBe('3.1.0');
     expect(routes.length).toBeGreaterThan(50);
     expect(
       routes.filter(({ summary }) => summary === undefined).map(({ method, path }) => `${method} ${path}`),
@@ -116,7 +118,7 @@ describe('the routes', () => {
           key,
           ...bodyOf(method),
         });
-        const detail = String((answer.body as { detail?: unknown } | null)?.detail ?? '');
+        const { detail = '' } = z.looseObject({ detail: z.string().optional() }).catch({}).parse(answer.body);
         const isDenied = answer.status === 403 && detail.startsWith(`the role "${role}" may not do`);
         expect(isDenied, `${role}: ${method} ${path} answered ${answer.status} ${detail}`).toBe(
           TEST_RULES.table.bound(role, operation) === null,

@@ -1,0 +1,186 @@
+/** Stopping everything, and going on: real HTTP, a real webhook, a real SMTP server. */
+import { createHmac } from 'node:crypto';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { SMTPServer } from 'smtp-server';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { verifyHybrid } from '../../shared/crypto/signature.ts';
+import { DECISION_LABEL, decisionBytes } from '../../coordinator/emergency/proposals.ts';
+import { LockdownShown, NoticePage, ProposalShown } from '../../shared/wire/emergency.ts';
+import { startTestCoordinator, TEST_PASSWORD, type TestCoordinator } from '../fixtures/coordinator.ts';
+import { eventually } from '../fixtures/processes.ts';
+
+const SECRET = 'a secret of thirty-two characters';
+interface Hook {
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+  readonly body: string;
+}
+const hooks: Hook[] = [];
+const mails: string[] = [];
+let refusals = 1;
+let hookServer: Server;
+let mailServer: SMTPServer;
+let coordinator: TestCoordinator;
+
+const listenHook = (): Promise<number> =>
+  new Promise((resolve) => {
+    hookServer = createServer((request, response) => {
+      let body = '';
+      request.on('data', (piece: Buffer) => (body += piece.toString()));
+      request.on('end', () => {
+        // The first attempt is refused: it has to come again.
+        refusals -= 1;
+        if (refusals < 0) hooks.push({ headers: request.headers, body });
+        response.writeHead(refusals < 0 ? 204 : 503).end();
+      });
+    });
+    hookServer.listen(0, '127.0.0.1', () => resolve((hookServer.address() as AddressInfo).port));
+  });
+const listenMail = (): Promise<number> =>
+  new Promise((resolve) => {
+    mailServer = new SMTPServer({
+      authOptional: true,
+      disabledCommands: ['STARTTLS'],
+      onData(stream, _session, done) {
+        let text = '';
+        stream.on('data', (piece: Buffer) => (text += piece.toString()));
+        stream.on('end', () => {
+          mails.push(text);
+          done();
+        });
+      },
+    });
+    mailServer.listen(0, '127.0.0.1', () => resolve((mailServer.server.address() as AddressInfo).port));
+  });
+
+beforeAll(async () => {
+  const [hookPort, mailPort] = [await listenHook(), await listenMail()];
+  coordinator = await startTestCoordinator(
+    `notifications:
+  webhooks: [{url: "http://127.0.0.1:${hookPort}/hook", secret_env: HOOK_SECRET}]
+  smtp: {host: 127.0.0.1, port: ${mailPort}, to: [security@hospital.test]}
+`,
+    { HOOK_SECRET: SECRET },
+  );
+});
+afterAll(async () => {
+  await coordinator.close();
+  hookServer.close();
+  await new Promise<void>((resolve) => mailServer.close(resolve));
+});
+
+describe('a lockdown', () => {
+  it('stops everything at once, survives a restart, is told outside, and ends by two people', async () => {
+    const [alice, bob] = [await coordinator.admin('alice'), await coordinator.admin('bob')];
+    const [viewer, admin] = [await coordinator.key('viewer'), await coordinator.key('admin')];
+    const start = { key: alice, body: { reason: 'a stolen laptop' } };
+    expect((await coordinator.call('/v1/lockdown', { ...start, body: { reason: '' } })).status).toBe(400);
+    const on = LockdownShown.parse((await coordinator.call('/v1/lockdown', start)).body);
+    expect(on).toMatchObject({ on: true, reason: 'a stolen laptop', count: 1 });
+
+    // Tokens are revoked, also hers; keys rest, but for those who look after it.
+    for (const key of [alice, bob]) expect((await coordinator.call('/v1/auth/me', { key })).status).toBe(401);
+    expect((await coordinator.call('/v1/sites', { key: viewer })).status).toBe(503);
+    expect((await coordinator.call('/v1/sites', { key: admin })).status).toBe(200);
+    const task = { key: admin, body: { spec: { kind: 'quantum', job: { type: 'chsh', seed: 1 } } } };
+    const refused = await coordinator.call('/v1/tasks', task);
+    expect([refused.status, (refused.body as { code: string }).code]).toEqual([503, 'lockdown']);
+    expect((await coordinator.call('/v1/lockdown', { key: admin, body: { reason: 'again' } })).status).toBe(
+      409,
+    );
+
+    await coordinator.restart();
+    expect(LockdownShown.parse((await coordinator.call('/v1/lockdown', { key: admin })).body).on).toBe(true);
+    expect((await coordinator.call('/v1/tasks', task)).status).toBe(503);
+
+    // A key is no person; a person needs another one.
+    const propose = (key: string) =>
+      coordinator.call('/v1/proposals', { key, body: { kind: 'lockdown.release' } });
+    expect((await propose(admin)).status).toBe(403);
+    const password = await coordinator.call('/v1/auth/login', {
+      body: { username: 'alice', password: TEST_PASSWORD },
+    });
+    expect(password.status).toBe(401);
+  });
+
+  it('reaches the webhook, signed and only once it is taken, and the mailbox, without any name', async () => {
+    await eventually('the webhook and the mail arrived', () =>
+      Promise.resolve(hooks.length > 0 && mails.length > 0),
+    );
+    const [{ headers, body } = { headers: {}, body: '' }] = hooks;
+    const signed = `${String(headers['webhook-id'])}.${String(headers['webhook-timestamp'])}.${body}`;
+    expect(headers['webhook-signature']).toBe(
+      `v1,${createHmac('sha256', SECRET).update(signed).digest('base64')}`,
+    );
+    expect(JSON.parse(body)).toMatchObject({ type: 'lockdown.on', federation: 'test' });
+    expect(mails[0]).toContain('LOCKDOWN');
+    for (const text of [body, mails[0] ?? '']) expect(text).not.toMatch(/alice|stolen laptop/);
+    const { notices } = NoticePage.parse(
+      (await coordinator.call('/v1/notices', { key: await coordinator.key('admin') })).body,
+    );
+    const [notice] = notices;
+    await eventually('both are noted as delivered', async () => {
+      const page = NoticePage.parse(
+        (await coordinator.call('/v1/notices', { key: await coordinator.key('admin') })).body,
+      );
+      return page.notices[0]?.targets.every(({ deliveredMs }) => deliveredMs !== null) ?? false;
+    });
+    expect(notice?.targets.map(({ kind }) => kind).toSorted()).toEqual(['smtp', 'webhook']);
+    expect(JSON.stringify(notices)).not.toContain('/hook');
+  });
+});
+
+describe('the end of a lockdown', () => {
+  it('is signed by the coordinator, and everything goes on', async () => {
+    const own = await startTestCoordinator('security: {second_factor_roles: []}');
+    try {
+      const people = ['alice', 'bob'];
+      for (const name of people) await own.admin(name);
+      const admin = await own.key('admin');
+      await own.call('/v1/lockdown', { key: admin, body: { reason: 'a drill' } });
+      const { running } = own;
+      const accounts = (await own.call('/v1/accounts', { key: admin })).body as {
+        accounts: { username: string; id: string }[];
+      };
+      expect(accounts.accounts.map(({ username }) => username)).toEqual(people);
+      // The second factors of the fixture are there: an administrator resets them, as after a lost telephone.
+      const tokens: string[] = [];
+      for (const { username, id } of accounts.accounts) {
+        const reset = (await own.call(`/v1/accounts/${id}/reset`, { key: admin, method: 'POST' })).body as {
+          oneTimePassword: string;
+        };
+        const first = (
+          await own.call('/v1/auth/login', { body: { username, password: reset.oneTimePassword } })
+        ).body as { accessToken: string };
+        await own.call('/v1/auth/password', {
+          key: first.accessToken,
+          body: { current: reset.oneTimePassword, next: TEST_PASSWORD },
+        });
+        tokens.push(first.accessToken);
+      }
+      const [alice = '', bob = ''] = tokens;
+      const made = ProposalShown.parse(
+        (await own.call('/v1/proposals', { key: alice, body: { kind: 'lockdown.release' } })).body,
+      );
+      expect(
+        (await own.call(`/v1/proposals/${made.id}/approve`, { key: alice, method: 'POST' })).status,
+      ).toBe(403);
+      const done = ProposalShown.parse(
+        (await own.call(`/v1/proposals/${made.id}/approve`, { key: bob, method: 'POST' })).body,
+      );
+      expect(done.status).toBe('done');
+      const { ed25519, mldsa65 } = done.signature ?? { ed25519: '', mldsa65: '' };
+      const signature = { ed25519: Buffer.from(ed25519, 'base64'), mldsa65: Buffer.from(mldsa65, 'base64') };
+      const keys = running.home.vault.identity.publicKeys;
+      expect(verifyHybrid(keys, DECISION_LABEL, decisionBytes(done), signature)).toBe(true);
+      expect(
+        verifyHybrid(keys, DECISION_LABEL, decisionBytes({ ...done, decidedBy: done.proposedBy }), signature),
+      ).toBe(false);
+      const task = { key: admin, body: { spec: { kind: 'quantum', job: { type: 'chsh', seed: 1 } } } };
+      const again = await own.call('/v1/tasks', task);
+      expect(again, JSON.stringify(again.body)).toMatchObject({ status: 201 });
+    } finally {
+      await own.close();
+    }
+  });
+});
