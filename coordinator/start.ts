@@ -16,6 +16,7 @@ import type { Envelope } from '../shared/wire/envelope.ts';
 import { registerAccountRoutes } from './api/accounts.ts';
 import { registerAuthRoutes } from './api/auth.ts';
 import { registerEmergencyRoutes } from './api/emergency.ts';
+import { registerReportRoutes } from './api/reports.ts';
 import { registerPlanRoutes } from './api/plans.ts';
 import { registerQuantumRoutes } from './api/quantum.ts';
 import { registerRoutes } from './api/routes.ts';
@@ -244,6 +245,18 @@ export const startCoordinator = async (
       passwordPolicy: () => inForce.accounts.passwordPolicy,
     });
     registerEmergencyRoutes(app, emergency);
+    registerReportRoutes(app, {
+      audit,
+      federation: home.name,
+      clock,
+      signer: home.exportSigner,
+      notices: emergency.notices,
+      pseudonyms: access.pseudonyms,
+      policy,
+      registry,
+      presence,
+      settings: () => inForce,
+    });
     registerPlanRoutes(app, planner);
     registerQuantumRoutes(app, { planner, presence, planSeconds: meters.planSeconds });
     registerTaskRoutes(app, { tasks: work.tasks, audit, health: work.health });

@@ -1,55 +1,28 @@
 /** `qfl account …`: people at a coordinator, and the own account. */
 import type { Command } from 'commander';
-import { z } from 'zod';
-import type { HttpClient } from '../http/client.ts';
-import {
-  AccountMade,
-  AccountPage,
-  AccountShown,
-  SessionPage,
-  TotpBegun,
-  TotpConfirmed,
-} from '../wire/accounts.ts';
-import { type Caller, connectTo, type TargetOptions, withTarget } from './connect.ts';
+import { allAccounts, type CoordinatorClient } from '../client/client.ts';
+import { QflError } from '../errors.ts';
+import type { AccountShown } from '../wire/accounts.ts';
+import { DataClass } from '../wire/envelope.ts';
+import { type TargetOptions, withTarget } from './connect.ts';
+import { withCoordinator } from './coordinator.ts';
 import { ago, note, printJson, run, say, table } from './output.ts';
 import { readNewSecret, readSecret } from './secret-input.ts';
 
-const Done = z.object({ ok: z.literal(true) });
-
-const using = async <T>(
-  options: TargetOptions,
-  caller: Caller,
-  use: (client: HttpClient) => Promise<T>,
-): Promise<T> => {
-  const { client } = await connectTo(options, 'coordinator', caller);
-  try {
-    return await use(client);
-  } finally {
-    await client.close();
-  }
+/** Accounts are named by people and known by ids. @throws QflError `not_found` */
+const paramsOf = async (coordinator: CoordinatorClient, name: string): Promise<{ readonly id: string }> => {
+  if (/^[0-9a-f]{16}$/.test(name)) return { id: name };
+  for await (const { id, username } of allAccounts(coordinator))
+    if (username === name.toLowerCase()) return { id };
+  throw new QflError('not_found', {
+    detail: `there is no account "${name}"`,
+    next: 'See "qfl account list".',
+  });
 };
 
-/** Accounts are named by people and known by ids. */
-const idOf = async (client: HttpClient, name: string): Promise<string> => {
-  if (/^[0-9a-f]{16}$/.test(name)) return name;
-  let after: string | null = null;
-  do {
-    const query: string = after === null ? '' : `&after=${encodeURIComponent(after)}`;
-    const page: z.infer<typeof AccountPage> = await client.json(
-      'GET',
-      `/v1/accounts?limit=500${query}`,
-      AccountPage,
-    );
-    const found = page.accounts.find(({ username }) => username === name.toLowerCase());
-    if (found !== undefined) return found.id;
-    after = page.next;
-  } while (after !== null);
-  return name;
-};
+const stateOf = ({ status, locked }: AccountShown): string => (locked ? 'locked' : status);
 
-const stateOf = ({ status, locked }: z.infer<typeof AccountShown>): string => (locked ? 'locked' : status);
-
-const accountRow = (account: z.infer<typeof AccountShown>, nowMs: number): string[] => [
+const accountRow = (account: AccountShown, nowMs: number): string[] => [
   account.username,
   account.role,
   account.department,
@@ -60,7 +33,7 @@ const accountRow = (account: z.infer<typeof AccountShown>, nowMs: number): strin
   account.id,
 ];
 
-const say1 = (account: z.infer<typeof AccountShown>, what: string): void =>
+const sayAccount = (account: AccountShown, what: string): void =>
   say(`${account.username} (${account.id}) ${what}: role ${account.role}, ${stateOf(account)}.`);
 
 const registerSetUp = (account: Command): void => {
@@ -74,9 +47,8 @@ const registerSetUp = (account: Command): void => {
       run(async () => {
         const { code, username } = options;
         const password = await readNewSecret('New password');
-        const made = await using(options, 'nobody', (client) =>
-          client.json('POST', '/v1/auth/setup', AccountShown, { body: { code, username, password } }),
-        );
+        const body = { code, username, password };
+        const made = await withCoordinator(options, ({ auth }) => auth.setup({ body }), 'nobody');
         if (options.json === true) return printJson(made);
         say(`The administrator ${made.username} is there. Next:  qfl login --username ${made.username}`);
       }, options.json ?? false),
@@ -89,7 +61,16 @@ interface CreateOptions extends TargetOptions {
   readonly dataClass?: string;
 }
 
-const registerAdministration = (account: Command): void => {
+const classOf = (text: string): DataClass => {
+  const parsed = DataClass.safeParse(text);
+  if (parsed.success) return parsed.data;
+  throw new QflError('invalid_request', {
+    detail: `"${text}" is no class of data`,
+    next: `Choose one of ${DataClass.options.join(', ')}.`,
+  });
+};
+
+const registerCreate = (account: Command): void => {
   withTarget(
     account.command('create <NAME>').description('make an account; its one-time password is shown once'),
     'coordinator',
@@ -104,31 +85,27 @@ const registerAdministration = (account: Command): void => {
           username,
           role,
           ...(department === undefined ? {} : { department }),
-          ...(dataClass === undefined ? {} : { dataClass }),
+          ...(dataClass === undefined ? {} : { dataClass: classOf(dataClass) }),
         };
-        const made = await using(options, 'anyone', (client) =>
-          client.json('POST', '/v1/accounts', AccountMade, { body }),
-        );
+        const made = await withCoordinator(options, ({ accounts }) => accounts.create({ body }));
         if (options.json === true) return printJson(made);
-        say1(made.account, 'is there');
+        sayAccount(made.account, 'is there');
         if (made.oneTimePassword !== null)
           say(
             `One-time password:  ${made.oneTimePassword}   (shown once; they set their own at the first sign-in)`,
           );
       }, options.json ?? false),
     );
+};
+
+const registerList = (account: Command): void => {
   withTarget(account.command('list').description('accounts, their roles and states'), 'coordinator').action(
     (options: TargetOptions) =>
       run(async () => {
-        const accounts = await using(options, 'anyone', async (client) => {
-          const all: z.infer<typeof AccountShown>[] = [];
-          let after = '';
-          for (;;) {
-            const page = await client.json('GET', `/v1/accounts?limit=500${after}`, AccountPage);
-            all.push(...page.accounts);
-            if (page.next === null) return all;
-            after = `&after=${encodeURIComponent(page.next)}`;
-          }
+        const accounts = await withCoordinator(options, async (coordinator) => {
+          const all: AccountShown[] = [];
+          for await (const one of allAccounts(coordinator)) all.push(one);
+          return all;
         });
         if (options.json === true) return printJson(accounts);
         if (accounts.length === 0)
@@ -153,53 +130,68 @@ const registerAdministration = (account: Command): void => {
         );
       }, options.json ?? false),
   );
+};
+
+type Params = { readonly params: { readonly id: string } };
+type Accounts = CoordinatorClient['accounts'];
+
+const registerChanges = (account: Command): void => {
   const change = (
     verb: string,
     description: string,
     what: string,
-    send: (
-      client: HttpClient,
-      id: string,
-      options: Record<string, unknown>,
-    ) => Promise<z.infer<typeof AccountShown>>,
+    send: (accounts: Accounts, params: Params, options: { readonly role?: string }) => Promise<AccountShown>,
   ): Command =>
     withTarget(account.command(`${verb} <NAME>`).description(description), 'coordinator').action(
-      (name: string, options: TargetOptions & Record<string, unknown>) =>
+      (name: string, options: TargetOptions & { role?: string }) =>
         run(async () => {
-          const shown = await using(options, 'anyone', async (client) =>
-            send(client, await idOf(client, name), options),
+          const shown = await withCoordinator(options, async (coordinator) =>
+            send(coordinator.accounts, { params: await paramsOf(coordinator, name) }, options),
           );
           if (options.json === true) return printJson(shown);
-          say1(shown, what);
+          sayAccount(shown, what);
         }, options.json ?? false),
     );
-  const patch = (client: HttpClient, id: string, body: object) =>
-    client.json('PATCH', `/v1/accounts/${id}`, AccountShown, { body });
-  change('role', 'give an account another role', 'has another role now', (client, id, { role }) =>
-    patch(client, id, { role }),
+  change('role', 'give an account another role', 'has another role now', (accounts, params, { role }) =>
+    accounts.change({ ...params, body: { role } }),
   ).requiredOption('--role <ROLE>', 'see "qfl role list"');
-  change('disable', 'close an account; its sessions end at once', 'is disabled', (client, id) =>
-    patch(client, id, { status: 'disabled' }),
+  change('disable', 'close an account; its sessions end at once', 'is closed', (accounts, params) =>
+    accounts.change({ ...params, body: { status: 'disabled' } }),
   );
-  change('enable', 'open it again', 'is active again', (client, id) =>
-    patch(client, id, { status: 'active' }),
+  change('enable', 'open it again', 'is open again', (accounts, params) =>
+    accounts.change({ ...params, body: { status: 'active' } }),
   );
-  change('unlock', 'end a lockout after failed sign-ins', 'is unlocked', (client, id) =>
-    client.json('POST', `/v1/accounts/${id}/unlock`, AccountShown),
+  change('unlock', 'end a lockout after failed sign-ins', 'is unlocked', (accounts, params) =>
+    accounts.unlock(params),
   );
   withTarget(
     account.command('reset <NAME>').description('a new one-time password; second factor and sessions end'),
     'coordinator',
   ).action((name: string, options: TargetOptions) =>
     run(async () => {
-      const Made = z.object({ oneTimePassword: z.string() });
-      const made = await using(options, 'anyone', async (client) =>
-        client.json('POST', `/v1/accounts/${await idOf(client, name)}/reset`, Made),
+      const made = await withCoordinator(options, async (coordinator) =>
+        coordinator.accounts.reset({ params: await paramsOf(coordinator, name) }),
       );
       if (options.json === true) return printJson(made);
       say(`One-time password:  ${made.oneTimePassword}   (shown once)`);
     }, options.json ?? false),
   );
+};
+
+const setUpTotp = async ({ auth }: CoordinatorClient, json: boolean): Promise<void> => {
+  const begun = await auth.beginTotp();
+  note(`Add this to your authenticator app:\n\n  ${begun.uri}\n\nor type the secret ${begun.secret}`);
+  const code = await readSecret('Code that it shows');
+  const { recoveryCodes } = await auth.confirmTotp({ body: { code } });
+  if (json) return printJson({ secondFactor: true, recoveryCodes });
+  say('The second factor is set up. Recovery codes, each good once, shown now and never again:\n');
+  say(recoveryCodes.map((one) => `  ${one}`).join('\n'));
+};
+
+const removeTotp = async ({ auth }: CoordinatorClient, json: boolean): Promise<void> => {
+  await auth.removeTotp({ body: { code: await readSecret('Code') } });
+  if (json) return printJson({ secondFactor: false });
+  say('The second factor is removed.');
 };
 
 const registerOwn = (account: Command): void => {
@@ -210,9 +202,7 @@ const registerOwn = (account: Command): void => {
     run(async () => {
       const current = await readSecret('Current password');
       const next = await readNewSecret('New password');
-      await using(options, 'person', (client) =>
-        client.json('POST', '/v1/auth/password', Done, { body: { current, next } }),
-      );
+      await withCoordinator(options, ({ auth }) => auth.password({ body: { current, next } }), 'person');
       if (options.json === true) return printJson({ changed: true });
       say('The password is changed.');
     }, options.json ?? false),
@@ -223,34 +213,18 @@ const registerOwn = (account: Command): void => {
   )
     .option('--remove', 'remove it instead, with a code of it')
     .action((options: TargetOptions & { remove?: boolean }) =>
-      run(async () => {
-        await using(options, 'person', async (client) => {
-          if (options.remove === true) {
-            const code = await readSecret('Code');
-            await client.json('POST', '/v1/auth/totp/remove', Done, { body: { code } });
-            return options.json === true
-              ? printJson({ secondFactor: false })
-              : say('The second factor is removed.');
-          }
-          const begun = await client.json('POST', '/v1/auth/totp', TotpBegun);
-          note(`Add this to your authenticator app:\n\n  ${begun.uri}\n\nor type the secret ${begun.secret}`);
-          const code = await readSecret('Code that it shows');
-          const { recoveryCodes } = await client.json('POST', '/v1/auth/totp/confirm', TotpConfirmed, {
-            body: { code },
-          });
-          if (options.json === true) return printJson({ secondFactor: true, recoveryCodes });
-          say(`The second factor is set up. Recovery codes, each good once, shown now and never again:\n`);
-          say(recoveryCodes.map((one) => `  ${one}`).join('\n'));
-          return undefined;
-        });
+      run(() => {
+        const act = options.remove === true ? removeTotp : setUpTotp;
+        return withCoordinator(options, (coordinator) => act(coordinator, options.json ?? false), 'person');
       }, options.json ?? false),
     );
+};
+
+const registerSessions = (account: Command): void => {
   withTarget(account.command('sessions').description('everybody who is signed in'), 'coordinator').action(
     (options: TargetOptions) =>
       run(async () => {
-        const { sessions } = await using(options, 'anyone', (client) =>
-          client.json('GET', '/v1/sessions', SessionPage),
-        );
+        const { sessions } = await withCoordinator(options, (coordinator) => coordinator.sessions.list());
         if (options.json === true) return printJson(sessions);
         if (sessions.length === 0) return say('Nobody is signed in.');
         const nowMs = Date.now();
@@ -269,11 +243,24 @@ const registerOwn = (account: Command): void => {
         );
       }, options.json ?? false),
   );
+  withTarget(
+    account.command('end-session <ID>').description('end one sign-in at once'),
+    'coordinator',
+  ).action((session: string, options: TargetOptions) =>
+    run(async () => {
+      const ended = await withCoordinator(options, ({ sessions }) => sessions.end({ params: { session } }));
+      if (options.json === true) return printJson(ended);
+      say('The session is over.');
+    }, options.json ?? false),
+  );
 };
 
 export const registerAccount = (program: Command): void => {
   const account = program.command('account').description('people at the coordinator');
   registerSetUp(account);
-  registerAdministration(account);
+  registerCreate(account);
+  registerList(account);
+  registerChanges(account);
   registerOwn(account);
+  registerSessions(account);
 };

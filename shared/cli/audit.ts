@@ -1,10 +1,14 @@
 /** `qfl audit …`: one file with the coordinator's and the sites' logs, and its offline check. */
 import { createWriteStream } from 'node:fs';
-import { rename, rm } from 'node:fs/promises';
+import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import type { Command } from 'commander';
 import { type VerifyReport, verifyExport } from '../audit/verify.ts';
+import { DAY_MS, HOUR_MS } from '../clock.ts';
+import { QflError } from '../errors.ts';
 import { connect, type TargetOptions, withClient, withTarget } from './connect.ts';
+import { withCoordinator } from './coordinator.ts';
 import { printJson, run, say, table } from './output.ts';
 
 const reportText = ({ outcome, findings, logs, manifest, manifestKey, notices }: VerifyReport): string =>
@@ -39,6 +43,66 @@ const save = async (bytes: AsyncIterable<Uint8Array>, file: string): Promise<voi
   }
 };
 
+/** A moment as ISO 8601, or so many hours or days ago: `24h`, `30d`. */
+const momentOf = (text: string): number => {
+  const [, count, unit] = /^(\d+)(h|d)$/.exec(text) ?? [];
+  if (count !== undefined) return Date.now() - Number(count) * (unit === 'h' ? HOUR_MS : DAY_MS);
+  const timeMs = Date.parse(text);
+  if (Number.isNaN(timeMs))
+    throw new QflError('invalid_request', {
+      detail: `"${text}" is no time`,
+      next: 'Give it as 2026-11-20T08:00:00Z, or as 24h or 30d before now.',
+    });
+  return timeMs;
+};
+
+interface IncidentOptions extends TargetOptions {
+  readonly from: string;
+  readonly to?: string;
+  readonly aware?: string;
+  readonly out: string;
+}
+
+const registerIncident = (audit: Command): void => {
+  withTarget(
+    audit
+      .command('report')
+      .description('a signed report of what happened, and a drafted GDPR Art. 33 notice'),
+    'coordinator',
+  )
+    .option('--incident', 'an incident report (the only kind so far)')
+    .option('--from <TIME>', 'ISO 8601, or 24h, 30d before now', '72h')
+    .option('--to <TIME>', 'ISO 8601; now when left out')
+    .option('--aware <TIME>', 'when you became aware: the 72 hours begin here')
+    .requiredOption('--out <DIR>', 'folder for report.json, report.note and notice.md')
+    .action((options: IncidentOptions) =>
+      run(async () => {
+        const { from, to, aware, out } = options;
+        const body = {
+          fromMs: momentOf(from),
+          toMs: to === undefined ? Date.now() : momentOf(to),
+          ...(aware === undefined ? {} : { awareMs: momentOf(aware) }),
+        };
+        const { report, note, noticeDraft } = await withCoordinator(options, (coordinator) =>
+          coordinator.audit.incident({ body }),
+        );
+        await mkdir(out, { recursive: true, mode: 0o700 });
+        const files = {
+          'report.json': `${JSON.stringify(report)}\n`,
+          'report.note': note,
+          'notice.md': noticeDraft,
+        };
+        for (const [name, text] of Object.entries(files))
+          await writeFile(join(out, name), text, { mode: 0o600 });
+        if (options.json === true)
+          return printJson({ folder: out, files: Object.keys(files), notifyByMs: report.notifyByMs });
+        say(`Written to ${out}: ${Object.keys(files).join(', ')}.`);
+        if (report.notifyByMs !== null)
+          say(`The 72 hours of GDPR Art. 33 end on ${new Date(report.notifyByMs).toISOString()}.`);
+      }, options.json ?? false),
+    );
+};
+
 export const registerAudit = (program: Command): void => {
   const audit = program.command('audit').description('the logs that prove what happened');
   withTarget(
@@ -59,6 +123,7 @@ export const registerAudit = (program: Command): void => {
           );
       }, options.json ?? false),
     );
+  registerIncident(audit);
   audit
     .command('verify <FILE>')
     .description(

@@ -1,11 +1,11 @@
 /** `qfl lockdown …` and `qfl proposal …`: stopping everything, and decisions that need two people. */
 import type { Command } from 'commander';
-import type { z } from 'zod';
-import { LockdownShown, ProposalPage, ProposalShown } from '../wire/emergency.ts';
-import { connect, type TargetOptions, withClient, withTarget } from './connect.ts';
+import type { LockdownShown, ProposalShown } from '../wire/emergency.ts';
+import { type TargetOptions, withTarget } from './connect.ts';
+import { withCoordinator } from './coordinator.ts';
 import { printJson, run, say, table } from './output.ts';
 
-const lockdownText = ({ on, reason, sinceMs, releaseProposal }: z.infer<typeof LockdownShown>): string => {
+const lockdownText = ({ on, reason, sinceMs, releaseProposal }: LockdownShown): string => {
   if (!on) return 'There is no lockdown.';
   const since = sinceMs === null ? '' : ` since ${new Date(sinceMs).toISOString()}`;
   const release =
@@ -15,7 +15,7 @@ const lockdownText = ({ on, reason, sinceMs, releaseProposal }: z.infer<typeof L
   return `LOCKDOWN${since}: ${reason ?? ''}\n${release}`;
 };
 
-const proposalText = (proposal: z.infer<typeof ProposalShown>): string =>
+const proposalText = (proposal: ProposalShown): string =>
   `Proposal ${proposal.id} (${proposal.kind}): ${proposal.summary}. It is ${proposal.status}.`;
 
 const registerLockdown = (program: Command): void => {
@@ -29,8 +29,8 @@ const registerLockdown = (program: Command): void => {
     .requiredOption('--reason <TEXT>', 'kept in the audit log')
     .action((options: TargetOptions & { reason: string }) =>
       run(async () => {
-        const shown = await withClient(connect(options, 'coordinator'), (client) =>
-          client.json('POST', '/v1/lockdown', LockdownShown, { body: { reason: options.reason } }),
+        const shown = await withCoordinator(options, ({ lockdown: stop }) =>
+          stop.start({ body: { reason: options.reason } }),
         );
         return options.json === true ? printJson(shown) : say(lockdownText(shown));
       }, options.json ?? false),
@@ -38,9 +38,7 @@ const registerLockdown = (program: Command): void => {
   withTarget(lockdown.command('status').description('is everything stopped?'), 'coordinator').action(
     (options: TargetOptions) =>
       run(async () => {
-        const shown = await withClient(connect(options, 'coordinator'), (client) =>
-          client.json('GET', '/v1/lockdown', LockdownShown),
-        );
+        const shown = await withCoordinator(options, ({ lockdown: stop }) => stop.show());
         return options.json === true ? printJson(shown) : say(lockdownText(shown));
       }, options.json ?? false),
   );
@@ -51,12 +49,16 @@ const registerLockdown = (program: Command): void => {
     'coordinator',
   ).action((options: TargetOptions) =>
     run(async () => {
-      const shown = await withClient(connect(options, 'coordinator', 'person'), async (client) => {
-        const { releaseProposal } = await client.json('GET', '/v1/lockdown', LockdownShown);
-        return releaseProposal === null
-          ? client.json('POST', '/v1/proposals', ProposalShown, { body: { kind: 'lockdown.release' } })
-          : client.json('POST', `/v1/proposals/${releaseProposal}/approve`, ProposalShown);
-      });
+      const shown = await withCoordinator(
+        options,
+        async ({ lockdown: stop, proposals }) => {
+          const { releaseProposal: id } = await stop.show();
+          return id === null
+            ? proposals.create({ body: { kind: 'lockdown.release' } })
+            : proposals.approve({ params: { id } });
+        },
+        'person',
+      );
       if (options.json === true) return printJson(shown);
       say(
         shown.status === 'done'
@@ -73,9 +75,7 @@ export const registerEmergency = (program: Command): void => {
   withTarget(proposal.command('list').description('proposals, newest first'), 'coordinator').action(
     (options: TargetOptions) =>
       run(async () => {
-        const { proposals } = await withClient(connect(options, 'coordinator'), (client) =>
-          client.json('GET', '/v1/proposals', ProposalPage),
-        );
+        const { proposals } = await withCoordinator(options, (coordinator) => coordinator.proposals.list());
         if (options.json === true) return printJson(proposals);
         if (proposals.length === 0) return say('No proposals.');
         say(
@@ -96,8 +96,10 @@ export const registerEmergency = (program: Command): void => {
     void withTarget(proposal.command(`${verb} <ID>`).description(description), 'coordinator').action(
       (id: string, options: TargetOptions) =>
         run(async () => {
-          const shown = await withClient(connect(options, 'coordinator', 'person'), (client) =>
-            client.json('POST', `/v1/proposals/${encodeURIComponent(id)}/${verb}`, ProposalShown),
+          const shown = await withCoordinator(
+            options,
+            ({ proposals }) => proposals[verb]({ params: { id } }),
+            'person',
           );
           return options.json === true ? printJson(shown) : say(proposalText(shown));
         }, options.json ?? false),
@@ -109,10 +111,11 @@ export const registerEmergency = (program: Command): void => {
     'coordinator',
   ).action((value: string, options: TargetOptions) =>
     run(async () => {
-      const shown = await withClient(connect(options, 'coordinator', 'person'), (client) =>
-        client.json('POST', '/v1/proposals', ProposalShown, {
-          body: { kind: 'policy.epsilon', payload: { microEpsilonMax: Math.round(Number(value) * 1e6) } },
-        }),
+      const payload = { microEpsilonMax: Math.round(Number(value) * 1e6) };
+      const shown = await withCoordinator(
+        options,
+        ({ proposals }) => proposals.create({ body: { kind: 'policy.epsilon', payload } }),
+        'person',
       );
       return options.json === true ? printJson(shown) : say(proposalText(shown));
     }, options.json ?? false),

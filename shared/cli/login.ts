@@ -4,19 +4,18 @@ import { createHash, randomBytes } from 'node:crypto';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Command } from 'commander';
-import { z } from 'zod';
 import { toBase64Url } from '../bytes.ts';
 import { MINUTE_MS } from '../clock.ts';
 import { QflError } from '../errors.ts';
-import type { HttpClient } from '../http/client.ts';
-import { Tokens, Whoami } from '../wire/accounts.ts';
-import { connectTo, type TargetOptions, withTarget } from './connect.ts';
+import type { CoordinatorClient } from '../client/client.ts';
+import type { Tokens } from '../wire/accounts.ts';
+import { type TargetOptions, withTarget } from './connect.ts';
+import { withCoordinator } from './coordinator.ts';
 import { forgetLogin, keepLogin } from './login-file.ts';
 import { note, printJson, run, say } from './output.ts';
 import { readSecret } from './secret-input.ts';
 
 const WAIT_MS = 5 * MINUTE_MS;
-const Done = z.object({ ok: z.literal(true) });
 
 interface LoginOptions extends TargetOptions {
   readonly username?: string;
@@ -26,15 +25,13 @@ interface LoginOptions extends TargetOptions {
 }
 
 const withPassword = async (
-  client: HttpClient,
+  { auth }: CoordinatorClient,
   username: string,
   password: string,
   code: string | undefined,
 ): Promise<Tokens> => {
   const ask = (given: string | undefined): Promise<Tokens> =>
-    client.json('POST', '/v1/auth/login', Tokens, {
-      body: { username, password, ...(given === undefined ? {} : { code: given }) },
-    });
+    auth.login({ body: { username, password, ...(given === undefined ? {} : { code: given }) } });
   try {
     return await ask(code);
   } catch (error) {
@@ -78,7 +75,7 @@ const handedCode = (server: Server): Promise<string> =>
   });
 
 const withProvider = async (
-  client: HttpClient,
+  { auth }: CoordinatorClient,
   url: string,
   provider: string,
   browser: boolean,
@@ -93,67 +90,64 @@ const withProvider = async (
     note(`Sign in with your browser:\n\n  ${start}\n`);
     const code = handedCode(server);
     if (browser) openBrowser(start);
-    return await client.json('POST', '/v1/auth/providers/exchange', Tokens, {
-      body: { code: await code, verifier },
-    });
+    return await auth.exchange({ body: { code: await code, verifier } });
   } finally {
     server.close();
     server.closeAllConnections();
   }
 };
 
-const login = async (options: LoginOptions): Promise<void> => {
-  const { client, url } = await connectTo(options, 'coordinator', 'nobody');
-  try {
-    const { username, provider, code } = options;
-    if (provider === undefined && username === undefined)
-      throw new QflError('invalid_request', {
-        detail: 'whose sign-in is it?',
-        next: 'Give --username NAME, or --provider NAME for an identity provider.',
-      });
-    const tokens =
-      provider === undefined
-        ? await withPassword(client, username ?? '', await readSecret('Password'), code)
-        : await withProvider(client, url, provider, options.browser);
-    await keepLogin(url, tokens);
-    if (options.json === true) {
-      const { session, accessExpiresMs, refreshExpiresMs, restricted, mustChangePassword } = tokens;
-      return printJson({ url, session, accessExpiresMs, refreshExpiresMs, restricted, mustChangePassword });
-    }
-    say(`Signed in at ${url} until ${new Date(tokens.refreshExpiresMs).toISOString()}.`);
-    if (tokens.mustChangePassword)
-      say('The password was for one time: set your own with "qfl account password".');
-    else if (tokens.restricted) say('Your role needs a second factor: set it up with "qfl account totp".');
-  } finally {
-    await client.close();
-  }
-};
+const login = (options: LoginOptions): Promise<void> =>
+  withCoordinator(
+    options,
+    async (coordinator, url) => {
+      const { username, provider, code } = options;
+      if (provider === undefined && username === undefined)
+        throw new QflError('invalid_request', {
+          detail: 'whose sign-in is it?',
+          next: 'Give --username NAME, or --provider NAME for an identity provider.',
+        });
+      const tokens =
+        provider === undefined
+          ? await withPassword(coordinator, username ?? '', await readSecret('Password'), code)
+          : await withProvider(coordinator, url, provider, options.browser);
+      await keepLogin(url, tokens);
+      if (options.json === true) {
+        const { session, accessExpiresMs, refreshExpiresMs, restricted, mustChangePassword } = tokens;
+        return printJson({ url, session, accessExpiresMs, refreshExpiresMs, restricted, mustChangePassword });
+      }
+      say(`Signed in at ${url} until ${new Date(tokens.refreshExpiresMs).toISOString()}.`);
+      if (tokens.mustChangePassword)
+        say('The password was for one time: set your own with "qfl account password".');
+      else if (tokens.restricted) say('Your role needs a second factor: set it up with "qfl account totp".');
+    },
+    'nobody',
+  );
 
-const logout = async (options: TargetOptions): Promise<void> => {
-  const { client, url } = await connectTo(options, 'coordinator', 'person');
-  try {
-    await client.json('POST', '/v1/auth/logout', Done);
-  } finally {
-    await forgetLogin(url);
-    await client.close();
-  }
-  if (options.json === true) return printJson({ url, signedOut: true });
-  say(`Signed out at ${url}.`);
-};
+const logout = (options: TargetOptions): Promise<void> =>
+  withCoordinator(
+    options,
+    async ({ auth }, url) => {
+      try {
+        await auth.logout();
+      } finally {
+        await forgetLogin(url);
+      }
+      if (options.json === true) return printJson({ url, signedOut: true });
+      say(`Signed out at ${url}.`);
+    },
+    'person',
+  );
 
-const whoami = async (options: TargetOptions): Promise<void> => {
-  const { client } = await connectTo(options, 'coordinator', 'anyone');
-  try {
-    const me = await client.json('GET', '/v1/auth/me', Whoami);
+const whoami = (options: TargetOptions): Promise<void> =>
+  withCoordinator(options, async ({ auth }) => {
+    const me = await auth.me();
     if (options.json === true) return printJson(me);
     say(
       `${me.name} (${me.kind} ${me.id}), role ${me.role}, department ${me.department}, data up to ${me.dataClass}`,
     );
     if (me.restricted) say('Limited until the second factor, or the password, is set.');
-  } finally {
-    await client.close();
-  }
-};
+  });
 
 export const registerLogin = (program: Command): void => {
   withTarget(program.command('login').description('sign in at a coordinator as a person'), 'coordinator')

@@ -1,8 +1,10 @@
 /** `qfl key …`: keys of programs at a coordinator; `qfl role list`: who may do what. */
 import type { Command } from 'commander';
 import type { z } from 'zod';
-import { RolesShown, ServiceKeyMade, ServiceKeyPage, ServiceKeyShown } from '../wire/accounts.ts';
-import { connect, type TargetOptions, withClient, withTarget } from './connect.ts';
+import { DAY_MS } from '../clock.ts';
+import type { ServiceKeyShown } from '../wire/accounts.ts';
+import { type TargetOptions, withTarget } from './connect.ts';
+import { withCoordinator } from './coordinator.ts';
 import { printJson, run, say, table } from './output.ts';
 
 interface CreateOptions extends TargetOptions {
@@ -12,7 +14,6 @@ interface CreateOptions extends TargetOptions {
   readonly days?: string;
 }
 
-const DAY_MS = 86_400_000;
 const collect = (value: string, before: readonly string[] = []): readonly string[] => [...before, value];
 
 const stateOf = ({ revoked, expiresMs }: z.infer<typeof ServiceKeyShown>, nowMs: number): string => {
@@ -31,12 +32,12 @@ export const registerServiceKey = (program: Command): void => {
     .action((options: CreateOptions) =>
       run(async () => {
         const { role, name, scope, days } = options;
-        const made = await withClient(connect(options, 'coordinator'), (client) =>
-          client.json('POST', '/v1/keys', ServiceKeyMade, {
+        const made = await withCoordinator(options, ({ keys }) =>
+          keys.create({
             body: {
               role,
               name,
-              ...(scope === undefined ? {} : { scopes: scope }),
+              ...(scope === undefined ? {} : { scopes: [...scope] }),
               ...(days === undefined ? {} : { expiresMs: Date.now() + Number(days) * DAY_MS }),
             },
           }),
@@ -48,9 +49,7 @@ export const registerServiceKey = (program: Command): void => {
   withTarget(key.command('list').description('keys and their states'), 'coordinator').action(
     (options: TargetOptions) =>
       run(async () => {
-        const { keys } = await withClient(connect(options, 'coordinator'), (client) =>
-          client.json('GET', '/v1/keys', ServiceKeyPage),
-        );
+        const { keys } = await withCoordinator(options, (coordinator) => coordinator.keys.list());
         if (options.json === true) return printJson(keys);
         if (keys.length === 0) return say('No keys. Make one with "qfl key create".');
         say(
@@ -70,9 +69,7 @@ export const registerServiceKey = (program: Command): void => {
   withTarget(key.command('revoke <ID>').description('refuse a key from now on'), 'coordinator').action(
     (id: string, options: TargetOptions) =>
       run(async () => {
-        const shown = await withClient(connect(options, 'coordinator'), (client) =>
-          client.json('DELETE', `/v1/keys/${encodeURIComponent(id)}`, ServiceKeyShown),
-        );
+        const shown = await withCoordinator(options, ({ keys }) => keys.revoke({ params: { id } }));
         if (options.json === true) return printJson(shown);
         say(`The key ${shown.id} (${shown.name}) is revoked.`);
       }, options.json ?? false),
@@ -83,9 +80,7 @@ export const registerServiceKey = (program: Command): void => {
     'coordinator',
   ).action((options: TargetOptions) =>
     run(async () => {
-      const shown = await withClient(connect(options, 'coordinator'), (client) =>
-        client.json('GET', '/v1/roles', RolesShown),
-      );
+      const shown = await withCoordinator(options, ({ roles }) => roles.list());
       if (options.json === true) return printJson(shown);
       const operations = [...new Set(shown.table.map(({ operation }) => operation))];
       const cell = (operation: string, name: string): string =>

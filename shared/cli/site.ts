@@ -1,8 +1,9 @@
 /** `qfl site …`: invite, list, approve and revoke sites at the coordinator. */
 import type { Command } from 'commander';
-import { z } from 'zod';
-import { InvitationMade, SiteShown } from '../wire/admin.ts';
-import { connect, type TargetOptions, withClient, withTarget } from './connect.ts';
+import type { z } from 'zod';
+import type { SiteShown } from '../wire/admin.ts';
+import { type TargetOptions, withTarget } from './connect.ts';
+import { withCoordinator } from './coordinator.ts';
 import { ago, printJson, run, say, table } from './output.ts';
 
 const siteRow = (site: z.infer<typeof SiteShown>, nowMs: number): string[] => [
@@ -25,10 +26,8 @@ export const registerSite = (program: Command): void => {
     .option('--auto-approve', 'the site needs no "qfl site approve"')
     .action((name: string, options: TargetOptions & { autoApprove?: boolean }) =>
       run(async () => {
-        const made = await withClient(connect(options, 'coordinator'), (client) =>
-          client.json('POST', '/v1/invitations', InvitationMade, {
-            body: { site: name, autoApprove: options.autoApprove ?? false },
-          }),
+        const made = await withCoordinator(options, ({ invitations }) =>
+          invitations.create({ body: { site: name, autoApprove: options.autoApprove ?? false } }),
         );
         if (options.json === true) return printJson(made);
         say(
@@ -44,9 +43,7 @@ export const registerSite = (program: Command): void => {
     'coordinator',
   ).action((options: TargetOptions) =>
     run(async () => {
-      const { sites } = await withClient(connect(options, 'coordinator'), (client) =>
-        client.json('GET', '/v1/sites', z.object({ sites: z.array(SiteShown) })),
-      );
+      const { sites } = await withCoordinator(options, (coordinator) => coordinator.sites.list());
       if (options.json === true) return printJson(sites);
       if (sites.length === 0) return say('No sites yet. Invite one with "qfl site invite NAME".');
       say(
@@ -65,8 +62,8 @@ export const registerSite = (program: Command): void => {
     .action((name: string, options: TargetOptions & { fingerprint?: string }) =>
       run(async () => {
         const body = options.fingerprint === undefined ? {} : { fingerprint: options.fingerprint };
-        const shown = await withClient(connect(options, 'coordinator'), (client) =>
-          client.json('POST', `/v1/sites/${encodeURIComponent(name)}/approve`, SiteShown, { body }),
+        const shown = await withCoordinator(options, ({ sites }) =>
+          sites.approve({ params: { site: name }, body }),
         );
         if (options.json === true) return printJson(shown);
         say(`${shown.site} is approved. Its fingerprint: ${shown.fingerprint}`);
@@ -82,8 +79,8 @@ export const registerSite = (program: Command): void => {
     .action((name: string, options: TargetOptions & { reason?: string }) =>
       run(async () => {
         const body = options.reason === undefined ? {} : { reason: options.reason };
-        const shown = await withClient(connect(options, 'coordinator'), (client) =>
-          client.json('POST', `/v1/sites/${encodeURIComponent(name)}/revoke`, SiteShown, { body }),
+        const shown = await withCoordinator(options, ({ sites }) =>
+          sites.revoke({ params: { site: name }, body }),
         );
         if (options.json === true) return printJson(shown);
         say(`${shown.site} is revoked; its sessions are closed.`);

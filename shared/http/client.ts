@@ -33,7 +33,7 @@ export interface CallOptions {
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 
 /** Each call throws the server's own QflError, or `not_connected`, `unknown_key`, `timeout`, `cut`, `cancelled`, `protocol`. */
 export interface HttpClient {

@@ -2,6 +2,8 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { isOperation } from '../../shared/access/operations.ts';
+import { COORDINATOR_ROUTES } from '../../shared/client/coordinator-routes.ts';
+import type { Route } from '../../shared/client/route.ts';
 import { startTestCoordinator, type TestCoordinator } from '../fixtures/coordinator.ts';
 import { TEST_RULES } from '../unit/http/fixture.ts';
 
@@ -21,7 +23,7 @@ const Document = z.object({
   ),
 });
 
-interface Route {
+interface Documented {
   readonly method: string;
   readonly path: string;
   readonly operation: string | undefined;
@@ -30,7 +32,7 @@ interface Route {
 }
 
 let coordinator: TestCoordinator;
-let routes: readonly Route[] = [];
+let routes: readonly Documented[] = [];
 let version = '';
 
 /** Ids that nobody has: what is allowed ends in 404 or 400, never in a change. */
@@ -72,6 +74,23 @@ describe('the routes', () => {
       expect(responses, path).toContain('429');
       if (operation !== undefined) expect(responses, path).toEqual(expect.arrayContaining(['401', '403']));
     }
+  });
+
+  it('are what the typed client has, no more and no less', () => {
+    const pages = [
+      '/health',
+      '/ready',
+      '/metrics',
+      '/v1/auth/providers/{provider}/start',
+      '/v1/auth/providers/{provider}/callback',
+    ];
+    const documented = routes
+      .filter(({ path }) => !pages.includes(path))
+      .map(({ method, path }) => `${method} ${path}`);
+    const clients = Object.values<Readonly<Record<string, Route>>>(COORDINATOR_ROUTES)
+      .flatMap((verbs) => Object.values(verbs))
+      .map(({ method, path }) => `${method.toLowerCase()} ${path.replaceAll(/:(\w+)/g, '{$1}')}`);
+    expect(clients.toSorted()).toEqual(documented.toSorted());
   });
 
   it('need a token but for the public ones, of which this is the list', async () => {

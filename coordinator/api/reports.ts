@@ -1,0 +1,154 @@
+/** Reports, budgets and settings: what the coordinator can say of itself. */
+import { z } from 'zod';
+import type { AuditLog } from '../../shared/audit/audit-log.ts';
+import type { Clock } from '../../shared/clock.ts';
+import type { CoordinatorConfig } from '../../shared/config/config.ts';
+import type { NoteSigner } from '../../shared/audit/note.ts';
+import type { HttpApp } from '../../shared/http/app.ts';
+import { principalOf } from '../../shared/http/bearer.ts';
+import {
+  BudgetsShown,
+  IncidentAnswer,
+  IncidentRequest,
+  SettingsShown,
+  UsageQuery,
+  UsageReport,
+} from '../../shared/wire/reports.ts';
+import type { ActorPseudonyms } from '../access/pseudonyms.ts';
+import { incidentReport, noticeDraft, signReport } from '../audit/incident.ts';
+import { usageCsv, usageReport } from '../audit/usage.ts';
+import type { Notices } from '../emergency/notices.ts';
+import type { PolicyBook } from '../policy.ts';
+import type { Presence } from '../sites/presence.ts';
+import type { Registry } from '../sites/registry.ts';
+
+export interface ReportRouteOptions {
+  readonly audit: AuditLog;
+  readonly federation: string;
+  readonly clock: Pick<Clock, 'nowMs'>;
+  readonly signer: NoteSigner;
+  readonly notices: Pick<Notices, 'send'>;
+  readonly pseudonyms: ActorPseudonyms;
+  readonly policy: PolicyBook;
+  readonly registry: Registry;
+  readonly presence: Presence;
+  readonly settings: () => CoordinatorConfig;
+}
+
+const AUTHORITY =
+  'each site enforces and records its own budget and raises it by two of its own people; these are hints for planning';
+
+const reportRoutes = ({ fastify }: HttpApp, options: ReportRouteOptions): void => {
+  const { audit, federation, clock, signer, notices, pseudonyms, settings } = options;
+  fastify.post(
+    '/v1/audit/incident',
+    {
+      config: { access: 'audit.export' },
+      schema: {
+        summary: 'An incident report from the log alone, signed, with a drafted notice (GDPR Art. 33)',
+        body: IncidentRequest,
+        response: { 200: IncidentAnswer },
+      },
+    },
+    async (request) => {
+      const { id, role } = principalOf(request);
+      await audit.record({ action: 'incident.reported', outcome: 'begun', actor: pseudonyms.of(id), role });
+      const { fromMs, toMs, awareMs } = request.body;
+      const nowMs = Math.trunc(clock.nowMs());
+      const report = await incidentReport({ audit, federation, fromMs, toMs, awareMs, nowMs });
+      await notices.send({
+        kind: 'incident.reported',
+        subject: 'An incident report was made',
+        text: 'An incident report was made from the audit log. Whoever made it has it, with a drafted notice under GDPR Art. 33.',
+        facts: { fromMs, toMs, notifyByMs: report.notifyByMs },
+      });
+      return {
+        report,
+        note: signReport(report, signer),
+        noticeDraft: noticeDraft(report, settings().organisation),
+      };
+    },
+  );
+  fastify.get(
+    '/v1/usage',
+    {
+      config: { access: 'usage.read' },
+      schema: {
+        summary: 'Use of the federation, site by site, from the log',
+        querystring: UsageQuery,
+        response: { 200: z.union([UsageReport, z.string()]) },
+      },
+    },
+    async (request, reply) => {
+      const { fromMs, toMs = Math.trunc(clock.nowMs()), format } = request.query;
+      const report = await usageReport(audit, fromMs, toMs);
+      if (format === 'json') return report;
+      return reply
+        .type('text/csv; charset=utf-8')
+        .serializer((text: string) => text)
+        .send(usageCsv(report));
+    },
+  );
+};
+
+const showSettings = (config: CoordinatorConfig): z.infer<typeof SettingsShown> => ({
+  environment: config.environment,
+  logLevel: config.logLevel,
+  planning: { strategy: config.planning.strategy, queueFactor: config.planning.queueFactor },
+  tasks: { parallelMax: config.tasks.parallelMax, timeoutMs: config.tasks.timeoutMs },
+  accounts: {
+    tokenAlgorithm: config.accounts.tokens.algorithm,
+    tokenLifeMs: config.accounts.tokens.lifeMs,
+    sessionLifeMs: config.accounts.sessionLifeMs,
+    sessionIdleMs: config.accounts.sessionIdleMs,
+    passwordLengthMin: config.accounts.passwordPolicy.lengthMin,
+    failuresMax: config.accounts.lockout.failuresMax,
+    lockedMs: config.accounts.lockout.lockedMs,
+    secondFactorRoles: [...config.accounts.secondFactorRoles],
+    providers: config.accounts.providers.map(({ name }) => name),
+  },
+  adminAllowedAddresses: [...config.security.adminAllowedAddresses],
+  notifications: {
+    webhooks: config.notifications.webhooks.length,
+    smtp: config.notifications.smtp !== null,
+  },
+});
+
+const stateRoutes = ({ fastify }: HttpApp, options: ReportRouteOptions): void => {
+  const { policy, registry, presence, settings } = options;
+  fastify.get(
+    '/v1/budgets',
+    {
+      config: { access: 'budgets.read' },
+      schema: { summary: 'Budgets as far as they are known here', response: { 200: BudgetsShown } },
+    },
+    () => ({
+      authority: AUTHORITY,
+      microEpsilonMax: policy.current.policy.microEpsilonMax,
+      sites: registry
+        .list()
+        .filter(({ status }) => status === 'approved')
+        .map(({ site }) => ({
+          site,
+          siteLifetimeTenthsLeft: presence.telemetry(site)?.budgetTenths ?? null,
+        })),
+    }),
+  );
+  fastify.get(
+    '/v1/settings',
+    {
+      config: { access: 'settings.read' },
+      schema: {
+        summary:
+          'Settings in force, without secrets; they are changed in the configuration file and read again on SIGHUP',
+        response: { 200: SettingsShown },
+      },
+    },
+    () => showSettings(settings()),
+  );
+};
+
+export const registerReportRoutes = (app: HttpApp, options: ReportRouteOptions): void => {
+  reportRoutes(app, options);
+  stateRoutes(app, options);
+};

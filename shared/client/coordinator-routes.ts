@@ -1,0 +1,167 @@
+/** Everything the coordinator's API can be asked, by name. A test holds it against the API document: nothing is missing and nothing is made up. */
+import { z } from 'zod';
+import { HealthShown } from '../health/wire.ts';
+import * as accounts from '../wire/accounts.ts';
+import * as admin from '../wire/admin.ts';
+import * as emergency from '../wire/emergency.ts';
+import { FederationInfo } from '../wire/federation-info.ts';
+import * as plans from '../wire/plan.ts';
+import * as reports from '../wire/reports.ts';
+import * as tasks from '../wire/task.ts';
+import { route } from './route.ts';
+
+const Done = z.object({ ok: z.literal(true) });
+const Anything = z.looseObject({});
+
+export const COORDINATOR_ROUTES = {
+  federation: {
+    show: route('GET', '/v1/federation', { answer: FederationInfo }),
+    status: route('GET', '/status', { answer: Anything }),
+    health: route('GET', '/v1/health', { answer: HealthShown }),
+    privacy: route('GET', '/privacy/status', { answer: Anything }),
+    privacyBudgets: route('GET', '/privacy/budgets', { answer: Anything }),
+  },
+  auth: {
+    setup: route('POST', '/v1/auth/setup', { body: accounts.SetupRequest, answer: accounts.AccountShown }),
+    login: route('POST', '/v1/auth/login', { body: accounts.SignInRequest, answer: accounts.Tokens }),
+    refresh: route('POST', '/v1/auth/refresh', { body: accounts.RefreshRequest, answer: accounts.Tokens }),
+    exchange: route('POST', '/v1/auth/providers/exchange', {
+      body: z.strictObject({ code: z.string(), verifier: z.string() }),
+      answer: accounts.Tokens,
+    }),
+    providers: route('GET', '/v1/auth/providers', { answer: accounts.ProviderShown }),
+    keys: route('GET', '/.well-known/jwks.json', {
+      answer: z.object({ keys: z.array(z.record(z.string(), z.unknown())) }),
+    }),
+    me: route('GET', '/v1/auth/me', { answer: accounts.Whoami }),
+    logout: route('POST', '/v1/auth/logout', { answer: Done }),
+    sessions: route('GET', '/v1/auth/sessions', { answer: accounts.SessionPage }),
+    password: route('POST', '/v1/auth/password', { body: accounts.PasswordChange, answer: Done }),
+    beginTotp: route('POST', '/v1/auth/totp', { answer: accounts.TotpBegun }),
+    confirmTotp: route('POST', '/v1/auth/totp/confirm', {
+      body: accounts.TotpConfirm,
+      answer: accounts.TotpConfirmed,
+    }),
+    removeTotp: route('POST', '/v1/auth/totp/remove', { body: accounts.TotpConfirm, answer: Done }),
+  },
+  accounts: {
+    list: route('GET', '/v1/accounts', { query: accounts.AccountListQuery, answer: accounts.AccountPage }),
+    create: route('POST', '/v1/accounts', { body: accounts.AccountRequest, answer: accounts.AccountMade }),
+    show: route('GET', '/v1/accounts/:id', { answer: accounts.AccountShown }),
+    change: route('PATCH', '/v1/accounts/:id', {
+      body: accounts.AccountChange,
+      answer: accounts.AccountShown,
+    }),
+    unlock: route('POST', '/v1/accounts/:id/unlock', { answer: accounts.AccountShown }),
+    reset: route('POST', '/v1/accounts/:id/reset', { answer: z.object({ oneTimePassword: z.string() }) }),
+  },
+  sessions: {
+    list: route('GET', '/v1/sessions', { answer: accounts.SessionPage }),
+    end: route('DELETE', '/v1/sessions/:session', { answer: accounts.Revoked }),
+  },
+  keys: {
+    list: route('GET', '/v1/keys', { answer: accounts.ServiceKeyPage }),
+    create: route('POST', '/v1/keys', { body: accounts.ServiceKeyRequest, answer: accounts.ServiceKeyMade }),
+    revoke: route('DELETE', '/v1/keys/:id', { answer: accounts.ServiceKeyShown }),
+  },
+  roles: { list: route('GET', '/v1/roles', { answer: accounts.RolesShown }) },
+  sites: {
+    list: route('GET', '/v1/sites', { answer: z.object({ sites: z.array(admin.SiteShown) }) }),
+    approve: route('POST', '/v1/sites/:site/approve', {
+      body: z.strictObject({ fingerprint: z.string().optional() }),
+      answer: admin.SiteShown,
+    }),
+    revoke: route('POST', '/v1/sites/:site/revoke', {
+      body: z.strictObject({ reason: z.string().optional() }),
+      answer: admin.SiteShown,
+    }),
+  },
+  invitations: {
+    list: route('GET', '/v1/invitations', {
+      answer: z.object({ invitations: z.array(admin.InvitationShown) }),
+    }),
+    create: route('POST', '/v1/invitations', {
+      body: z.strictObject({ site: z.string(), autoApprove: z.boolean().optional() }),
+      answer: admin.InvitationMade,
+    }),
+  },
+  policy: {
+    show: route('GET', '/v1/policy', { answer: admin.PolicyInForce }),
+    replace: route('PUT', '/v1/policy', { body: admin.PolicyInForce, answer: admin.PolicyInForce }),
+  },
+  budgets: { show: route('GET', '/v1/budgets', { answer: reports.BudgetsShown }) },
+  settings: { show: route('GET', '/v1/settings', { answer: reports.SettingsShown }) },
+  usage: { report: route('GET', '/v1/usage', { query: reports.UsageQuery, answer: reports.UsageReport }) },
+  lockdown: {
+    show: route('GET', '/v1/lockdown', { answer: emergency.LockdownShown }),
+    start: route('POST', '/v1/lockdown', {
+      body: emergency.LockdownRequest,
+      answer: emergency.LockdownShown,
+    }),
+  },
+  proposals: {
+    list: route('GET', '/v1/proposals', {
+      query: z.strictObject({
+        status: emergency.ProposalShown.shape.status.optional(),
+        limit: z.int().optional(),
+      }),
+      answer: emergency.ProposalPage,
+    }),
+    create: route('POST', '/v1/proposals', {
+      body: emergency.ProposalRequest,
+      answer: emergency.ProposalShown,
+    }),
+    show: route('GET', '/v1/proposals/:id', { answer: emergency.ProposalShown }),
+    approve: route('POST', '/v1/proposals/:id/approve', { answer: emergency.ProposalShown }),
+    refuse: route('POST', '/v1/proposals/:id/refuse', { answer: emergency.ProposalShown }),
+  },
+  notices: {
+    list: route('GET', '/v1/notices', {
+      query: z.strictObject({ limit: z.int().optional() }),
+      answer: emergency.NoticePage,
+    }),
+  },
+  plans: {
+    list: route('GET', '/v1/plans', {
+      query: z.strictObject({ limit: z.int().optional() }),
+      answer: plans.PlanList,
+    }),
+    show: route('GET', '/v1/plans/:queryId', { answer: plans.PlanRecord }),
+  },
+  quantum: {
+    status: route('GET', '/quantum/status', { answer: plans.QuantumStatus }),
+    coherence: route('GET', '/quantum/coherence', { answer: plans.CoherenceStatus }),
+    optimization: route('GET', '/quantum/optimization/status', { answer: plans.OptimizationStatus }),
+  },
+  tasks: {
+    create: route('POST', '/v1/tasks', {
+      body: z.union([tasks.TaskRequest, tasks.TasksRequest]),
+      answer: tasks.TasksMade,
+    }),
+    list: route('GET', '/v1/tasks', { query: tasks.TaskListQuery, answer: tasks.TaskPage }),
+    show: route('GET', '/v1/tasks/:id', { answer: tasks.TaskShown }),
+    cancel: route('POST', '/v1/tasks/:id/cancel', { answer: tasks.TaskShown }),
+    result: route('GET', '/v1/tasks/:id/result', { answer: 'bytes' }),
+    watch: route('GET', '/v1/tasks/:id/watch', { answer: 'events' }),
+    exportPage: route('GET', '/v1/tasks/export', {
+      query: z.strictObject({
+        page: z.int().optional(),
+        tag: z.string().optional(),
+        from: z.string().optional(),
+      }),
+      answer: tasks.TaskStatePage,
+    }),
+    importPage: route('POST', '/v1/tasks/import', {
+      query: z.strictObject({ dryRun: z.boolean().optional() }),
+      body: tasks.TaskStatePage,
+      answer: tasks.TaskImportAnswer,
+    }),
+  },
+  audit: {
+    export: route('POST', '/v1/audit/export', { body: admin.ExportHeader, answer: 'bytes' }),
+    incident: route('POST', '/v1/audit/incident', {
+      body: reports.IncidentRequest,
+      answer: reports.IncidentAnswer,
+    }),
+  },
+} as const;
