@@ -1,0 +1,173 @@
+/** Faults of the door: each is put in, and the check that guards it is shown to notice. */
+import { describe, expect, it } from 'vitest';
+import { SignJWT } from 'jose';
+import { createHmac } from 'node:crypto';
+import { createAuthenticator } from '../../coordinator/access/authenticator.ts';
+import { createLockout } from '../../coordinator/access/lockout.ts';
+import { createProposals } from '../fixtures/proposals.ts';
+import { useCode, newTotp } from '../../coordinator/access/second-factor.ts';
+import { createAccessTokens } from '../../coordinator/access/tokens.ts';
+import { authorizePrincipal } from '../../shared/access/authorize.ts';
+import { MINUTE_MS } from '../../shared/clock.ts';
+import type { Principal } from '../../shared/access/principal.ts';
+import { DepartmentId } from '../../shared/ids.ts';
+import { secureRandomBytes } from '../../shared/random.ts';
+import { ADDRESS, codeOf, openDesk, PASSWORD } from '../unit/accounts/fixture.ts';
+import { TEST_RULES, TestClock } from '../unit/http/fixture.ts';
+
+const isRefused = (attempt: Promise<unknown>): Promise<boolean> =>
+  attempt.then(
+    () => false,
+    () => true,
+  );
+
+/** Forty guesses at one moment, the last of them right: may it come in? */
+const lastGuessComesIn = async (isLockChecked: boolean): Promise<boolean> => {
+  const clock = new TestClock();
+  const lockout = createLockout(clock, () => ({ failuresMax: 5, lockedMs: 30 * MINUTE_MS }));
+  const isLocked = (name: string): boolean => isLockChecked && lockout.isAccountLocked(name);
+  const guess = async (isRight: boolean): Promise<boolean> => {
+    await Promise.resolve();
+    if (isRight && !isLocked('alice')) return true;
+    lockout.failed('alice', 'x');
+    return false;
+  };
+  const answers = await Promise.all(Array.from({ length: 40 }, (_, at) => guess(at === 39)));
+  return answers.at(-1) === true;
+};
+
+describe('the lockout', () => {
+  it('catches a lock that is not asked again after the slow part', async () => {
+    expect(await lastGuessComesIn(false)).toBe(true);
+    expect(await lastGuessComesIn(true)).toBe(false);
+  });
+});
+
+describe('tokens', () => {
+  it('catches a key that would verify any algorithm', async () => {
+    const desk = await openDesk({ algorithm: 'RS256' });
+    const account = await desk.person('alice');
+    const { session } = await desk.sessions.begin(account.id, 'password');
+    const key = await desk.tokenKeys.signing();
+    const nowS = Math.floor(desk.clock.timeMs / 1000);
+    // Signed in another algorithm of the same key.
+    const confused = await new SignJWT({ sid: session.id })
+      .setProtectedHeader({ alg: 'PS256', kid: key.kid, typ: 'at+jwt' })
+      .setSubject(account.id)
+      .setIssuer('urn:qfl:test')
+      .setAudience('qfl-coordinator')
+      .setJti('1')
+      .setIssuedAt(nowS)
+      .setExpirationTime(nowS + 60)
+      .sign(key.privateKey);
+    expect(await isRefused(desk.authenticator.verify(confused))).toBe(true);
+    // Without the rule, a header that says so chooses how the key is used.
+    const { jwtVerify } = await import('jose');
+    const lax = await jwtVerify(confused, key.publicKey, { currentDate: new Date(desk.clock.timeMs) });
+    expect(lax.payload.sub).toBe(account.id);
+  });
+
+  it('catches sessions that are not asked: a revoked one would go on for an hour', async () => {
+    const desk = await openDesk();
+    await desk.person('alice');
+    const tokens = await desk.signIn.withPassword({ username: 'alice', password: PASSWORD }, ADDRESS);
+    const session = desk.sessions.list()[0]!;
+    const careless = createAuthenticator({
+      keys: desk.authenticator,
+      tokens: createAccessTokens({
+        keys: desk.tokenKeys,
+        issuer: 'urn:qfl:test',
+        clock: desk.clock,
+        random: secureRandomBytes,
+        lifeMs: () => 1,
+      }),
+      sessions: { use: () => session },
+      accounts: desk.accounts,
+      signIn: desk.signIn,
+    });
+    await desk.sessions.end(tokens.session);
+    expect(await isRefused(careless.verify(tokens.accessToken))).toBe(false);
+    expect(await isRefused(desk.authenticator.verify(tokens.accessToken))).toBe(true);
+  });
+
+  it('catches refresh tokens whose reuse is not noticed', async () => {
+    const desk = await openDesk();
+    await desk.person('alice');
+    const stolen = await desk.signIn.withPassword({ username: 'alice', password: PASSWORD }, ADDRESS);
+    const own = await desk.signIn.refresh(stolen.refreshToken);
+    // A check of the seal alone takes the old one too.
+    const [, id = '', generation = '', mac = ''] =
+      /^qflr_([0-9a-f]+)_(\d+)_(.+)$/.exec(stolen.refreshToken) ?? [];
+    const kept = desk.sessions.list()[0]!;
+    const seal = createHmac('sha256', Buffer.from(kept.key, 'hex'))
+      .update(`refresh ${id} ${generation}`)
+      .digest('base64url');
+    expect(seal).toBe(mac);
+    expect(await isRefused(desk.signIn.refresh(stolen.refreshToken))).toBe(true);
+    expect(await isRefused(desk.signIn.refresh(own.refreshToken))).toBe(true);
+  });
+});
+
+describe('the second factor', () => {
+  it('catches a code that works twice', async () => {
+    const clock = new TestClock();
+    const totp = newTotp();
+    const code = await codeOf(totp.secret, clock);
+    const next = await useCode(totp, code, clock.timeMs);
+    expect(next?.lastStep).toBeGreaterThan(0);
+    expect(await useCode(next!, code, clock.timeMs)).toBeUndefined();
+    // Forgetting the step lets it in again.
+    expect(await useCode({ ...next!, lastStep: 0 }, code, clock.timeMs)).toBeDefined();
+  });
+});
+
+const person = (id: string, rest: Partial<Principal> = {}): Principal => ({
+  kind: 'account',
+  id,
+  name: id,
+  role: 'admin',
+  department: DepartmentId.parse('operations'),
+  dataClass: 'restricted',
+  scopes: null,
+  sessionId: null,
+  isRestricted: false,
+  ...rest,
+});
+
+describe('two people', () => {
+  const [alice, bob] = ['a'.repeat(16), 'b'.repeat(16)];
+
+  it('catches one who approves what she proposed, and a key that stands in for a person', async () => {
+    const { proposals, done } = await createProposals();
+    const made = await proposals.propose('lockdown.release', {}, person(alice));
+    for (const by of [person(alice), person(bob, { kind: 'key' }), person(bob, { kind: 'operator' })])
+      expect(await isRefused(proposals.approve(made.id, by))).toBe(true);
+    expect(done()).toBe(0);
+    await proposals.approve(made.id, person(bob));
+    expect(done()).toBe(1);
+  });
+
+  it('catches an act without an entry: a log that fails stops it', async () => {
+    const { proposals, done, breakLog } = await createProposals();
+    const made = await proposals.propose('lockdown.release', {}, person(alice));
+    breakLog();
+    expect(await isRefused(proposals.approve(made.id, person(bob)))).toBe(true);
+    expect(done()).toBe(0);
+  });
+});
+
+describe('scopes', () => {
+  it('catches a key whose scopes are not looked at', () => {
+    const scoped = person('c', { kind: 'key', scopes: ['sites.read'] });
+    const attempt = (who: Principal): string => {
+      try {
+        authorizePrincipal(TEST_RULES, who, 'accounts.change', '192.0.2.1');
+        return 'in';
+      } catch {
+        return 'refused';
+      }
+    };
+    expect(attempt(scoped)).toBe('refused');
+    expect(attempt({ ...scoped, scopes: null })).toBe('in');
+  });
+});
