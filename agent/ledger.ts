@@ -94,8 +94,14 @@ export interface AgentLedger {
   readonly ledger: Ledger;
   /** The coordinator signed this time. */
   readonly confirmTime: (timeMs: number) => void;
-  /** Puts the budgets of a configuration in force; a record when they differ. @throws QflError `config_invalid` */
-  readonly changeBudgets: (config: AgentConfig) => Promise<void>;
+  /**
+   * Puts the budgets of a configuration in force as far as `allowed` lets them; a record when they differ.
+   * @throws QflError `config_invalid`
+   */
+  readonly changeBudgets: (
+    config: AgentConfig,
+    allowed: (wanted: LedgerLimits) => Promise<LedgerLimits>,
+  ) => Promise<void>;
 }
 
 /** Opens the ledger; its budgets follow the configuration, and the change is a record of its own. */
@@ -108,15 +114,14 @@ export const openAgentLedger = async (options: AgentLedgerOptions): Promise<Agen
       ? undefined
       : Math.floor((confirmed.timeMs + clock.monotonicMs() - confirmed.atMonotonicMs) / DAY_MS);
   const ledger = await openLedger({ ...(await ledgerPlace(options)), store: options.store, confirmedDay });
-  const changeBudgets = async (config: AgentConfig): Promise<void> => {
-    const wanted = limitsOf(config);
+  const changeBudgets: AgentLedger['changeBudgets'] = async (config, allowed) => {
+    const wanted = await allowed(limitsOf(config));
     if (isDeepStrictEqual(LedgerLimits.parse(ledger.limits()), wanted)) return;
     await ledger.changeLimits(wanted, {
       by: 'configuration',
       reason: 'the budgets of the configuration changed',
     });
   };
-  await changeBudgets(options.config);
   return {
     ledger,
     changeBudgets,

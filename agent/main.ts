@@ -15,6 +15,7 @@ import { loadConfig } from '../shared/config/load.ts';
 import { createLogger } from '../shared/log.ts';
 import { masterKeyAdvice } from '../shared/keys/master.ts';
 import { secureRandomBytes } from '../shared/random.ts';
+import { registerBudget } from './cli/budget.ts';
 import { registerLedger } from './cli/ledger.ts';
 import { registerLocal } from './cli/local.ts';
 import { registerReceipts } from './cli/receipts.ts';
@@ -116,6 +117,7 @@ export const register = (program: Command): void => {
     ),
   );
   registerLocal(agent);
+  registerBudget(agent);
   registerReceipts(agent);
   registerLedger(agent);
 };

@@ -15,6 +15,8 @@ import type { Logger } from '../shared/log.ts';
 import type { RandomBytes } from '../shared/random.ts';
 import { METHODS, type Telemetry } from '../shared/wire/session.ts';
 import type { AccessPolicy } from './access/policy.ts';
+import { registerBudgetRaise } from './api/budget-raise.ts';
+import { createBudgetRaise } from './budget-raise.ts';
 import { createPseudonyms } from './access/pseudonyms.ts';
 import { createAsk } from './answer/ask.ts';
 import { setUpAsk } from './answer/ask-records/setup.ts';
@@ -107,6 +109,23 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
       random,
     });
     undo.push(() => ledger.close());
+    const pseudonyms = createPseudonyms(vault.secretFor('pseudonyms'));
+    const raise = createBudgetRaise({
+      store,
+      ledger,
+      audit,
+      identity: vault.identity,
+      clock,
+      apiKeys: home.apiKeys,
+      pseudonyms,
+    });
+    await changeBudgets(config, raise.allowed);
+    const waiting = raise.pending();
+    if (waiting !== null)
+      logger.warn(
+        { limits: waiting.raises.map(({ limit }) => limit) },
+        'a raise of budgets waits for two people: qfl agent budget show',
+      );
     undo.push(verifyDaily(ledger, logger));
     let rolePermissions = accessPolicy(config).rolePermissions;
     const policy: AccessPolicy = {
@@ -115,7 +134,6 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
         return rolePermissions;
       },
     };
-    const pseudonyms = createPseudonyms(vault.secretFor('pseudonyms'));
     const external = config.llm.map(({ name, url, apiKeyEnv, models, slots }) =>
       createOpenAiBackend({
         name,
@@ -263,7 +281,7 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
     });
     const reload = async (next: AgentConfig): Promise<void> => {
       // The ledger first: it is the one part that can refuse, and then nothing has changed.
-      await changeBudgets(next);
+      await changeBudgets(next, raise.allowed);
       ({ rolePermissions } = accessPolicy(next));
       accessRules = accessRulesOf(next.security);
     };
@@ -305,6 +323,7 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
       pseudonyms,
       defaultEpsilon: config.privacy.epsilonPerQuery,
     });
+    registerBudgetRaise(app, raise);
     registerAdmin(app, {
       home,
       outbox,
