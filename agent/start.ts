@@ -119,7 +119,7 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
       apiKeys: home.apiKeys,
       pseudonyms,
     });
-    await changeBudgets(config, raise.allowed);
+    await changeBudgets(config, (wanted) => raise.allowed(wanted));
     const waiting = raise.pending();
     if (waiting !== null)
       logger.warn(
@@ -281,7 +281,7 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
     });
     const reload = async (next: AgentConfig): Promise<void> => {
       // The ledger first: it is the one part that can refuse, and then nothing has changed.
-      await changeBudgets(next, raise.allowed);
+      await changeBudgets(next, (wanted) => raise.allowed(wanted));
       ({ rolePermissions } = accessPolicy(next));
       accessRules = accessRulesOf(next.security);
     };
