@@ -113,13 +113,13 @@ describe('the container files', () => {
 
 /** Command lines of `qfl` in the operators' page and the files beside it, as words. */
 const commandLines = (): string[][] => {
-  const page = read('deploy/README.md');
+  const page = ['deploy/README.md', 'deploy/accounts.md'].map(read).join('\n');
   const code = [...page.matchAll(/```sh\n([\s\S]*?)```/g)].map(([, block = '']) => block).join('\n');
   const inText = [...page.matchAll(/`(qfl [^`]+)`/g)].map(([, line = '']) => line);
   const lines = [...code.split('\n'), ...inText].map((line) => line.replace(/\s+#.*$/, ''));
   return lines.flatMap((line) => {
     const [, command] =
-      /(?:^|\s)(?:qfl|as_service (?:coordinator|agent)|docker compose run --rm (?:coordinator|agent)) ((?:coordinator|agent|site|audit|config) [a-z].*)$/.exec(
+      /(?:^|\s)(?:qfl|as_service (?:coordinator|agent)|docker compose run --rm (?:coordinator|agent)) ((?:login|logout)(?: .*)?|(?:coordinator|agent|site|audit|config|account|key|role|proposal|lockdown) [a-z].*)$/.exec(
         line,
       ) ?? [];
     return command === undefined ? [] : [command.split(' ')];
@@ -134,8 +134,9 @@ const unbuilt = isBuilt ? '' : ' (skipped: the programs are not built here; npm 
 describe.skipIf(!isBuilt)(`the commands of the operators’ page${unbuilt}`, () => {
   const lines = commandLines();
   const wordsOf = (line: readonly string[]): string[] => {
-    const depth = line[0] === 'agent' && (line[1] === 'key' || line[1] === 'ledger') ? 3 : 2;
-    return line.slice(0, depth);
+    if (line[0] === 'login' || line[0] === 'logout') return line.slice(0, 1);
+    const isDeep = line[0] === 'agent' && ['key', 'ledger', 'budget'].includes(line[1] ?? '');
+    return line.slice(0, isDeep ? 3 : 2);
   };
   test('are found', () => {
     expect(new Set(lines.map((line) => wordsOf(line).join(' '))).size).toBeGreaterThan(9);
