@@ -6,7 +6,7 @@ import type { AuditLog } from '../../shared/audit/audit-log.ts';
 import type { Clock } from '../../shared/clock.ts';
 import { type AnswerOpener, openAnswer } from '../../shared/crypto/sealed-answer.ts';
 import { encodeSealedQuery } from '../../shared/crypto/sealed-query.ts';
-import { requireSite } from '../../shared/directory/record.ts';
+import { requireSite } from '../../shared/directory/chain.ts';
 import { QflError, toQflError } from '../../shared/errors.ts';
 import type { SiteId } from '../../shared/ids.ts';
 import type { RandomBytes } from '../../shared/random.ts';

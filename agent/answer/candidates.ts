@@ -1,7 +1,7 @@
 /** Which sites could answer, as far as this site knows: online, offering the model, in the directory, allowed by policy. */
 import type { SiteId } from '../../shared/ids.ts';
 import type { RandomBytes } from '../../shared/random.ts';
-import type { DirectoryState } from '../../shared/directory/record.ts';
+import type { DirectoryState } from '../../shared/directory/chain.ts';
 import type { Board } from '../../shared/wire/session.ts';
 
 const inForce = (state: DirectoryState, site: SiteId): boolean => {

@@ -6,7 +6,7 @@ import type { AuditLog } from '../../shared/audit/audit-log.ts';
 import type { Clock } from '../../shared/clock.ts';
 import { MINUTE_MS } from '../../shared/clock.ts';
 import { decodeSealedQuery, type OpenedQuery, openQuery } from '../../shared/crypto/sealed-query.ts';
-import { requireSite } from '../../shared/directory/record.ts';
+import { requireSite } from '../../shared/directory/chain.ts';
 import { QflError, toQflError } from '../../shared/errors.ts';
 import type { SiteId } from '../../shared/ids.ts';
 import type { Vault } from '../../shared/keys/vault.ts';

@@ -6,7 +6,7 @@ import { CompactRange, leafHash } from '../../shared/audit/merkle.ts';
 import { openCheckpoint } from '../../shared/audit/checkpoint.ts';
 import { parseVerifierKey } from '../../shared/audit/note.ts';
 import { equalConstantTime } from '../../shared/bytes.ts';
-import { applyLeaf, type DirectoryState } from '../../shared/directory/record.ts';
+import { applyLeaf, type DirectoryState } from '../../shared/directory/chain.ts';
 import { QflError } from '../../shared/errors.ts';
 import type { Store, StoreOperation } from '../../shared/store/port.ts';
 import type { Peer } from '../../shared/wire/peer.ts';

@@ -1,7 +1,8 @@
 /** An agent's watch over its own name in the directory. */
 import type { IdentityPublic } from '../../shared/crypto/signature.ts';
 import { equalConstantTime } from '../../shared/bytes.ts';
-import { type DirectoryState, fingerprintOf } from '../../shared/directory/record.ts';
+import type { DirectoryState } from '../../shared/directory/chain.ts';
+import { fingerprintOf } from '../../shared/directory/record.ts';
 import { QflError } from '../../shared/errors.ts';
 import type { SiteId } from '../../shared/ids.ts';
 

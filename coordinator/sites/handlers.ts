@@ -79,7 +79,8 @@ export const siteHandlers =
     };
     const publish = async (call: Call): Promise<Reply> => {
       const { record } = parseLeaf(call.payload);
-      if (record.kind === 'revocation') throw new QflError('forbidden', { detail: 'a site cannot revoke' });
+      if (record.kind === 'revoke' && record.by !== site)
+        throw new QflError('forbidden', { detail: 'a site revokes only itself' });
       await audit.record({
         action: 'key.rotated',
         outcome: 'begun',

@@ -2,7 +2,8 @@
 import { z } from 'zod';
 import { equalConstantTime, fromBase64, utf8 } from '../bytes.ts';
 import { type IdentityPublic, verifySignature } from '../crypto/signature.ts';
-import { applyLeaf, COORDINATOR_NAME, fingerprintOf, type SiteKeys } from '../directory/record.ts';
+import { applyLeaf, type SiteKeys } from '../directory/chain.ts';
+import { COORDINATOR_NAME, fingerprintOf } from '../directory/record.ts';
 import { QflError } from '../errors.ts';
 
 export const FEDERATION_LABEL = 'qfl federation info v1';
