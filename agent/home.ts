@@ -4,14 +4,14 @@ import { z } from 'zod';
 import { fileAnchor } from '../shared/audit/anchor.ts';
 import { type AuditLog, createAuditLog } from '../shared/audit/audit-log.ts';
 import { AppendLog } from '../shared/audit/log.ts';
-import { ed25519NoteSigner } from '../shared/audit/note.ts';
 import { fromUtf8, utf8 } from '../shared/bytes.ts';
 import type { Clock } from '../shared/clock.ts';
+import { siteLogOrigin } from '../shared/directory/quorum.ts';
 import { QflError } from '../shared/errors.ts';
 import { type ApiKeys, createApiKeys } from '../shared/http/api-keys.ts';
 import { SiteId } from '../shared/ids.ts';
 import { type MasterKeySources, openDataKey } from '../shared/keys/master.ts';
-import { createVault, openVault, type Vault } from '../shared/keys/vault.ts';
+import { createVault, openVault, OWN_LOG, type Vault } from '../shared/keys/vault.ts';
 import type { RandomBytes } from '../shared/random.ts';
 import { encryptedStore } from '../shared/store/encrypted.ts';
 import { openLevelStore } from '../shared/store/level.ts';
@@ -97,21 +97,21 @@ export const keysForJoin = async (store: Store, random: RandomBytes): Promise<Va
     : openVault(store, random);
 };
 
-const auditOrigin = (profile: Profile): string => `qfl/${profile.federation.name}/audit/${profile.site}`;
-
 export const openAuditLog = (
   store: Store,
   vault: Vault,
   profile: Profile,
   home: string,
   create: boolean,
+  clock: Clock,
   logQueueEntries?: number,
 ): Promise<AppendLog> => {
-  const origin = auditOrigin(profile);
+  const { signer, cosigner } = vault.logSigner(siteLogOrigin(profile.federation.name, profile.site), OWN_LOG);
   return AppendLog.open({
     store,
     prefix: 'log/audit/',
-    signer: ed25519NoteSigner(origin, vault.noteSeed(origin)),
+    signer,
+    cosigner: { by: cosigner, nowMs: () => clock.nowMs() },
     create,
     anchor: fileAnchor(join(home, 'audit.checkpoint')),
     ...(logQueueEntries === undefined ? {} : { queueEntriesMax: logQueueEntries }),
@@ -135,7 +135,15 @@ export const openAgentHome = async (options: AgentHomeOptions): Promise<AgentHom
       });
     let profile = found;
     const vault = await openVault(store, random);
-    const log = await openAuditLog(store, vault, profile, sources.home, false, options.logQueueEntries);
+    const log = await openAuditLog(
+      store,
+      vault,
+      profile,
+      sources.home,
+      false,
+      clock,
+      options.logQueueEntries,
+    );
     undo.push(() => log.close());
     const recordStore = encryptedStore(await openLevelStore(join(sources.home, 'records')), dataKey, random);
     undo.push(() => recordStore.close());

@@ -62,11 +62,12 @@ const assemble = async (
   { sources, clock, random, logQueueEntries }: HomeOptions,
 ): Promise<CoordinatorHome> => {
   const openLog = (kind: 'keys' | 'audit'): Promise<AppendLog> => {
-    const origin = `qfl/${name}/${kind}`;
+    const { signer, cosigner } = vault.logSigner(`qfl/${name}/${kind}`);
     return AppendLog.open({
       store,
       prefix: `log/${kind}/`,
-      signer: ed25519NoteSigner(origin, vault.noteSeed(origin)),
+      signer,
+      cosigner: { by: cosigner, nowMs: () => clock.nowMs() },
       create,
       anchor: fileAnchor(join(sources.home, `${kind}.checkpoint`)),
       ...(logQueueEntries === undefined ? {} : { queueEntriesMax: logQueueEntries }),

@@ -9,7 +9,7 @@ import { hashOf } from '../crypto/hash.ts';
 import { QflError, toQflError } from '../errors.ts';
 import type { Store } from '../store/port.ts';
 import { strictBase64 } from './base64.ts';
-import { type Checkpoint, openCheckpoint } from './checkpoint.ts';
+import { type Checkpoint, openCheckpoint, parseCheckpointText } from './checkpoint.ts';
 import { type Cosigner, cosignatureLine } from './cosignature.ts';
 import { verifyConsistency } from './merkle-verify.ts';
 import { parseNote } from './note.ts';
@@ -146,7 +146,7 @@ export const createWitness = (options: WitnessOptions): Witness => {
       let origin: string;
       try {
         request = parseAddCheckpoint(body);
-        [origin = ''] = parseNote(request.note).text.split('\n');
+        ({ origin } = parseCheckpointText(request.note.slice(0, request.note.lastIndexOf('\n\n') + 1)));
       } catch (error) {
         return refusal(400, toQflError(error).message);
       }
@@ -156,8 +156,7 @@ export const createWitness = (options: WitnessOptions): Witness => {
       try {
         ({ checkpoint } = openCheckpoint(request.note, keys));
       } catch (error) {
-        const { code, message } = toQflError(error);
-        return refusal(code === 'protocol' ? 400 : 403, message);
+        return refusal(403, toQflError(error).message);
       }
       if (request.oldSize > checkpoint.size) return refusal(400, 'the old size is above the new one');
       return inTurn(origin, () => take(request, checkpoint));
