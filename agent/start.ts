@@ -174,6 +174,7 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
       clock,
       random,
       logger,
+      directoryAgeMaxMs: config.audit.directoryAgeMaxMs,
       telemetry,
       confirmDay: confirmTime,
       connected: (peer, coordinator) => ledgerWitness.connected(peer, coordinator),
@@ -200,13 +201,16 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
       audit,
       clock,
       refreshDirectory: () => federation.refreshDirectory(),
+      directoryReady: () => federation.directoryReady(),
       answers: {
         chat: createServeChat({ self, vault, models, clock }),
         stats: createServeStats({ self, vault, policy, contribute, clock }),
       },
     });
     const sealing = { self, vault, mirror, clock, random };
+    const directoryReady = () => federation.directoryReady();
     const ask = createAsk({
+      directoryReady,
       self,
       policy,
       models,
@@ -221,6 +225,7 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
     });
     const outbox = createOutbox(store, clock);
     const statistics = createStatistics({
+      directoryReady,
       self,
       link,
       mirror,

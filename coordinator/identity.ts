@@ -8,7 +8,7 @@ export const federationInfo = async (
   name: string,
   identity: Identity,
   keyLog: KeyLog,
-  auditVerifierKey: string,
+  auditVerifierKeys: readonly string[],
 ): Promise<FederationInfo> => {
   let leaf: Uint8Array = new Uint8Array(0);
   // The coordinator's own identity is the first record of the directory.
@@ -17,8 +17,8 @@ export const federationInfo = async (
     v: 1 as const,
     name,
     logOrigin: keyLog.log.origin,
-    keysVerifierKey: keyLog.log.verifierKey,
-    auditVerifierKey,
+    keysVerifierKeys: [...keyLog.log.verifierKeys],
+    auditVerifierKeys: [...auditVerifierKeys],
     leaf: toBase64(leaf),
   };
   return { ...unsigned, signature: toBase64(identity.sign(FEDERATION_LABEL, federationMessage(unsigned))) };

@@ -12,6 +12,7 @@ import type { CoordinatorConfig } from '../shared/config/config.ts';
 import type { XWingKeyPair } from '../shared/crypto/xwing.ts';
 import type { Logger } from '../shared/log.ts';
 import type { RandomBytes } from '../shared/random.ts';
+import { DEFAULT_COSIGNING_RULES, startCosigning } from './audit/cosigning.ts';
 import { registerPlanRoutes } from './api/plans.ts';
 import { registerQuantumRoutes } from './api/quantum.ts';
 import { registerRoutes } from './api/routes.ts';
@@ -94,6 +95,7 @@ export const startCoordinator = async (
     const presence = createPresence(clock, () => {
       board.changed();
       planner.sitesChanged();
+      cosigning.changed();
     });
     const board = createBoardTeller(registry, () => presence, keyLog);
     undo.push(() => board.close());
@@ -123,6 +125,19 @@ export const startCoordinator = async (
       settings: () => taskSettings,
     });
     undo.push(() => work.close());
+    const cosigning = await startCosigning({
+      federation: home.name,
+      keyLog,
+      audit: audit.log,
+      presence,
+      isApproved: (site) =>
+        registry.list().some((entry) => entry.site === site && entry.status === 'approved'),
+      store,
+      clock,
+      logger,
+      rules: { ...DEFAULT_COSIGNING_RULES, everyMs: settings.audit.witnessIntervalMs },
+    });
+    undo.push(() => cosigning.close());
     const desk = createHandshakeDesk({
       keys: () => kemPairs,
       hedge: vault.hedge,
@@ -144,6 +159,7 @@ export const startCoordinator = async (
       relayChat: relayChat({ presence, planner, audit, clock, policy, meters }),
       collectStatistics: collectStatistics({ presence, audit, clock, policy }),
       board,
+      confirmedDirectory: () => cosigning.newest(keyLog.log.origin),
       ledgerHeads: createLedgerHeads({
         store,
         audit,
@@ -175,7 +191,7 @@ export const startCoordinator = async (
       metricsHere: metricsPlace(settings.metrics) === 'main',
       clock,
       startedMs: clock.nowMs(),
-      info: await federationInfo(home.name, vault.identity, keyLog, audit.log.verifierKey),
+      info: await federationInfo(home.name, vault.identity, keyLog, audit.log.verifierKeys),
     });
     registerPlanRoutes(app, planner);
     registerQuantumRoutes(app, { planner, presence, planSeconds: meters.planSeconds });

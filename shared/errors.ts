@@ -41,6 +41,9 @@ const CATALOGUE = {
   protocol: { status: 400, title: 'The message breaks the protocol' },
   token_refused: { status: 403, title: 'The invitation token is not accepted' },
   revoked: { status: 403, title: 'The site was revoked' },
+  directory_stale: { status: 503, title: 'The key directory is not confirmed by enough hospitals' },
+  lockdown: { status: 503, title: 'This site is locked down' },
+  retention: { status: 409, title: 'A legal duty or hold keeps this' },
   // The machine
   storage_failed: { status: 507, title: 'Storage failed' },
   not_ready: { status: 503, title: 'Not ready yet' },

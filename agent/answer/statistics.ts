@@ -39,6 +39,8 @@ export interface Reach {
 }
 
 export interface StatisticsOptions extends CollectOptions {
+  /** @throws QflError `directory_stale`, `lockdown` */
+  directoryReady(): Promise<void>;
   readonly sealing: SealingOptions;
   readonly outbox: Outbox;
   readonly audit: AuditLog;
@@ -88,6 +90,9 @@ export const createStatistics = (options: StatisticsOptions): Statistics => {
   const reach = async (named?: readonly SiteId[]): Promise<Reach> => {
     const wanted = (site: SiteId): boolean => named === undefined || named.includes(site);
     const here = wanted(self) && (await options.hasRecords());
+    // Not silently smaller: where others would be asked, what keeps them from being asked is said.
+    if (link.state === 'online' && named?.every((site) => site === self) !== true)
+      await options.directoryReady();
     const online = link.state === 'online' ? withRecords(options.board(), mirror.state, self) : [];
     const others = online.filter(wanted);
     const present = new Set<SiteId>([...others, ...(here ? [self] : [])]);

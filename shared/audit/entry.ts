@@ -55,7 +55,13 @@ export const AUDIT_ACTIONS = [
   'tasks.exported',
   'tasks.imported',
   'lockdown.changed',
+  'directory.alarm',
+  'witness.refused',
   'audit.read',
+  'audit.erased',
+  'audit.held',
+  'audit.hold_released',
+  'audit.pruned',
   'audit.exported',
 ] as const;
 export const AuditAction = z.enum(AUDIT_ACTIONS);

@@ -69,7 +69,7 @@ export interface WitnessOptions {
   nowMs(): number;
   /** More than the protocol asks: looks at a checkpoint whose proof held. Throws to refuse it. */
   approve?(checkpoint: Checkpoint): Promise<void>;
-  /** A checkpoint signed by the log that does not extend what was cosigned: the log has two histories. */
+  /** A checkpoint signed by the log, of the size that was cosigned and with another root: the log has two histories. */
   forked?(known: Known, note: string): void;
 }
 
@@ -120,7 +120,7 @@ export const createWitness = (options: WitnessOptions): Witness => {
       return { status: 409, size: lastSize };
     }
     if (!extendsKnown(last, proof, checkpoint)) {
-      if (last !== undefined) options.forked?.(last, note);
+      // Not proven yet: the log may have sent a wrong proof. It is not cosigned, and that shows.
       return refusal(422, 'the consistency proof does not hold');
     }
     await options.approve?.(checkpoint);

@@ -71,6 +71,13 @@ const limitsOf = ({ limits }: ConfigFile) => ({
   chatTimeoutMs: limits.chat_timeout_seconds * SECOND_MS,
 });
 
+const auditOf = ({ audit, compliance }: ConfigFile) => ({
+  witnessIntervalMs: audit.witness_interval_seconds * SECOND_MS,
+  directoryAgeMaxMs: audit.directory_age_max_seconds * SECOND_MS,
+  auditRetentionDays: compliance.audit_retention_days,
+  dataRetentionDays: compliance.data_retention_days,
+});
+
 const sharedOf = (file: ConfigFile) => ({
   environment: file.environment,
   logLevel: file.log_level,
@@ -81,6 +88,7 @@ const sharedOf = (file: ConfigFile) => ({
   metrics: { enabled: file.metrics.enabled, port: file.metrics.port },
   trustedProxies: file.trusted_proxies,
   limits: limitsOf(file),
+  audit: auditOf(file),
   privacy: privacyOf(file),
   security: securityOf(file),
   planning: planningOf(file),

@@ -8,12 +8,16 @@ import { QflError } from '../errors.ts';
 
 export const FEDERATION_LABEL = 'qfl federation info v1';
 
+const VerifierKeys = z.array(z.string().max(2_400)).length(2);
+
 export const FederationInfo = z.strictObject({
   v: z.literal(1),
   name: z.string().max(100),
   logOrigin: z.string().max(200),
-  keysVerifierKey: z.string().max(400),
-  auditVerifierKey: z.string().max(400),
+  /** What signs the directory's checkpoints: Ed25519 and ML-DSA-44. */
+  keysVerifierKeys: VerifierKeys,
+  /** What signs those of the audit log. */
+  auditVerifierKeys: VerifierKeys,
   /** The coordinator's identity leaf, base64. */
   leaf: z.base64(),
   signature: z.base64(),
@@ -26,8 +30,8 @@ export const federationMessage = (info: Omit<FederationInfo, 'signature'>): Uint
       info.v,
       info.name,
       info.logOrigin,
-      info.keysVerifierKey,
-      info.auditVerifierKey,
+      info.keysVerifierKeys,
+      info.auditVerifierKeys,
       info.leaf,
     ]),
   );
