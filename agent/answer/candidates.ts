@@ -6,7 +6,7 @@ import type { Board } from '../../shared/wire/session.ts';
 
 const inForce = (state: DirectoryState, site: SiteId): boolean => {
   const keys = state.get(site);
-  return keys !== undefined && keys.revokedMs === undefined;
+  return keys !== undefined && keys.revokedMs === undefined && keys.suspended === undefined;
 };
 
 /** Others that offer `model`. */

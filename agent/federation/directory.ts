@@ -42,7 +42,10 @@ export interface Confirmed {
 }
 
 export interface DirectoryMirror {
-  /** What a quorum of sites has cosigned: the only keys in use. */
+  /**
+   * What a quorum of sites has cosigned: the only keys in use. What takes a key out of use needs no quorum: a revocation counts as soon as
+   * it was seen, and so does a site's own alarm.
+   */
   readonly state: DirectoryState;
   /** All that is mirrored; beyond `state` good only for one's own chain and the coordinator's. */
   readonly seen: DirectoryState;
@@ -58,6 +61,8 @@ export interface DirectoryMirror {
   confirm(note: string): Promise<boolean>;
   /** The root when the directory had that size; undefined when that is too long ago or not yet. */
   rootAt(size: number): Uint8Array | undefined;
+  /** Keys of this site are not used until the reason is gone; undefined takes it back. */
+  suspend(site: SiteId, reason: string | undefined): void;
   /** May new questions rely on the directory? @throws QflError `directory_stale` */
   requireFresh(): void;
   /** Waits until that size is in use, or `ms` are over; says whether it is. */
@@ -134,6 +139,20 @@ export const openDirectoryMirror = async (options: MirrorOptions): Promise<Direc
     // The disk lost leaves that were confirmed: they are fetched again, and until then nothing is in use.
     confirmed = undefined;
   }
+  const suspended = new Map<SiteId, string>();
+  /** `state` without what must not be used any more. */
+  let inUse: DirectoryState = state;
+  const restrict = (): void => {
+    const next = new Map(state);
+    for (const [site, keys] of state) {
+      const revokedMs = keys.revokedMs ?? seen.get(site)?.revokedMs;
+      const reason = suspended.get(site);
+      if (revokedMs !== keys.revokedMs || reason !== undefined)
+        next.set(site, { ...keys, revokedMs, suspended: reason });
+    }
+    inUse = next;
+  };
+  restrict();
   let syncing: Promise<void> | undefined;
   const waiters = new Set<() => void>();
 
@@ -184,6 +203,7 @@ export const openDirectoryMirror = async (options: MirrorOptions): Promise<Direc
     seen = gathered.state;
     range = gathered.range;
     recent = gathered.recent;
+    restrict();
     await options.adopted?.(gathered.leaves);
   };
   const fetchAll = async (peer: Peer): Promise<void> => {
@@ -246,12 +266,18 @@ export const openDirectoryMirror = async (options: MirrorOptions): Promise<Direc
     ]);
     confirmed = next;
     state = view.state;
+    restrict();
     for (const waiter of waiters) waiter();
   };
 
   return {
     get state() {
-      return state;
+      return inUse;
+    },
+    suspend(site, reason) {
+      if (reason === undefined) suspended.delete(site);
+      else suspended.set(site, reason);
+      restrict();
     },
     get seen() {
       return seen;

@@ -2,19 +2,18 @@
  * The agent's part in the federation: one link, the directory mirror and the board it keeps current, prekeys made in time, telemetry sent
  * in time, and the coordinator's word on the date for the ledger.
  */
-import { readCheckpoint } from '../../shared/audit/checkpoint.ts';
 import { parseVerifierKey } from '../../shared/audit/verifier-key.ts';
-import { fromBase64, fromUtf8, toBase64, toHex, utf8 } from '../../shared/bytes.ts';
+import { fromBase64, fromUtf8, toHex } from '../../shared/bytes.ts';
 import { type Clock, DAY_MS, HOUR_MS } from '../../shared/clock.ts';
 import { STATEMENT_LABEL } from '../../shared/crypto/handshake.ts';
 import { type IdentityPublic, verifySignature } from '../../shared/crypto/signature.ts';
 import { requireSite } from '../../shared/directory/chain.ts';
 import { COORDINATOR_NAME, directoryLeafHash } from '../../shared/directory/record.ts';
-import { QflError, toQflError } from '../../shared/errors.ts';
+import { QflError } from '../../shared/errors.ts';
 import type { Environment } from '../../shared/http/proxy.ts';
 import type { Logger } from '../../shared/log.ts';
 import { randomHex, type RandomBytes } from '../../shared/random.ts';
-import { type Alarm, checkAlarm, signAlarm } from '../../shared/wire/alarm.ts';
+import type { Alarm } from '../../shared/wire/alarm.ts';
 import type { Handlers, Peer } from '../../shared/wire/peer.ts';
 import { verifyFederation } from '../../shared/wire/federation-info.ts';
 import {
@@ -29,14 +28,13 @@ import {
   timeMessage,
 } from '../../shared/wire/session.ts';
 import type { AgentHome } from '../home.ts';
-import { type DirectoryMirror, openDirectoryMirror } from './directory.ts';
+import type { DirectoryMirror } from './directory.ts';
+import { openDirectoryGuard } from './guard.ts';
 import { type Link, startLink } from './link.ts';
-import { type Lockdown, openLockdown } from './lockdown.ts';
+import type { Lockdown } from './lockdown.ts';
 import { answerLogHead, type CosignedLogs, createCosignedLogs } from './own-log.ts';
-import { checkOwnName, createOwnLeaves, foreignRecord } from './own-name.ts';
 import { openSession, type SessionIdentity } from './session.ts';
 import { openSocket } from './socket.ts';
-import { createAgentWitness } from './witness.ts';
 
 const CALL_TIMEOUT_MS = 15_000;
 const CONNECT_TIMEOUT_MS = 20_000;
@@ -92,42 +90,29 @@ export const startFederation = async (options: FederationOptions): Promise<Feder
   const { vault, profile } = home;
   const { site } = profile;
   const federation = verifyFederation(profile.federation, fromBase64(profile.coordinatorFingerprint));
-  const keysLog = federation.info.keysVerifierKeys.map(parseVerifierKey);
   const auditLog = federation.info.auditVerifierKeys.map(parseVerifierKey);
-  const ownLeaves = createOwnLeaves(home.store, site, fromBase64(profile.leaf));
   const alarms: Alarm[] = [];
   /** Set as soon as a session is open, before the link lets calls use it. */
   let openedPeer: Peer | undefined;
-  const lockdown = await openLockdown({
+  const warn = (what: string) => (error: unknown) => logger.warn({ err: error }, what);
+  const guard = await openDirectoryGuard({
     store: home.store,
+    vault,
     audit: home.audit,
+    site,
+    enrolment: fromBase64(profile.leaf),
+    info: federation.info,
     clock,
     logger,
-    engaged: ({ kind, detail }) => raiseAlarm(kind, detail),
-  });
-  const raiseAlarm = (kind: Alarm['kind'], detail: string): void => {
-    const alarm: Alarm = { site, kind, detail: detail.slice(0, 500), atMs: Math.trunc(clock.nowMs()) };
-    openedPeer
-      ?.request(METHODS.alarm, { header: signAlarm(vault.identity, alarm) }, { timeoutMs: CALL_TIMEOUT_MS })
-      .catch(warn('the other sites could not be alarmed'));
-  };
-  const mirror = await openDirectoryMirror({
-    store: home.store,
-    self: site,
-    federation: federation.info.name,
-    logKeys: keysLog,
-    clock,
     ageMaxMs: options.directoryAgeMaxMs,
-    async adopted(leaves) {
-      for (const leaf of leaves)
-        if (await ownLeaves.isForeign(leaf))
-          await lockdown.engage({
-            kind: 'own_name',
-            detail: foreignRecord(site).detail ?? 'a foreign record',
-            evidence: toBase64(leaf),
-          });
+    peer: () => openedPeer,
+    alarm(signed) {
+      openedPeer
+        ?.request(METHODS.alarm, { header: signed }, { timeoutMs: CALL_TIMEOUT_MS })
+        .catch(warn('the other sites could not be alarmed'));
     },
   });
+  const { mirror, lockdown } = guard;
   let standing: Federation['standing'] = 'unknown';
   let board: Board | undefined;
   let currentPeer: Peer | undefined;
@@ -151,14 +136,10 @@ export const startFederation = async (options: FederationOptions): Promise<Feder
     mirror.seen.get(site)?.kem.find(({ key }) => toHex(key) === toHex(publicKey))?.leafHash ??
     directoryLeafHash(fromBase64(profile.leaf));
 
-  const watchOwnName = (): void => {
-    if (mirror.seen.get(site)?.revokedMs !== undefined) standing = 'revoked';
-    checkOwnName(mirror.seen, site, vault.identity.publicKeys);
-  };
-  const sync = async (peer: Peer): Promise<void> => {
-    await mirror.sync(peer);
-    watchOwnName();
-  };
+  const sync = (peer: Peer): Promise<void> =>
+    guard.sync(peer).finally(() => {
+      if (mirror.seen.get(site)?.revokedMs !== undefined) standing = 'revoked';
+    });
   const publishPrekey = async (peer: Peer): Promise<void> => {
     const nowMs = Math.trunc(clock.nowMs());
     const keys = requireSite(mirror.seen, site);
@@ -166,7 +147,7 @@ export const startFederation = async (options: FederationOptions): Promise<Feder
     const held = newest !== undefined && (await vault.prekeySeed(newest.id)) !== undefined;
     if (held && newest.fromMs + PREKEY_RENEW_MS > nowMs && newest.fromMs <= nowMs) return;
     const leaf = await vault.prekeyLeaf(nowMs, keys);
-    await ownLeaves.remember(leaf);
+    await guard.remember(leaf);
     await peer.request(METHODS.publish, { payload: leaf }, { timeoutMs: CALL_TIMEOUT_MS });
     await vault.forgetPrekeys(nowMs);
     await sync(peer);
@@ -202,30 +183,17 @@ export const startFederation = async (options: FederationOptions): Promise<Feder
   const report = async (): Promise<void> => {
     link.notify(METHODS.telemetry, { header: await options.telemetry() });
   };
-  /** A checkpoint that others cosigned; one that contradicts the mirror proves that the log has two histories. */
-  const confirm = async (note: string): Promise<void> => {
-    const { size } = readCheckpoint(note);
-    if (size > mirror.checkpoint.size) await refresh();
-    try {
-      await mirror.confirm(note);
-    } catch (error) {
-      const { code, detail = '' } = toQflError(error);
-      if (code === 'key_changed')
-        await lockdown.engage({ kind: 'fork', detail, evidence: toBase64(utf8(note)) });
-      throw error;
-    }
-  };
   const fetchConfirmed = async (peer: Peer): Promise<void> => {
     const { payload } = await peer.request(METHODS.directoryCheckpoint, {}, { timeoutMs: CALL_TIMEOUT_MS });
-    if (payload.byteLength > 0 && payload.byteLength <= COSIGNED_BYTES_MAX) await confirm(fromUtf8(payload));
+    if (payload.byteLength > 0 && payload.byteLength <= COSIGNED_BYTES_MAX)
+      await guard.confirm(fromUtf8(payload));
   };
-  const refresh = (): Promise<void> => (openedPeer === undefined ? Promise.resolve() : sync(openedPeer));
   const onOpen = async (peer: Peer): Promise<void> => {
     openedPeer = peer;
     await awaitApproval(peer);
     await sync(peer);
     await publishPrekey(peer);
-    if (lockdown.state !== undefined) raiseAlarm(lockdown.state.kind, lockdown.state.detail);
+    guard.repeatAlarm();
     await fetchConfirmed(peer);
     // Usually there in a moment. Without it the site is connected all the same, and questions to others say what is missing.
     await mirror.until(mirror.checkpoint.size, CONFIRM_WAIT_MS);
@@ -236,7 +204,6 @@ export const startFederation = async (options: FederationOptions): Promise<Feder
     peer.notify(METHODS.telemetry, { header: await options.telemetry() });
     currentPeer = peer;
   };
-  const warn = (what: string) => (error: unknown) => logger.warn({ err: error }, what);
   const refreshDirectory = (): Promise<void> =>
     currentPeer === undefined ? Promise.resolve() : sync(currentPeer);
   const isStale = (): boolean => {
@@ -253,28 +220,6 @@ export const startFederation = async (options: FederationOptions): Promise<Feder
       (one) => one.online && mirror.seen.has(one.site) && !mirror.state.has(one.site),
     );
 
-  const { handler: witness } = createAgentWitness({
-    store: home.store,
-    vault,
-    self: site,
-    federation: federation.info.name,
-    keysLog,
-    auditLog,
-    mirror,
-    lockdown,
-    clock,
-    sync: refresh,
-    forked(origin, note) {
-      const detail = `${origin} shows a history that does not follow the one this site cosigned`;
-      home.audit
-        .record({ action: 'witness.refused', outcome: 'refused', objects: [{ kind: 'log', id: origin }] })
-        .catch(warn('a refused checkpoint could not be logged'));
-      if (origin !== keysLog[0]?.name) return raiseAlarm('fork', detail);
-      lockdown
-        .engage({ kind: 'fork', detail, evidence: toBase64(utf8(note)) })
-        .catch(warn('the lockdown could not be kept'));
-    },
-  });
   const cosigned = createCosignedLogs(
     home.store,
     new Map([
@@ -284,7 +229,7 @@ export const startFederation = async (options: FederationOptions): Promise<Feder
   );
   const handlers: Handlers = {
     ...options.handlers(),
-    [METHODS.witness]: witness,
+    [METHODS.witness]: guard.witness,
     [METHODS.logHead]: { kind: 'plain', answer: (call) => answerLogHead(home.audit.log, call) },
     [METHODS.logCosigned]: {
       kind: 'event',
@@ -294,26 +239,28 @@ export const startFederation = async (options: FederationOptions): Promise<Feder
       kind: 'event',
       accept({ payload }) {
         if (payload.byteLength <= COSIGNED_BYTES_MAX)
-          confirm(fromUtf8(payload)).catch(warn('a cosigned directory was refused'));
+          guard.confirm(fromUtf8(payload)).catch(warn('a cosigned directory was refused'));
       },
     },
     [METHODS.alarm]: {
       kind: 'event',
       accept({ header }) {
-        const alarm = checkAlarm(header, (from) => requireSite(mirror.state, from).identity);
-        if (alarms.length >= ALARMS_MAX || alarm.site === site) return;
-        alarms.push(alarm);
-        logger.error({ from: alarm.site, kind: alarm.kind, detail: alarm.detail }, 'alarm of another site');
-        home.audit
-          .record({
+        const log = async (): Promise<void> => {
+          const alarm = await guard.heed(header);
+          if (alarm.site === site) return;
+          alarms.push(alarm);
+          if (alarms.length > ALARMS_MAX) alarms.shift();
+          logger.error({ from: alarm.site, kind: alarm.kind, detail: alarm.detail }, 'alarm of another site');
+          await home.audit.record({
             action: 'directory.alarm',
             outcome: 'ok',
             objects: [
               { kind: 'site', id: alarm.site },
               { kind: 'reason', id: alarm.kind },
             ],
-          })
-          .catch(warn('an alarm could not be logged'));
+          });
+        };
+        log().catch(warn('an alarm was refused'));
       },
     },
     [METHODS.board]: {

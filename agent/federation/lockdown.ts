@@ -9,11 +9,10 @@ import type { Clock } from '../../shared/clock.ts';
 import { QflError } from '../../shared/errors.ts';
 import type { Logger } from '../../shared/log.ts';
 import type { Store } from '../../shared/store/port.ts';
-import { AlarmKind } from '../../shared/wire/alarm.ts';
 
 const KEY = 'lockdown';
 const Stored = z.strictObject({
-  kind: AlarmKind,
+  kind: z.enum(['own_name', 'fork']),
   detail: z.string(),
   sinceMs: z.int(),
   /** The signed checkpoint or the leaf that proves it, base64; for whoever examines it. */
@@ -38,6 +37,7 @@ export interface LockdownOptions {
   readonly logger: Logger;
   /** Told once for each lockdown, after it is on the disk. */
   engaged(state: LockdownState): void;
+  released(): void;
 }
 
 export const openLockdown = async (options: LockdownOptions): Promise<Lockdown> => {
@@ -77,6 +77,7 @@ export const openLockdown = async (options: LockdownOptions): Promise<Lockdown> 
       });
       await store.write([{ type: 'del', key: KEY }]);
       state = undefined;
+      options.released();
     },
     require() {
       if (state === undefined) return;

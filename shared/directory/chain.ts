@@ -63,6 +63,8 @@ export interface SiteKeys {
   readonly sequence: number;
   readonly lastLeaf: Uint8Array;
   readonly revokedMs: number | undefined;
+  /** Why this agent does not use the site's keys for now, in force as they are: the site itself says that something is wrong. */
+  readonly suspended?: string | undefined;
   /** New keys that will count from `fromMs` on, unless the old identity speaks before. */
   readonly recovering?: { readonly fromMs: number; readonly brought: Brought } | undefined;
 }
@@ -210,6 +212,7 @@ export const requireSite = (state: DirectoryState, site: SiteId, nowMs = 0): Sit
   if (known === undefined) throw new QflError('unknown_key', { detail: `${site} is not in the directory` });
   const keys = inForceAt(known, nowMs);
   if (keys.revokedMs !== undefined) throw new QflError('revoked', { detail: `${site} was revoked` });
+  if (keys.suspended !== undefined) throw refuse(keys.suspended);
   return keys;
 };
 

@@ -4,7 +4,8 @@
  *
  * What holds with few sites. One: its own cosignature is all there is; it notices a directory that forgets or forks over time, but nobody
  * can tell it what others are shown. Two: the other one must have signed, for one's own word says nothing about what the other sees.
- * From three on, two histories cannot both have a quorum unless a witness signs both.
+ * From three on, two histories cannot both have a quorum unless a witness signs both: with three sites it takes one such witness, so a thief
+ * of a site's keys and the coordinator together can keep one other site in the dark; with four or five it takes two.
  */
 import { openNote, parseNote, signatureHolds, signedBy } from '../audit/note.ts';
 import { cosignatureTimeS } from '../audit/cosignature.ts';

@@ -10,8 +10,8 @@ import { SiteId } from '../ids.ts';
 
 const LABEL = 'qfl directory alarm v1';
 
-/** `own_name`: a record of the site that it did not make. `fork`: two histories signed by the log. */
-export const AlarmKind = z.enum(['own_name', 'fork']);
+/** `own_name`: a record of the site that it did not make. `fork`: two histories signed by the log. `over`: its lockdown was ended. */
+export const AlarmKind = z.enum(['own_name', 'fork', 'over']);
 export const Alarm = z.strictObject({
   site: SiteId,
   kind: AlarmKind,
