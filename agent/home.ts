@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { fileAnchor } from '../shared/audit/anchor.ts';
 import { type AuditLog, createAuditLog } from '../shared/audit/audit-log.ts';
 import { AppendLog } from '../shared/audit/log.ts';
+import { createPersonalDetails, type PersonalDetails } from '../shared/audit/personal.ts';
 import { fromUtf8, utf8 } from '../shared/bytes.ts';
 import type { Clock } from '../shared/clock.ts';
 import { siteLogOrigin } from '../shared/directory/quorum.ts';
@@ -21,6 +22,7 @@ import { createRecords, type Records } from './records/store.ts';
 import { createDocuments, type Documents } from './retrieval/documents.ts';
 
 const PROFILE = 'profile';
+export const AUDIT_PREFIX = 'log/audit/';
 
 /** What joining fixed: who this site is and which coordinator it trusts. */
 export const Profile = z.strictObject({
@@ -45,6 +47,8 @@ export interface AgentHome {
   readonly profile: Profile;
   readonly dataKey: Uint8Array;
   readonly audit: AuditLog;
+  /** Personal detail beside its entries. */
+  readonly personal: PersonalDetails;
   readonly apiKeys: ApiKeys;
   readonly records: Records;
   readonly documents: Documents;
@@ -109,7 +113,7 @@ export const openAuditLog = (
   const { signer, cosigner } = vault.logSigner(siteLogOrigin(profile.federation.name, profile.site), OWN_LOG);
   return AppendLog.open({
     store,
-    prefix: 'log/audit/',
+    prefix: AUDIT_PREFIX,
     signer,
     cosigner: { by: cosigner, nowMs: () => clock.nowMs() },
     create,
@@ -145,6 +149,14 @@ export const openAgentHome = async (options: AgentHomeOptions): Promise<AgentHom
       options.logQueueEntries,
     );
     undo.push(() => log.close());
+    const personal = createPersonalDetails({
+      store,
+      prefix: AUDIT_PREFIX,
+      blindingKey: vault.secretFor('audit subjects'),
+      random,
+    });
+    // What was logged as erased is erased, also when the program ended in the middle of it.
+    await personal.resume();
     const recordStore = encryptedStore(await openLevelStore(join(sources.home, 'records')), dataKey, random);
     undo.push(() => recordStore.close());
     const records = createRecords({
@@ -166,7 +178,8 @@ export const openAgentHome = async (options: AgentHomeOptions): Promise<AgentHom
       get profile() {
         return profile;
       },
-      audit: createAuditLog({ log, source: profile.site, clock, random }),
+      audit: createAuditLog({ log, source: profile.site, clock, random, personal }),
+      personal,
       apiKeys: createApiKeys({ store, prefix: 'apikey/', clock, random }),
       async saveProfile(next) {
         await writeProfile(store, next);

@@ -3,6 +3,10 @@ import { toHex } from '../shared/bytes.ts';
 import type { Clock } from '../shared/clock.ts';
 import type { AgentConfig } from '../shared/config/config.ts';
 import { fingerprintOf, fingerprintPhrase } from '../shared/directory/record.ts';
+import { createRetention } from '../shared/audit/retention.ts';
+import { registerAuditRoutes } from '../shared/http/audit-routes.ts';
+import { registerLogRoutes } from '../shared/http/log-routes.ts';
+import { SCOPES } from '../shared/http/scopes.ts';
 import { createHttpApp, type HttpAddress } from '../shared/http/app.ts';
 import { removeControlFile, withControlKey, writeControlFile } from '../shared/http/control.ts';
 import { metricsPlace, serveMetrics } from '../shared/http/metrics-server.ts';
@@ -26,6 +30,7 @@ import { createMeasuresPlanner } from './answer/stats/plan.ts';
 import { registerAdmin } from './api/admin.ts';
 import { registerAsk } from './api/ask.ts';
 import { registerChat } from './api/chat.ts';
+import { registerDirectory } from './api/directory.ts';
 import { registerPrivacyExplain } from './api/privacy-explain.ts';
 import { registerPrivacy } from './api/privacy.ts';
 import { registerStats } from './api/stats.ts';
@@ -34,7 +39,7 @@ import { streamAuditLog } from './federation/audit-log.ts';
 import { type Federation, startFederation } from './federation/federation.ts';
 import { createLedgerWitness } from './federation/ledger-witness.ts';
 import { readTrust } from './federation/trust.ts';
-import { type AgentHome, type AgentHomeOptions, openAgentHome } from './home.ts';
+import { type AgentHome, type AgentHomeOptions, AUDIT_PREFIX, openAgentHome } from './home.ts';
 import { lifetimeReading, openAgentLedger, verifyDaily } from './ledger.ts';
 import { createEmbeddedBackend } from './llm/embedded.ts';
 import { createExtractiveAnswerer } from './llm/extractive.ts';
@@ -280,6 +285,27 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
       fingerprint,
       ledgerFault: () => ledger.status().fault ?? null,
     });
+    registerDirectory(app, federation);
+    registerAuditRoutes(app, {
+      audit,
+      retention: createRetention({
+        store,
+        prefix: AUDIT_PREFIX,
+        audit,
+        personal: home.personal,
+        clock,
+        random,
+        rules: config.audit.retention,
+      }),
+    });
+    registerLogRoutes(app, [
+      {
+        name: 'audit',
+        log: audit.log,
+        entriesAccess: SCOPES['audit:read'],
+        cosigned: () => federation.cosigned.newest(audit.log.origin),
+      },
+    ]);
     registerChat(app, { ask, models, policy, pseudonyms, board, timeoutMs: config.limits.chatTimeoutMs });
     registerStats(app, {
       self,

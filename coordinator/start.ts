@@ -3,6 +3,10 @@ import { toHex } from '../shared/bytes.ts';
 import type { Clock } from '../shared/clock.ts';
 import { fingerprintPhrase } from '../shared/directory/record.ts';
 import { QflError } from '../shared/errors.ts';
+import { createRetention } from '../shared/audit/retention.ts';
+import { registerAuditRoutes } from '../shared/http/audit-routes.ts';
+import { registerLogRoutes } from '../shared/http/log-routes.ts';
+import { SCOPES } from '../shared/http/scopes.ts';
 import { createHttpApp, type HttpAddress } from '../shared/http/app.ts';
 import { removeControlFile, withControlKey, writeControlFile } from '../shared/http/control.ts';
 import { metricsPlace, serveMetrics } from '../shared/http/metrics-server.ts';
@@ -17,8 +21,8 @@ import { registerPlanRoutes } from './api/plans.ts';
 import { registerQuantumRoutes } from './api/quantum.ts';
 import { registerRoutes } from './api/routes.ts';
 import { registerTaskRoutes } from './api/tasks.ts';
-import { type CoordinatorHome, type HomeOptions, openCoordinatorHome } from './home.ts';
-import { federationInfo } from './identity.ts';
+import { AUDIT_PREFIX, type CoordinatorHome, type HomeOptions, openCoordinatorHome } from './home.ts';
+import { federationInfo, policyOf } from './identity.ts';
 import { createCoordinatorMetrics } from './metrics.ts';
 import { createLivePlanner } from './planning/live.ts';
 import { registerPlanningMetrics } from './planning/metrics.ts';
@@ -193,6 +197,26 @@ export const startCoordinator = async (
       startedMs: clock.nowMs(),
       info: await federationInfo(home.name, vault.identity, keyLog, audit.log.verifierKeys),
     });
+    registerAuditRoutes(app, {
+      audit,
+      retention: createRetention({
+        store,
+        prefix: AUDIT_PREFIX,
+        audit,
+        personal: home.personal,
+        clock,
+        random,
+        rules: settings.audit.retention,
+      }),
+    });
+    registerLogRoutes(
+      app,
+      [
+        { name: 'keys', log: keyLog.log, entriesAccess: 'public' as const },
+        { name: 'audit', log: audit.log, entriesAccess: SCOPES['audit:read'] },
+      ].map((one) => ({ ...one, cosigned: () => Promise.resolve(cosigning.newest(one.log.origin)) })),
+      { access: 'public', text: () => policyOf(home) },
+    );
     registerPlanRoutes(app, planner);
     registerQuantumRoutes(app, { planner, presence, planSeconds: meters.planSeconds });
     registerTaskRoutes(app, { tasks: work.tasks, audit, health: work.health });

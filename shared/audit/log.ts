@@ -215,6 +215,11 @@ export class AppendLog {
     await this.#options.store.write([{ type: 'del', key: this.#options.prefix + name }]);
   }
 
+  /** Destroys what was stored beside entries under names of `kind` that sort before `end`. */
+  async forgetBesideBelow(kind: string, end: string): Promise<void> {
+    await this.#deleteBefore(`${this.#options.prefix}${kind}`, this.#options.prefix + end);
+  }
+
   /** @throws QflError `not_found` when `index` is not below `size`, or `size` above the durable size */
   async inclusionProof(index: number, size = this.size): Promise<readonly Uint8Array[]> {
     this.#assertKnown(index + 1, size);
@@ -272,13 +277,17 @@ export class AppendLog {
   }
 
   /** Deletes what lies below the minimum index: also what a crash left there. */
-  async #sweep(): Promise<void> {
-    const { store, prefix } = this.#options;
-    const below = `${prefix}e/${indexKey(this.#minimumIndex)}`;
+  #sweep(): Promise<void> {
+    const entries = `${this.#options.prefix}e/`;
+    return this.#deleteBefore(entries, entries + indexKey(this.#minimumIndex));
+  }
+
+  async #deleteBefore(prefix: string, end: string): Promise<void> {
+    const { store } = this.#options;
     for (;;) {
       const gone: StoreOperation[] = [];
-      for await (const key of store.keys({ prefix: `${prefix}e/`, limit: SWEEP_ENTRIES })) {
-        if (key >= below) break;
+      for await (const key of store.keys({ prefix, limit: SWEEP_ENTRIES })) {
+        if (key >= end) break;
         gone.push({ type: 'del', key });
       }
       if (gone.length === 0) return;

@@ -4,6 +4,7 @@ import { rename, rm } from 'node:fs/promises';
 import { pipeline } from 'node:stream/promises';
 import type { Command } from 'commander';
 import { type VerifyReport, verifyExport } from '../audit/verify.ts';
+import { registerAuditLog } from './audit-log.ts';
 import { connect, type TargetOptions, withClient, withTarget } from './connect.ts';
 import { printJson, run, say, table } from './output.ts';
 
@@ -41,6 +42,7 @@ const save = async (bytes: AsyncIterable<Uint8Array>, file: string): Promise<voi
 
 export const registerAudit = (program: Command): void => {
   const audit = program.command('audit').description('the logs that prove what happened');
+  registerAuditLog(audit);
   withTarget(
     audit.command('export').description("the coordinator's and all reachable sites' logs as one file"),
     'coordinator',

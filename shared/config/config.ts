@@ -74,8 +74,11 @@ const limitsOf = ({ limits }: ConfigFile) => ({
 const auditOf = ({ audit, compliance }: ConfigFile) => ({
   witnessIntervalMs: audit.witness_interval_seconds * SECOND_MS,
   directoryAgeMaxMs: audit.directory_age_max_seconds * SECOND_MS,
-  auditRetentionDays: compliance.audit_retention_days,
-  dataRetentionDays: compliance.data_retention_days,
+  retention: {
+    auditDays: compliance.audit_retention_days,
+    dataDays: compliance.data_retention_days,
+    duty: compliance.enable_hipaa_logging,
+  },
 });
 
 const sharedOf = (file: ConfigFile) => ({
