@@ -24,7 +24,8 @@ import { same, verifyEntries } from './self-check.ts';
 import { BUNDLE_ENTRY_BYTES_MAX, entryBundle, type TileAddress } from './tile-paths.ts';
 import { damaged, indexKey, readTileBytes, TILE_WIDTH, TileEdge, tileReader } from './tiles.ts';
 
-const BATCH_ENTRIES_MAX = 256;
+/** About 10 ms of hashing and sealing: what the event loop may be kept for. */
+const BATCH_ENTRIES_MAX = 512;
 const QUEUE_ENTRIES_MAX = 65_536;
 const CHECKPOINT_INTERVAL_MS = 1_000;
 /** Entries deleted in one write when a log is pruned. */

@@ -46,7 +46,13 @@ class LevelStore implements Store {
 
   async write(operations: readonly StoreOperation[], { durable = true } = {}): Promise<void> {
     try {
-      await this.#db.batch([...operations], { sync: durable });
+      // Operation by operation: handing over an array costs twice the time of the whole write.
+      const batch = this.#db.batch();
+      for (const operation of operations) {
+        if (operation.type === 'put') batch.put(operation.key, operation.value);
+        else batch.del(operation.key);
+      }
+      await batch.write({ sync: durable });
     } catch (cause) {
       throw new QflError('storage_failed', { detail: 'the local store could not be written', cause });
     }

@@ -30,7 +30,8 @@ const lost = (worker: Worker, cause: unknown): void => {
 };
 
 const start = (): Worker => {
-  const worker = new Worker(program());
+  // Flags of the command that started the program, such as --input-type, are not for it.
+  const worker = new Worker(program(), { execArgv: [] });
   worker.on('message', (value: unknown) => {
     const { job, signature } = Signed.parse(value);
     waiting.get(job)?.resolve(signature);
