@@ -73,7 +73,7 @@ const eventOf = (at: number) => ({
   cost: at,
   objects: Array.from({ length: 10 }, (_, one) => ({
     kind: 'site',
-    id: `hospital-${at % 997}-${one}-abcdefghijk`,
+    id: `hospital-${at % 997}-${one}-abcdefghijk-lmnopqrstuvwxyz-012`,
   })),
 });
 
