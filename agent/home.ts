@@ -4,14 +4,15 @@ import { z } from 'zod';
 import { fileAnchor } from '../shared/audit/anchor.ts';
 import { type AuditLog, createAuditLog } from '../shared/audit/audit-log.ts';
 import { AppendLog } from '../shared/audit/log.ts';
-import { ed25519NoteSigner } from '../shared/audit/note.ts';
+import { createPersonalDetails, type PersonalDetails } from '../shared/audit/personal.ts';
 import { fromUtf8, utf8 } from '../shared/bytes.ts';
 import type { Clock } from '../shared/clock.ts';
+import { siteLogOrigin } from '../shared/directory/quorum.ts';
 import { QflError } from '../shared/errors.ts';
 import { type ApiKeys, createApiKeys } from '../shared/http/api-keys.ts';
 import { SiteId } from '../shared/ids.ts';
 import { type MasterKeySources, openDataKey } from '../shared/keys/master.ts';
-import { createVault, openVault, type Vault } from '../shared/keys/vault.ts';
+import { createVault, openVault, OWN_LOG, type Vault } from '../shared/keys/vault.ts';
 import type { RandomBytes } from '../shared/random.ts';
 import { encryptedStore } from '../shared/store/encrypted.ts';
 import { openLevelStore } from '../shared/store/level.ts';
@@ -21,6 +22,7 @@ import { createRecords, type Records } from './records/store.ts';
 import { createDocuments, type Documents } from './retrieval/documents.ts';
 
 const PROFILE = 'profile';
+export const AUDIT_PREFIX = 'log/audit/';
 
 /** What joining fixed: who this site is and which coordinator it trusts. */
 export const Profile = z.strictObject({
@@ -45,6 +47,8 @@ export interface AgentHome {
   readonly profile: Profile;
   readonly dataKey: Uint8Array;
   readonly audit: AuditLog;
+  /** Personal detail beside its entries. */
+  readonly personal: PersonalDetails;
   readonly apiKeys: ApiKeys;
   readonly records: Records;
   readonly documents: Documents;
@@ -97,21 +101,21 @@ export const keysForJoin = async (store: Store, random: RandomBytes): Promise<Va
     : openVault(store, random);
 };
 
-const auditOrigin = (profile: Profile): string => `qfl/${profile.federation.name}/audit/${profile.site}`;
-
 export const openAuditLog = (
   store: Store,
   vault: Vault,
   profile: Profile,
   home: string,
   create: boolean,
+  clock: Clock,
   logQueueEntries?: number,
 ): Promise<AppendLog> => {
-  const origin = auditOrigin(profile);
+  const { signer, cosigner } = vault.logSigner(siteLogOrigin(profile.federation.name, profile.site), OWN_LOG);
   return AppendLog.open({
     store,
-    prefix: 'log/audit/',
-    signer: ed25519NoteSigner(origin, vault.noteSeed(origin)),
+    prefix: AUDIT_PREFIX,
+    signer,
+    cosigner: { by: cosigner, nowMs: () => clock.nowMs() },
     create,
     anchor: fileAnchor(join(home, 'audit.checkpoint')),
     ...(logQueueEntries === undefined ? {} : { queueEntriesMax: logQueueEntries }),
@@ -135,8 +139,24 @@ export const openAgentHome = async (options: AgentHomeOptions): Promise<AgentHom
       });
     let profile = found;
     const vault = await openVault(store, random);
-    const log = await openAuditLog(store, vault, profile, sources.home, false, options.logQueueEntries);
+    const log = await openAuditLog(
+      store,
+      vault,
+      profile,
+      sources.home,
+      false,
+      clock,
+      options.logQueueEntries,
+    );
     undo.push(() => log.close());
+    const personal = createPersonalDetails({
+      store,
+      prefix: AUDIT_PREFIX,
+      blindingKey: vault.secretFor('audit subjects'),
+      random,
+    });
+    // What was logged as erased is erased, also when the program ended in the middle of it.
+    await personal.resume();
     const recordStore = encryptedStore(await openLevelStore(join(sources.home, 'records')), dataKey, random);
     undo.push(() => recordStore.close());
     const records = createRecords({
@@ -158,7 +178,8 @@ export const openAgentHome = async (options: AgentHomeOptions): Promise<AgentHom
       get profile() {
         return profile;
       },
-      audit: createAuditLog({ log, source: profile.site, clock, random }),
+      audit: createAuditLog({ log, source: profile.site, clock, random, personal }),
+      personal,
       apiKeys: createApiKeys({ store, prefix: 'apikey/', clock, random }),
       async saveProfile(next) {
         await writeProfile(store, next);

@@ -169,7 +169,14 @@ export const joinFederation = async (options: JoinOptions): Promise<JoinResult> 
       joined: false,
     };
     await writeProfile(store, profile);
-    const log = await openAuditLog(store, vault, profile, options.sources.home, kept === undefined);
+    const log = await openAuditLog(
+      store,
+      vault,
+      profile,
+      options.sources.home,
+      kept === undefined,
+      options.clock,
+    );
     const audit = createAuditLog({ log, source: token.site, clock: options.clock, random: options.random });
     await audit.record({ action: 'site.joined', outcome: 'begun' });
     await createAgentLedger({

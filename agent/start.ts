@@ -4,6 +4,9 @@ import { accessRulesOf } from '../shared/access/rules.ts';
 import type { Clock } from '../shared/clock.ts';
 import type { AgentConfig } from '../shared/config/config.ts';
 import { fingerprintOf, fingerprintPhrase } from '../shared/directory/record.ts';
+import { createRetention } from '../shared/audit/retention.ts';
+import { registerAuditRoutes } from '../shared/http/audit-routes.ts';
+import { registerLogRoutes } from '../shared/http/log-routes.ts';
 import { createHttpApp, type HttpAddress } from '../shared/http/app.ts';
 import { keyAuthenticator } from '../shared/http/api-keys.ts';
 import { removeControlFile, withControlKey, writeControlFile } from '../shared/http/control.ts';
@@ -30,6 +33,7 @@ import { createMeasuresPlanner } from './answer/stats/plan.ts';
 import { registerAdmin } from './api/admin.ts';
 import { registerAsk } from './api/ask.ts';
 import { registerChat } from './api/chat.ts';
+import { registerDirectory } from './api/directory.ts';
 import { registerPrivacyExplain } from './api/privacy-explain.ts';
 import { registerPrivacy } from './api/privacy.ts';
 import { registerStats } from './api/stats.ts';
@@ -38,7 +42,7 @@ import { streamAuditLog } from './federation/audit-log.ts';
 import { type Federation, startFederation } from './federation/federation.ts';
 import { createLedgerWitness } from './federation/ledger-witness.ts';
 import { readTrust } from './federation/trust.ts';
-import { type AgentHome, type AgentHomeOptions, openAgentHome } from './home.ts';
+import { type AgentHome, type AgentHomeOptions, AUDIT_PREFIX, openAgentHome } from './home.ts';
 import { lifetimeReading, openAgentLedger, verifyDaily } from './ledger.ts';
 import { createEmbeddedBackend } from './llm/embedded.ts';
 import { createExtractiveAnswerer } from './llm/extractive.ts';
@@ -194,6 +198,7 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
       clock,
       random,
       logger,
+      directoryAgeMaxMs: config.audit.directoryAgeMaxMs,
       telemetry,
       confirmDay: confirmTime,
       connected: (peer, coordinator) => ledgerWitness.connected(peer, coordinator),
@@ -220,13 +225,16 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
       audit,
       clock,
       refreshDirectory: () => federation.refreshDirectory(),
+      directoryReady: () => federation.directoryReady(),
       answers: {
         chat: createServeChat({ self, vault, models, clock }),
         stats: createServeStats({ self, vault, policy, contribute, clock }),
       },
     });
     const sealing = { self, vault, mirror, clock, random };
+    const directoryReady = () => federation.directoryReady();
     const ask = createAsk({
+      directoryReady,
       self,
       policy,
       models,
@@ -241,6 +249,7 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
     });
     const outbox = createOutbox(store, clock);
     const statistics = createStatistics({
+      directoryReady,
       self,
       link,
       mirror,
@@ -297,6 +306,27 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
       fingerprint,
       ledgerFault: () => ledger.status().fault ?? null,
     });
+    registerDirectory(app, federation);
+    registerAuditRoutes(app, {
+      audit,
+      retention: createRetention({
+        store,
+        prefix: AUDIT_PREFIX,
+        audit,
+        personal: home.personal,
+        clock,
+        random,
+        rules: config.audit.retention,
+      }),
+    });
+    registerLogRoutes(app, [
+      {
+        name: 'audit',
+        log: audit.log,
+        entriesAccess: 'audit.read',
+        cosigned: () => federation.cosigned.newest(audit.log.origin),
+      },
+    ]);
     registerChat(app, { ask, models, policy, pseudonyms, board, timeoutMs: config.limits.chatTimeoutMs });
     registerStats(app, {
       self,

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { createAuditLog, type AuditLog } from '../shared/audit/audit-log.ts';
 import { fileAnchor } from '../shared/audit/anchor.ts';
 import { AppendLog } from '../shared/audit/log.ts';
+import { createPersonalDetails, type PersonalDetails } from '../shared/audit/personal.ts';
 import { ed25519NoteSigner, type NoteSigner } from '../shared/audit/note.ts';
 import type { Clock } from '../shared/clock.ts';
 import { COORDINATOR_NAME, fingerprintOf } from '../shared/directory/record.ts';
@@ -19,6 +20,7 @@ import { z } from 'zod';
 import { fromUtf8, utf8 } from '../shared/bytes.ts';
 
 const FEDERATION = 'federation';
+export const AUDIT_PREFIX = 'log/audit/';
 const Federation = z.strictObject({ name: z.string().regex(/^[a-z0-9][a-z0-9.-]{0,62}$/) });
 
 export interface CoordinatorHome {
@@ -29,6 +31,8 @@ export interface CoordinatorHome {
   readonly vault: Vault;
   readonly keyLog: KeyLog;
   readonly audit: AuditLog;
+  /** Personal detail beside its entries. */
+  readonly personal: PersonalDetails;
   readonly apiKeys: ApiKeys;
   readonly exportSigner: NoteSigner;
   /** 32 bytes that name the coordinator's identity. */
@@ -62,11 +66,12 @@ const assemble = async (
   { sources, clock, random, logQueueEntries }: HomeOptions,
 ): Promise<CoordinatorHome> => {
   const openLog = (kind: 'keys' | 'audit'): Promise<AppendLog> => {
-    const origin = `qfl/${name}/${kind}`;
+    const { signer, cosigner } = vault.logSigner(`qfl/${name}/${kind}`);
     return AppendLog.open({
       store,
-      prefix: `log/${kind}/`,
-      signer: ed25519NoteSigner(origin, vault.noteSeed(origin)),
+      prefix: kind === 'audit' ? AUDIT_PREFIX : `log/${kind}/`,
+      signer,
+      cosigner: { by: cosigner, nowMs: () => clock.nowMs() },
       create,
       anchor: fileAnchor(join(sources.home, `${kind}.checkpoint`)),
       ...(logQueueEntries === undefined ? {} : { queueEntriesMax: logQueueEntries }),
@@ -74,13 +79,22 @@ const assemble = async (
   };
   const keyLog = await openKeyLog(await openLog('keys'));
   const auditLog = await openLog('audit');
+  const personal = createPersonalDetails({
+    store,
+    prefix: AUDIT_PREFIX,
+    blindingKey: vault.secretFor('audit subjects'),
+    random,
+  });
+  // What was logged as erased is erased, also when the program ended in the middle of it.
+  await personal.resume();
   return {
     name,
     folder: sources.home,
     store,
     vault,
     keyLog,
-    audit: createAuditLog({ log: auditLog, source: 'coordinator', clock, random }),
+    audit: createAuditLog({ log: auditLog, source: 'coordinator', clock, random, personal }),
+    personal,
     apiKeys: createApiKeys({ store, prefix: 'apikey/', clock, random }),
     exportSigner: ed25519NoteSigner(`qfl/${name}/export`, vault.noteSeed('export')),
     fingerprint: fingerprintOf(vault.identity.publicKeys),

@@ -1,14 +1,17 @@
 /** The coordinator as sites see it: its signed keys, its logs, and how to check both. */
+import { parseVerifierKey } from '../shared/audit/verifier-key.ts';
 import { toBase64 } from '../shared/bytes.ts';
 import { type Identity } from '../shared/crypto/signature.ts';
 import { type FederationInfo, federationMessage, FEDERATION_LABEL } from '../shared/wire/federation-info.ts';
+import { federationPolicy } from '../shared/directory/quorum.ts';
+import type { CoordinatorHome } from './home.ts';
 import type { KeyLog } from './directory/key-log.ts';
 
 export const federationInfo = async (
   name: string,
   identity: Identity,
   keyLog: KeyLog,
-  auditVerifierKey: string,
+  auditVerifierKeys: readonly string[],
 ): Promise<FederationInfo> => {
   let leaf: Uint8Array = new Uint8Array(0);
   // The coordinator's own identity is the first record of the directory.
@@ -17,9 +20,17 @@ export const federationInfo = async (
     v: 1 as const,
     name,
     logOrigin: keyLog.log.origin,
-    keysVerifierKey: keyLog.log.verifierKey,
-    auditVerifierKey,
+    keysVerifierKeys: [...keyLog.log.verifierKeys],
+    auditVerifierKeys: [...auditVerifierKeys],
     leaf: toBase64(leaf),
   };
   return { ...unsigned, signature: toBase64(identity.sign(FEDERATION_LABEL, federationMessage(unsigned))) };
 };
+
+/** Who has to have signed a checkpoint of either log, by the roster of now: the C2SP tlog-policy file that goes with every export. */
+export const policyOf = ({ name, keyLog, audit }: CoordinatorHome): string =>
+  federationPolicy(
+    name,
+    [...keyLog.log.verifierKeys, ...audit.log.verifierKeys].map(parseVerifierKey),
+    keyLog.state,
+  );

@@ -3,6 +3,9 @@ import { toHex } from '../shared/bytes.ts';
 import type { Clock } from '../shared/clock.ts';
 import { fingerprintPhrase } from '../shared/directory/record.ts';
 import { QflError } from '../shared/errors.ts';
+import { createRetention } from '../shared/audit/retention.ts';
+import { registerAuditRoutes } from '../shared/http/audit-routes.ts';
+import { registerLogRoutes } from '../shared/http/log-routes.ts';
 import { createHttpApp, type HttpAddress } from '../shared/http/app.ts';
 import { removeControlFile, withControlKey, writeControlFile } from '../shared/http/control.ts';
 import { metricsPlace, serveMetrics } from '../shared/http/metrics-server.ts';
@@ -17,14 +20,15 @@ import { registerAccountRoutes } from './api/accounts.ts';
 import { registerAuthRoutes } from './api/auth.ts';
 import { registerEmergencyRoutes } from './api/emergency.ts';
 import { registerReportRoutes } from './api/reports.ts';
+import { DEFAULT_COSIGNING_RULES, startCosigning } from './audit/cosigning.ts';
 import { registerPlanRoutes } from './api/plans.ts';
 import { registerQuantumRoutes } from './api/quantum.ts';
 import { registerRoutes } from './api/routes.ts';
 import { registerTaskRoutes } from './api/tasks.ts';
 import { type Access, startAccess } from './access/start.ts';
 import { type Emergency, startEmergency } from './emergency/start.ts';
-import { type CoordinatorHome, type HomeOptions, openCoordinatorHome } from './home.ts';
-import { federationInfo } from './identity.ts';
+import { AUDIT_PREFIX, type CoordinatorHome, type HomeOptions, openCoordinatorHome } from './home.ts';
+import { federationInfo, policyOf } from './identity.ts';
 import { createCoordinatorMetrics } from './metrics.ts';
 import { createLivePlanner } from './planning/live.ts';
 import { registerPlanningMetrics } from './planning/metrics.ts';
@@ -102,6 +106,7 @@ export const startCoordinator = async (
     const presence = createPresence(clock, () => {
       board.changed();
       planner.sitesChanged();
+      cosigning.changed();
     });
     const board = createBoardTeller(registry, () => presence, keyLog);
     undo.push(() => board.close());
@@ -168,6 +173,19 @@ export const startCoordinator = async (
         policy.check(envelope);
       },
     };
+    const cosigning = await startCosigning({
+      federation: home.name,
+      keyLog,
+      audit: audit.log,
+      presence,
+      isApproved: (site) =>
+        registry.list().some((entry) => entry.site === site && entry.status === 'approved'),
+      store,
+      clock,
+      logger,
+      rules: { ...DEFAULT_COSIGNING_RULES, everyMs: settings.audit.witnessIntervalMs },
+    });
+    undo.push(() => cosigning.close());
     const desk = createHandshakeDesk({
       keys: () => kemPairs,
       hedge: vault.hedge,
@@ -189,6 +207,7 @@ export const startCoordinator = async (
       relayChat: relayChat({ presence, planner, audit, clock, policy: admission, meters }),
       collectStatistics: collectStatistics({ presence, audit, clock, policy: admission }),
       board,
+      confirmedDirectory: () => cosigning.newest(keyLog.log.origin),
       ledgerHeads: createLedgerHeads({
         store,
         audit,
@@ -234,7 +253,7 @@ export const startCoordinator = async (
       metricsHere: metricsPlace(settings.metrics) === 'main',
       clock,
       startedMs: clock.nowMs(),
-      info: await federationInfo(home.name, vault.identity, keyLog, audit.log.verifierKey),
+      info: await federationInfo(home.name, vault.identity, keyLog, audit.log.verifierKeys),
     });
     registerAuthRoutes(app, { access, audit, publicUrl: settings.publicUrl, isTls: tls !== undefined });
     registerAccountRoutes(app, {
@@ -257,6 +276,26 @@ export const startCoordinator = async (
       presence,
       settings: () => inForce,
     });
+    registerAuditRoutes(app, {
+      audit,
+      retention: createRetention({
+        store,
+        prefix: AUDIT_PREFIX,
+        audit,
+        personal: home.personal,
+        clock,
+        random,
+        rules: settings.audit.retention,
+      }),
+    });
+    registerLogRoutes(
+      app,
+      [
+        { name: 'keys', log: keyLog.log, entriesAccess: 'public' as const },
+        { name: 'audit', log: audit.log, entriesAccess: 'audit.read' as const },
+      ].map((one) => ({ ...one, cosigned: () => Promise.resolve(cosigning.newest(one.log.origin)) })),
+      { access: 'public', text: () => policyOf(home) },
+    );
     registerPlanRoutes(app, planner);
     registerQuantumRoutes(app, { planner, presence, planSeconds: meters.planSeconds });
     registerTaskRoutes(app, { tasks: work.tasks, audit, health: work.health });

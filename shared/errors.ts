@@ -13,7 +13,6 @@ const CATALOGUE = {
   too_large: { status: 413, title: 'The body is too large' },
   rate_limited: { status: 429, title: 'Too many requests' },
   cancelled: { status: 499, title: 'The caller went away' },
-  lockdown: { status: 503, title: 'The federation is locked down' },
   // Privacy
   budget_exceeded: { status: 403, title: 'The privacy budget does not allow this query' },
   one_patient: { status: 403, title: 'A question about one patient is not answered here' },
@@ -42,6 +41,9 @@ const CATALOGUE = {
   protocol: { status: 400, title: 'The message breaks the protocol' },
   token_refused: { status: 403, title: 'The invitation token is not accepted' },
   revoked: { status: 403, title: 'The site was revoked' },
+  directory_stale: { status: 503, title: 'The key directory is not confirmed by enough hospitals' },
+  lockdown: { status: 503, title: 'Everything is locked down here' },
+  retention: { status: 409, title: 'A legal duty or hold keeps this' },
   // The machine
   storage_failed: { status: 507, title: 'Storage failed' },
   not_ready: { status: 503, title: 'Not ready yet' },

@@ -6,7 +6,7 @@ import type { AuditLog } from '../../shared/audit/audit-log.ts';
 import type { Clock } from '../../shared/clock.ts';
 import { type AnswerOpener, openAnswer } from '../../shared/crypto/sealed-answer.ts';
 import { encodeSealedQuery } from '../../shared/crypto/sealed-query.ts';
-import { requireSite } from '../../shared/directory/record.ts';
+import { requireSite } from '../../shared/directory/chain.ts';
 import { QflError, toQflError } from '../../shared/errors.ts';
 import type { SiteId } from '../../shared/ids.ts';
 import type { RandomBytes } from '../../shared/random.ts';
@@ -50,6 +50,8 @@ export interface AskOptions {
   readonly models: Models;
   readonly link: Link;
   readonly mirror: DirectoryMirror;
+  /** @throws QflError `directory_stale`, `lockdown` */
+  directoryReady(): Promise<void>;
   readonly sealing: SealingOptions;
   readonly audit: AuditLog;
   readonly clock: Clock;
@@ -70,6 +72,10 @@ const parsePart = (piece: Received): RelayedPart => {
   return parsed.data;
 };
 
+/** Why the directory cannot be relied on now; undefined when it can. */
+const trustOf = (ready: () => Promise<void>): Promise<QflError | undefined> =>
+  ready().then(() => undefined, toQflError);
+
 export const createAsk = (options: AskOptions) => {
   const { self, policy, models, link, mirror, audit, random } = options;
 
@@ -77,10 +83,12 @@ export const createAsk = (options: AskOptions) => {
   const choose = async (question: ChatQuestion): Promise<readonly SiteId[]> => {
     const { model } = question.request;
     const here = (await models.offers(model)) ? [self] : [];
+    const stale = await trustOf(options.directoryReady);
     const everywhere = offering(options.board(), mirror.state, self, model);
     const allowed = everywhere.filter((site) => mayTravel(policy, question.dataClass, site));
     // The board outlives the connection that brought it: offline, nobody else can be asked whatever it says.
-    const others = link.state === 'online' ? allowed : [];
+    const others = link.state === 'online' && stale === undefined ? allowed : [];
+    if (here.length === 0 && stale !== undefined && link.state === 'online') throw stale;
     if (here.length === 0 && others.length === 0) {
       if (allowed.length === 0 && (everywhere.length > 0 || question.dataClass === 'restricted'))
         throw staysHere(question);

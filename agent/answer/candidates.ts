@@ -1,12 +1,12 @@
 /** Which sites could answer, as far as this site knows: online, offering the model, in the directory, allowed by policy. */
 import type { SiteId } from '../../shared/ids.ts';
 import type { RandomBytes } from '../../shared/random.ts';
-import type { DirectoryState } from '../../shared/directory/record.ts';
+import type { DirectoryState } from '../../shared/directory/chain.ts';
 import type { Board } from '../../shared/wire/session.ts';
 
 const inForce = (state: DirectoryState, site: SiteId): boolean => {
   const keys = state.get(site);
-  return keys !== undefined && keys.revokedMs === undefined;
+  return keys !== undefined && keys.revokedMs === undefined && keys.suspended === undefined;
 };
 
 /** Others that offer `model`. */

@@ -5,7 +5,7 @@ import { MINUTE_MS } from '../../shared/clock.ts';
 import { toBase64, utf8 } from '../../shared/bytes.ts';
 import { queryHash, type Recipient, type SealedQuery, sealQuery } from '../../shared/crypto/sealed-query.ts';
 import { encapsulate, ephemeralKeyPair, type XWingKeyPair } from '../../shared/crypto/xwing.ts';
-import { currentPrekey, requireSite } from '../../shared/directory/record.ts';
+import { currentPrekey, requireSite } from '../../shared/directory/chain.ts';
 import { type Pseudonym, QueryId, type SiteId } from '../../shared/ids.ts';
 import type { Vault } from '../../shared/keys/vault.ts';
 import type { DataClass, Envelope } from '../../shared/wire/envelope.ts';

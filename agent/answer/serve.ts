@@ -2,11 +2,12 @@
  * A sealed question from another site, served here: opened, checked against this site's own policy, run, and its answer sealed
  * to the asker. This site decides; whatever it refuses, it refuses with a signed receipt and a reason code.
  */
+import { toBase64 } from '../../shared/bytes.ts';
 import type { AuditLog } from '../../shared/audit/audit-log.ts';
 import type { Clock } from '../../shared/clock.ts';
 import { MINUTE_MS } from '../../shared/clock.ts';
 import { decodeSealedQuery, type OpenedQuery, openQuery } from '../../shared/crypto/sealed-query.ts';
-import { requireSite } from '../../shared/directory/record.ts';
+import { requireSite } from '../../shared/directory/chain.ts';
 import { QflError, toQflError } from '../../shared/errors.ts';
 import type { SiteId } from '../../shared/ids.ts';
 import type { Vault } from '../../shared/keys/vault.ts';
@@ -27,11 +28,23 @@ export interface ServeOptions {
   readonly clock: Clock;
   /** Brings the mirror up to date; asked once when a question comes from a site that it does not know yet. */
   refreshDirectory(): Promise<void>;
+  /** May the directory be relied on? @throws QflError `directory_stale`, `lockdown` */
+  directoryReady(): Promise<void>;
   /** How questions of each kind are answered; the pieces are sealed already. */
   readonly answers: Readonly<
     Record<'chat' | 'stats', (opened: OpenedQuery, signal: AbortSignal) => AsyncIterable<Reply>>
   >;
 }
+
+/** The asker names the directory it sealed by: a coordinator that shows two sites two histories is found out by their questions. */
+const checkSameHistory = ({ content }: OpenedQuery, mirror: DirectoryMirror): void => {
+  const mine = mirror.rootAt(content.checkpoint.size);
+  if (mine === undefined || toBase64(mine) === content.checkpoint.root) return;
+  throw new QflError('key_changed', {
+    detail: 'the asking site was shown another key directory than this one',
+    next: 'The coordinator may show two histories. Call its operator and the other hospital.',
+  });
+};
 
 export const createServe = (options: ServeOptions) => {
   const { self, policy, vault, mirror, audit, clock } = options;
@@ -100,6 +113,8 @@ export const createServe = (options: ServeOptions) => {
     let begun = false;
     try {
       checkTime(opened);
+      await options.directoryReady();
+      checkSameHistory(opened, mirror);
       if (!mayArrive(policy, content.dataClass, envelope.sender))
         throw new QflError('refused_by_site', {
           detail: `${self} does not accept ${content.dataClass} questions from ${envelope.sender}`,

@@ -39,6 +39,8 @@ export interface Reach {
 }
 
 export interface StatisticsOptions extends CollectOptions {
+  /** @throws QflError `directory_stale`, `lockdown` */
+  directoryReady(): Promise<void>;
   readonly sealing: SealingOptions;
   readonly outbox: Outbox;
   readonly audit: AuditLog;
@@ -88,6 +90,11 @@ export const createStatistics = (options: StatisticsOptions): Statistics => {
   const reach = async (named?: readonly SiteId[]): Promise<Reach> => {
     const wanted = (site: SiteId): boolean => named === undefined || named.includes(site);
     const here = wanted(self) && (await options.hasRecords());
+    // Not silently smaller: where another site would be asked, what keeps it from being asked is said.
+    const somebody = options
+      .board()
+      ?.sites.some(({ site, records }) => records && site !== self && wanted(site));
+    if (link.state === 'online' && somebody === true) await options.directoryReady();
     const online = link.state === 'online' ? withRecords(options.board(), mirror.state, self) : [];
     const others = online.filter(wanted);
     const present = new Set<SiteId>([...others, ...(here ? [self] : [])]);

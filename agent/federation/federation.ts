@@ -2,19 +2,23 @@
  * The agent's part in the federation: one link, the directory mirror and the board it keeps current, prekeys made in time, telemetry sent
  * in time, and the coordinator's word on the date for the ledger.
  */
-import { fromBase64, toHex } from '../../shared/bytes.ts';
+import { parseVerifierKey } from '../../shared/audit/verifier-key.ts';
+import { fromBase64, fromUtf8, toHex } from '../../shared/bytes.ts';
 import { type Clock, DAY_MS, HOUR_MS } from '../../shared/clock.ts';
 import { STATEMENT_LABEL } from '../../shared/crypto/handshake.ts';
 import { type IdentityPublic, verifySignature } from '../../shared/crypto/signature.ts';
-import { COORDINATOR_NAME, directoryLeafHash, requireSite } from '../../shared/directory/record.ts';
+import { requireSite } from '../../shared/directory/chain.ts';
+import { COORDINATOR_NAME, directoryLeafHash } from '../../shared/directory/record.ts';
 import { QflError } from '../../shared/errors.ts';
 import type { Environment } from '../../shared/http/proxy.ts';
 import type { Logger } from '../../shared/log.ts';
 import { randomHex, type RandomBytes } from '../../shared/random.ts';
+import type { Alarm } from '../../shared/wire/alarm.ts';
 import type { Handlers, Peer } from '../../shared/wire/peer.ts';
 import { verifyFederation } from '../../shared/wire/federation-info.ts';
 import {
   Board,
+  COSIGNED_BYTES_MAX,
   Dismissal,
   METHODS,
   SignedTime,
@@ -24,15 +28,20 @@ import {
   timeMessage,
 } from '../../shared/wire/session.ts';
 import type { AgentHome } from '../home.ts';
-import { type DirectoryMirror, openDirectoryMirror } from './directory.ts';
+import type { DirectoryMirror } from './directory.ts';
+import { openDirectoryGuard } from './guard.ts';
 import { type Link, startLink } from './link.ts';
-import { checkOwnName } from './own-name.ts';
+import type { Lockdown } from './lockdown.ts';
+import { answerLogHead, type CosignedLogs, createCosignedLogs } from './own-log.ts';
 import { openSession, type SessionIdentity } from './session.ts';
 import { openSocket } from './socket.ts';
 
 const CALL_TIMEOUT_MS = 15_000;
 const CONNECT_TIMEOUT_MS = 20_000;
 const TELEMETRY_MS = 2_000;
+/** A record that was just published is cosigned within about a second. */
+const CONFIRM_WAIT_MS = 3_000;
+const ALARMS_MAX = 1_000;
 const APPROVAL_POLL_MS = 2_000;
 /** A new prekey when the newest is this old; it lives twice as long, so one missed day leaves no gap. */
 const PREKEY_RENEW_MS = DAY_MS;
@@ -46,6 +55,8 @@ export interface FederationOptions {
   readonly clock: Clock;
   readonly random: RandomBytes;
   readonly logger: Logger;
+  /** How old the quorum's signatures may be for new questions. */
+  readonly directoryAgeMaxMs: number;
   telemetry(): Promise<Telemetry>;
   /** Calls of the coordinator: `serve` and `audit.log`. */
   readonly handlers: () => Handlers;
@@ -58,9 +69,19 @@ export interface FederationOptions {
 export interface Federation {
   readonly link: Link;
   readonly mirror: DirectoryMirror;
+  readonly lockdown: Lockdown;
+  /** Alarms of other sites since the start, newest last. */
+  alarms(): readonly Alarm[];
+  /** What others have cosigned of this site's log and the coordinator's. */
+  readonly cosigned: CosignedLogs;
   readonly standing: 'unknown' | 'pending' | 'approved' | 'revoked';
   board(): Board | undefined;
   refreshDirectory(): Promise<void>;
+  /**
+   * Gives a directory that has just grown a moment to be cosigned, then says whether new questions may rely on it.
+   * @throws QflError `directory_stale`, `lockdown`
+   */
+  directoryReady(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -69,7 +90,29 @@ export const startFederation = async (options: FederationOptions): Promise<Feder
   const { vault, profile } = home;
   const { site } = profile;
   const federation = verifyFederation(profile.federation, fromBase64(profile.coordinatorFingerprint));
-  const mirror = await openDirectoryMirror(home.store, federation.info.keysVerifierKey);
+  const auditLog = federation.info.auditVerifierKeys.map(parseVerifierKey);
+  const alarms: Alarm[] = [];
+  /** Set as soon as a session is open, before the link lets calls use it. */
+  let openedPeer: Peer | undefined;
+  const warn = (what: string) => (error: unknown) => logger.warn({ err: error }, what);
+  const guard = await openDirectoryGuard({
+    store: home.store,
+    vault,
+    audit: home.audit,
+    site,
+    enrolment: fromBase64(profile.leaf),
+    info: federation.info,
+    clock,
+    logger,
+    ageMaxMs: options.directoryAgeMaxMs,
+    peer: () => openedPeer,
+    alarm(signed) {
+      openedPeer
+        ?.request(METHODS.alarm, { header: signed }, { timeoutMs: CALL_TIMEOUT_MS })
+        .catch(warn('the other sites could not be alarmed'));
+    },
+  });
+  const { mirror, lockdown } = guard;
   let standing: Federation['standing'] = 'unknown';
   let board: Board | undefined;
   let currentPeer: Peer | undefined;
@@ -79,7 +122,7 @@ export const startFederation = async (options: FederationOptions): Promise<Feder
     if (kem === undefined) throw new QflError('internal', { detail: 'no key to connect with' });
     const { size, root } = mirror.checkpoint;
     // The coordinator's newest key epoch, as its chain in the directory shows it.
-    const coordinatorKey = mirror.state.get(COORDINATOR_NAME)?.kem[0]?.key ?? federation.kemKey;
+    const coordinatorKey = mirror.seen.get(COORDINATOR_NAME)?.kem[0]?.key ?? federation.kemKey;
     return {
       coordinatorKey,
       logOrigin: federation.info.logOrigin,
@@ -90,28 +133,22 @@ export const startFederation = async (options: FederationOptions): Promise<Feder
     };
   };
   const ownLeafHash = (publicKey: Uint8Array): Uint8Array =>
-    mirror.state.get(site)?.kem.find(({ key }) => toHex(key) === toHex(publicKey))?.leafHash ??
+    mirror.seen.get(site)?.kem.find(({ key }) => toHex(key) === toHex(publicKey))?.leafHash ??
     directoryLeafHash(fromBase64(profile.leaf));
 
-  const watchOwnName = (): void => {
-    if (mirror.state.get(site)?.revokedMs !== undefined) standing = 'revoked';
-    checkOwnName(mirror.state, site, vault.identity.publicKeys);
-  };
-  const sync = async (peer: Peer): Promise<void> => {
-    await mirror.sync(peer);
-    watchOwnName();
-  };
+  const sync = (peer: Peer): Promise<void> =>
+    guard.sync(peer).finally(() => {
+      if (mirror.seen.get(site)?.revokedMs !== undefined) standing = 'revoked';
+    });
   const publishPrekey = async (peer: Peer): Promise<void> => {
     const nowMs = Math.trunc(clock.nowMs());
-    const keys = requireSite(mirror.state, site);
+    const keys = requireSite(mirror.seen, site);
     const newest = keys.prekeys.at(-1);
     const held = newest !== undefined && (await vault.prekeySeed(newest.id)) !== undefined;
     if (held && newest.fromMs + PREKEY_RENEW_MS > nowMs && newest.fromMs <= nowMs) return;
-    await peer.request(
-      METHODS.publish,
-      { payload: await vault.prekeyLeaf(nowMs, keys) },
-      { timeoutMs: CALL_TIMEOUT_MS },
-    );
+    const leaf = await vault.prekeyLeaf(nowMs, keys);
+    await guard.remember(leaf);
+    await peer.request(METHODS.publish, { payload: leaf }, { timeoutMs: CALL_TIMEOUT_MS });
     await vault.forgetPrekeys(nowMs);
     await sync(peer);
   };
@@ -146,10 +183,20 @@ export const startFederation = async (options: FederationOptions): Promise<Feder
   const report = async (): Promise<void> => {
     link.notify(METHODS.telemetry, { header: await options.telemetry() });
   };
+  const fetchConfirmed = async (peer: Peer): Promise<void> => {
+    const { payload } = await peer.request(METHODS.directoryCheckpoint, {}, { timeoutMs: CALL_TIMEOUT_MS });
+    if (payload.byteLength > 0 && payload.byteLength <= COSIGNED_BYTES_MAX)
+      await guard.confirm(fromUtf8(payload));
+  };
   const onOpen = async (peer: Peer): Promise<void> => {
+    openedPeer = peer;
     await awaitApproval(peer);
     await sync(peer);
     await publishPrekey(peer);
+    guard.repeatAlarm();
+    await fetchConfirmed(peer);
+    // Usually there in a moment. Without it the site is connected all the same, and questions to others say what is missing.
+    await mirror.until(mirror.checkpoint.size, CONFIRM_WAIT_MS);
     await confirmTime(peer);
     await options
       .connected(peer, federation.identity)
@@ -157,12 +204,65 @@ export const startFederation = async (options: FederationOptions): Promise<Feder
     peer.notify(METHODS.telemetry, { header: await options.telemetry() });
     currentPeer = peer;
   };
-  const warn = (what: string) => (error: unknown) => logger.warn({ err: error }, what);
   const refreshDirectory = (): Promise<void> =>
     currentPeer === undefined ? Promise.resolve() : sync(currentPeer);
+  const isStale = (): boolean => {
+    try {
+      mirror.requireFresh();
+      return false;
+    } catch {
+      return true;
+    }
+  };
+  /** Is a site there whose record is here but not cosigned yet? Usually for a moment. */
+  const hasNewcomer = (): boolean =>
+    (board?.sites ?? []).some(
+      (one) => one.online && mirror.seen.has(one.site) && !mirror.state.has(one.site),
+    );
 
+  const cosigned = createCosignedLogs(
+    home.store,
+    new Map([
+      [auditLog[0]?.name ?? '', auditLog],
+      [home.audit.log.origin, home.audit.log.verifierKeys.map(parseVerifierKey)],
+    ]),
+  );
   const handlers: Handlers = {
     ...options.handlers(),
+    [METHODS.witness]: guard.witness,
+    [METHODS.logHead]: { kind: 'plain', answer: (call) => answerLogHead(home.audit.log, call) },
+    [METHODS.logCosigned]: {
+      kind: 'event',
+      accept: (message) => void cosigned.keep(message).catch(warn('a cosigned checkpoint could not be kept')),
+    },
+    [METHODS.directoryConfirmed]: {
+      kind: 'event',
+      accept({ payload }) {
+        if (payload.byteLength <= COSIGNED_BYTES_MAX)
+          guard.confirm(fromUtf8(payload)).catch(warn('a cosigned directory was refused'));
+      },
+    },
+    [METHODS.alarm]: {
+      kind: 'event',
+      accept({ header }) {
+        const log = async (): Promise<void> => {
+          const alarm = await guard.heed(header);
+          if (alarm.site === site) return;
+          alarms.push(alarm);
+          if (alarms.length > ALARMS_MAX) alarms.shift();
+          logger.error({ from: alarm.site, kind: alarm.kind, detail: alarm.detail }, 'alarm of another site');
+          await home.audit.record({
+            action: 'directory.alarm',
+            outcome: 'ok',
+            objects: [
+              { kind: 'site', id: alarm.site },
+              { kind: 'reason', id: alarm.kind },
+            ],
+          });
+        };
+        log().catch(warn('an alarm was refused'));
+      },
+    },
     [METHODS.board]: {
       kind: 'event',
       accept({ header }) {
@@ -212,11 +312,23 @@ export const startFederation = async (options: FederationOptions): Promise<Feder
   return {
     link,
     mirror,
+    lockdown,
+    alarms: () => alarms,
+    cosigned,
+    async directoryReady() {
+      lockdown.require();
+      if (link.state === 'online' && (isStale() || hasNewcomer()))
+        await mirror.until(mirror.checkpoint.size, CONFIRM_WAIT_MS);
+      mirror.requireFresh();
+    },
     get standing() {
       return standing;
     },
     board: () => board,
-    refreshDirectory,
+    async refreshDirectory() {
+      await refreshDirectory();
+      await mirror.until(mirror.checkpoint.size, CONFIRM_WAIT_MS);
+    },
     async close() {
       for (const timer of timers) clearInterval(timer);
       await link.close();

@@ -4,13 +4,8 @@
  */
 import type { AppendLog } from '../../shared/audit/log.ts';
 import { toHex } from '../../shared/bytes.ts';
-import {
-  applyLeaf,
-  COORDINATOR_NAME,
-  type DirectoryState,
-  parseLeaf,
-  type SiteKeys,
-} from '../../shared/directory/record.ts';
+import { applyLeaf, type DirectoryState, type SiteKeys } from '../../shared/directory/chain.ts';
+import { COORDINATOR_NAME, parseLeaf } from '../../shared/directory/record.ts';
 import { QflError } from '../../shared/errors.ts';
 import type { SiteId } from '../../shared/ids.ts';
 
@@ -37,7 +32,7 @@ export const openKeyLog = async (log: AppendLog): Promise<KeyLog> => {
 
   const append = async (site: SiteId, leaf: Uint8Array): Promise<number> => {
     const { record } = parseLeaf(leaf);
-    if (record.site !== site && !(record.kind === 'revocation' && site === COORDINATOR_NAME))
+    if (record.site !== site && !(record.kind === 'revoke' && site === COORDINATOR_NAME))
       throw new QflError('forbidden', { detail: `a record of ${record.site} cannot come from ${site}` });
     const next = applyLeaf(state, leaf);
     const { index } = await log.append({ leaf });

@@ -51,6 +51,7 @@ const GOES_ON: ReadonlySet<Operation> = new Set([
   'roles.read',
   'audit.read',
   'audit.export',
+  'audit.change',
   'usage.read',
   'lockdown.read',
   'lockdown.start',

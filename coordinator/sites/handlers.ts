@@ -1,12 +1,14 @@
 /** What a connected site may call. A pending site hears how it stands, nothing more. */
 import type { AuditLog } from '../../shared/audit/audit-log.ts';
-import { framed, toBase64 } from '../../shared/bytes.ts';
+import { framed, toBase64, utf8 } from '../../shared/bytes.ts';
 import type { Clock } from '../../shared/clock.ts';
 import type { Identity } from '../../shared/crypto/signature.ts';
 import { readEnvelope, decodeSealedQuery } from '../../shared/crypto/sealed-query.ts';
+import { requireSite } from '../../shared/directory/chain.ts';
 import { parseLeaf } from '../../shared/directory/record.ts';
 import { QflError } from '../../shared/errors.ts';
 import type { SiteId } from '../../shared/ids.ts';
+import { checkAlarm } from '../../shared/wire/alarm.ts';
 import type { Call, Handler, Handlers, Reply } from '../../shared/wire/peer.ts';
 import {
   LEAVES_PER_REPLY_MAX,
@@ -41,6 +43,8 @@ export interface HandlerOptions {
   readonly collectStatistics: Answer;
   readonly board: BoardTeller;
   readonly ledgerHeads: LedgerHeads;
+  /** The directory's newest checkpoint with cosignatures. */
+  confirmedDirectory(): string | undefined;
 }
 
 const parse = <T>(schema: z.ZodType<T>, value: unknown): T => {
@@ -79,7 +83,8 @@ export const siteHandlers =
     };
     const publish = async (call: Call): Promise<Reply> => {
       const { record } = parseLeaf(call.payload);
-      if (record.kind === 'revocation') throw new QflError('forbidden', { detail: 'a site cannot revoke' });
+      if (record.kind === 'revoke' && record.by !== site)
+        throw new QflError('forbidden', { detail: 'a site revokes only itself' });
       await audit.record({
         action: 'key.rotated',
         outcome: 'begun',
@@ -89,6 +94,21 @@ export const siteHandlers =
         ],
       });
       return { header: { index: await keyLog.publish(site, call.payload) } };
+    };
+    /** Passed on as it came: the site's signature is what counts. */
+    const alarm = async (call: Call): Promise<Reply> => {
+      const { kind } = checkAlarm(call.header, (from) => requireSite(keyLog.state, from).identity);
+      await audit.record({
+        action: 'directory.alarm',
+        outcome: 'ok',
+        objects: [
+          { kind: 'site', id: site },
+          { kind: 'reason', id: kind },
+        ],
+      });
+      for (const other of presence.online())
+        if (other !== site) presence.of(other)?.peer.notify(METHODS.alarm, { header: call.header });
+      return {};
     };
     async function* query(call: Call): AsyncGenerator<Reply> {
       approved();
@@ -110,6 +130,11 @@ export const siteHandlers =
       },
       [METHODS.leaves]: plain(leaves),
       [METHODS.publish]: plain(publish),
+      [METHODS.directoryCheckpoint]: plain(() => {
+        const note = options.confirmedDirectory();
+        return Promise.resolve(note === undefined ? {} : { payload: utf8(note) });
+      }),
+      [METHODS.alarm]: plain(alarm),
       [METHODS.time]: plain((call) => {
         const { nonce } = parse(TimeRequest, call.header);
         const timeMs = Math.trunc(clock.nowMs());

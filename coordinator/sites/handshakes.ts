@@ -19,7 +19,8 @@ import {
   verifySignature,
 } from '../../shared/crypto/signature.ts';
 import type { Hedge, XWingKeyPair } from '../../shared/crypto/xwing.ts';
-import { applyLeaf, parseLeaf } from '../../shared/directory/record.ts';
+import { applyLeaf } from '../../shared/directory/chain.ts';
+import { parseLeaf } from '../../shared/directory/record.ts';
 import { QflError } from '../../shared/errors.ts';
 import type { SiteId } from '../../shared/ids.ts';
 import { randomHex, type RandomBytes } from '../../shared/random.ts';
@@ -80,7 +81,7 @@ export const createHandshakeDesk = (options: HandshakeDeskOptions): HandshakeDes
     }
     const leaf = leafOf(statement);
     const { record } = parseLeaf(leaf);
-    if (record.kind !== 'identity' || record.site !== introduction.site)
+    if (record.kind !== 'enrol' || record.site !== introduction.site)
       throw refuse('an enrolment needs an identity record of the invited name');
     if (!equalConstantTime(fromBase64(record.kem.key), introduction.staticKey))
       throw refuse('the record announces another key than the handshake used');

@@ -3,13 +3,14 @@ import { z } from 'zod';
 import { fromBase64, fromUtf8, toBase64, toHex, utf8 } from '../../shared/bytes.ts';
 import type { Clock } from '../../shared/clock.ts';
 import { type Identity, type IdentityPublic } from '../../shared/crypto/signature.ts';
+import type { SiteKeys } from '../../shared/directory/chain.ts';
 import {
   COORDINATOR_NAME,
   directoryLeafHash,
   fingerprintOf,
   fingerprintPhrase,
+  identityOf,
   parseLeaf,
-  type SiteKeys,
   signLeaf,
 } from '../../shared/directory/record.ts';
 import { QflError } from '../../shared/errors.ts';
@@ -62,11 +63,11 @@ const fromKeys = (keys: SiteKeys, key: Uint8Array): KnownSite => ({
 
 const fromLeaf = (entry: SiteEntry): KnownSite => {
   const { record } = parseLeaf(fromBase64(entry.leaf));
-  if (record.kind !== 'identity')
+  if (record.kind !== 'enrol')
     throw new QflError('internal', { detail: 'a pending site without an identity record' });
   return {
     site: entry.site,
-    identity: { ed25519: fromBase64(record.ed25519), mldsa65: fromBase64(record.mldsa65) },
+    identity: identityOf(record),
     key: fromBase64(record.kem.key),
     status: 'pending',
   };
@@ -74,11 +75,9 @@ const fromLeaf = (entry: SiteEntry): KnownSite => {
 
 const phraseOf = (leaf: Uint8Array): string => {
   const { record } = parseLeaf(leaf);
-  if (record.kind !== 'identity')
+  if (record.kind !== 'enrol')
     throw new QflError('protocol', { detail: 'an enrolment needs an identity record' });
-  return fingerprintPhrase(
-    fingerprintOf({ ed25519: fromBase64(record.ed25519), mldsa65: fromBase64(record.mldsa65) }),
-  );
+  return fingerprintPhrase(fingerprintOf(identityOf(record)));
 };
 
 export const openRegistry = async (
@@ -107,8 +106,9 @@ export const openRegistry = async (
     signLeaf(
       {
         v: 1,
-        kind: 'revocation',
+        kind: 'revoke',
         site: keys.site,
+        by: COORDINATOR_NAME,
         sequence: keys.sequence + 1,
         previous: toHex(keys.lastLeaf),
         atMs: clock.nowMs(),

@@ -66,7 +66,8 @@ export const OPERATIONS = {
   // Evidence
   'audit.read': rule('audit', 'confidential'),
   'audit.export': rule('audit', 'confidential'),
-  'audit.erase': rule('administration', 'confidential'),
+  /** Holds, erasure, retention. */
+  'audit.change': rule('administration', 'confidential'),
   'privacy.history': rule('audit'),
   'usage.read': rule('view'),
   // Emergency

@@ -1,48 +1,25 @@
-/** Checkpoints, C2SP tlog-checkpoint: origin, tree size, root hash, each on a line, inside a signed note. */
-import { toBase64 } from '../bytes.ts';
-import { QflError } from '../errors.ts';
-import { HASH_BYTES } from './merkle.ts';
-import {
-  type NoteSigner,
-  openNote,
-  parseNote,
-  signNote,
-  strictBase64,
-  type VerifiedNote,
-  type VerifierKey,
-} from './note.ts';
+/** Checkpoints, C2SP tlog-checkpoint: the tree's size and root inside a signed note. */
+import { type Checkpoint, checkpointText, parseCheckpointText } from './checkpoint-text.ts';
+import { type Cosigner, cosignatureLine } from './cosignature.ts';
+import { type NoteSigner, openNote, parseNote, signNote, type VerifiedNote } from './note.ts';
+import type { VerifierKey } from './verifier-key.ts';
 
-export interface Checkpoint {
-  /** The log's unique name, e.g. `qfl/<federation>/audit/<site>`. */
-  readonly origin: string;
-  readonly size: number;
-  readonly root: Uint8Array;
-  /** Further lines, opaque; almost always none. */
-  readonly extensions: readonly string[];
-}
-
-const malformed = (detail: string): never => {
-  throw new QflError('protocol', { detail: `not a checkpoint: ${detail}` });
-};
-
-export const checkpointText = ({ origin, size, root, extensions }: Checkpoint): string =>
-  `${[origin, String(size), toBase64(root), ...extensions].join('\n')}\n`;
-
-/** @throws QflError `protocol` */
-export const parseCheckpointText = (text: string): Checkpoint => {
-  const [origin = '', size = '', root = '', ...extensions] = text.slice(0, -1).split('\n');
-  if (origin === '' || !text.endsWith('\n')) return malformed('the origin is missing');
-  if (!/^(0|[1-9][0-9]{0,15})$/.test(size) || !Number.isSafeInteger(Number(size))) {
-    return malformed('the size is not a decimal number below 2^53');
-  }
-  if (extensions.includes('')) return malformed('an extension line is empty');
-  const bytes = strictBase64(root);
-  if (bytes.byteLength !== HASH_BYTES) return malformed('the root has not 32 bytes');
-  return { origin, size: Number(size), root: bytes, extensions };
-};
+export { type Checkpoint, checkpointText, parseCheckpointText } from './checkpoint-text.ts';
 
 export const signCheckpoint = (checkpoint: Checkpoint, signers: readonly NoteSigner[]): string =>
   signNote(checkpointText(checkpoint), signers);
+
+/** Signed at once by `signer`, then, off the event loop, by each cosigner; `timeS` is the second they state. */
+export const signCheckpointBy = async (
+  checkpoint: Checkpoint,
+  signer: NoteSigner,
+  cosigners: readonly Cosigner[],
+  timeS: number,
+): Promise<string> => {
+  const text = checkpointText(checkpoint);
+  const lines = await Promise.all(cosigners.map((cosigner) => cosignatureLine(cosigner, text, timeS)));
+  return signNote(text, [signer]) + lines.join('');
+};
 
 /** What a checkpoint claims, without any check of its signatures. */
 export const readCheckpoint = (note: string | Uint8Array): Checkpoint =>

@@ -3,7 +3,7 @@
  * pseudonyms, and names, query text and free text stand only as a commitment whose opening is stored beside the leaf.
  */
 import { z } from 'zod';
-import { concat, toHex } from '../bytes.ts';
+import { concat, toHex, utf8 } from '../bytes.ts';
 import { sodium } from '../crypto/sodium.ts';
 import { QflError } from '../errors.ts';
 import { Pseudonym } from '../ids.ts';
@@ -71,7 +71,13 @@ export const AUDIT_ACTIONS = [
   'tasks.exported',
   'tasks.imported',
   'lockdown.changed',
+  'directory.alarm',
+  'witness.refused',
   'audit.read',
+  'audit.erased',
+  'audit.held',
+  'audit.hold_released',
+  'audit.pruned',
   'audit.exported',
 ] as const;
 export const AuditAction = z.enum(AUDIT_ACTIONS);
@@ -80,11 +86,16 @@ export type AuditAction = z.infer<typeof AuditAction>;
 export const AuditOutcome = z.enum(['begun', 'ok', 'refused', 'failed', 'unknown']);
 export type AuditOutcome = z.infer<typeof AuditOutcome>;
 
-const code = z.string().regex(/^[a-z0-9][a-z0-9._:/-]{0,127}$/i, 'a code of 1–128 characters');
-const hex32 = z.string().regex(/^[0-9a-f]{64}$/);
+const CODE = /^[a-z0-9][a-z0-9._:/-]{0,127}$/i;
+const HEX32 = /^[0-9a-f]{64}$/;
+const HEX16 = /^[0-9a-f]{32}$/;
+const ULID = /^[0-7][0-9A-HJKMNP-TV-Z]{25}$/;
+const OBJECTS_MAX = 64;
+const code = z.string().regex(CODE, 'a code of 1–128 characters');
+const hex32 = z.string().regex(HEX32);
 
 /** 26 characters of Crockford base 32: 48 bits of time in ms, 80 random bits; sorts by time. */
-const Ulid = z.string().regex(/^[0-7][0-9A-HJKMNP-TV-Z]{25}$/);
+const Ulid = z.string().regex(ULID);
 
 export const AuditEntry = z.strictObject({
   v: z.literal(1),
@@ -93,14 +104,14 @@ export const AuditEntry = z.strictObject({
   /** Position in this log from 0 on, without gaps, over restarts; equals the leaf's index. */
   counter: z.int().nonnegative(),
   /** 16 bytes in hex, new at every start of the program. */
-  bootId: z.string().regex(/^[0-9a-f]{32}$/),
+  bootId: z.string().regex(HEX16),
   /** Which program: `coordinator` or the site's name. */
   source: code,
   actor: Pseudonym.nullable(),
   role: code.nullable(),
   action: AuditAction,
   outcome: AuditOutcome,
-  objects: z.array(z.strictObject({ kind: code, id: code })).max(64),
+  objects: z.array(z.strictObject({ kind: code, id: code })).max(OBJECTS_MAX),
   purpose: code.nullable(),
   classification: DataClass.nullable(),
   /** SHA-256 of the session, in hex. */
@@ -113,15 +124,65 @@ export const AuditEntry = z.strictObject({
 });
 export type AuditEntry = z.infer<typeof AuditEntry>;
 
-export const encodeEntry = (entry: AuditEntry): Uint8Array => canonicalBytes(entry);
+const ACTIONS: ReadonlySet<string> = new Set(AUDIT_ACTIONS);
+const OUTCOMES: ReadonlySet<string> = new Set(AuditOutcome.options);
+const CLASSES: ReadonlySet<string> = new Set(DataClass.options);
 
-/** @throws QflError `invalid_request` when the leaf is not canonical or not an entry */
-export const decodeEntry = (leaf: Uint8Array): AuditEntry => {
-  const parsed = AuditEntry.safeParse(parseCanonical(leaf));
+/** A pattern makes a string of whatever it is given: that it is one is asked first. */
+const matches = (pattern: RegExp, text: unknown): boolean => typeof text === 'string' && pattern.test(text);
+const isNullOr = (pattern: RegExp, text: string | null): boolean => text === null || matches(pattern, text);
+const isCount = (value: number | null): boolean =>
+  value === null || (Number.isSafeInteger(value) && value >= 0);
+const quoted = (text: string | null): string => (text === null ? 'null' : `"${text}"`);
+
+/** Nothing that passes needs an escape in JSON. */
+const isPlain = (entry: AuditEntry): boolean =>
+  entry.v === 1 &&
+  matches(ULID, entry.id) &&
+  matches(HEX16, entry.bootId) &&
+  matches(CODE, entry.source) &&
+  ACTIONS.has(entry.action) &&
+  OUTCOMES.has(entry.outcome) &&
+  isNullOr(HEX16, entry.actor) &&
+  isNullOr(CODE, entry.role) &&
+  isNullOr(CODE, entry.purpose) &&
+  isNullOr(CODE, entry.requestId) &&
+  isNullOr(HEX32, entry.session) &&
+  isNullOr(HEX32, entry.detail) &&
+  (entry.classification === null || CLASSES.has(entry.classification)) &&
+  isCount(entry.timeMs) &&
+  isCount(entry.counter) &&
+  isCount(entry.cost) &&
+  entry.objects.length <= OBJECTS_MAX &&
+  entry.objects.every(({ kind, id }) => matches(CODE, kind) && matches(CODE, id));
+
+/** The members in the order of their names, as RFC 8785 wants it. */
+const plainText = (entry: AuditEntry): string => {
+  let objects = '';
+  for (const { kind, id } of entry.objects)
+    objects += `${objects === '' ? '' : ','}{"id":"${id}","kind":"${kind}"}`;
+  return `{"action":"${entry.action}","actor":${quoted(entry.actor)},"bootId":"${entry.bootId}","classification":${quoted(entry.classification)},"cost":${entry.cost},"counter":${entry.counter},"detail":${quoted(entry.detail)},"id":"${entry.id}","objects":[${objects}],"outcome":"${entry.outcome}","purpose":${quoted(entry.purpose)},"requestId":${quoted(entry.requestId)},"role":${quoted(entry.role)},"session":${quoted(entry.session)},"source":"${entry.source}","timeMs":${entry.timeMs},"v":1}`;
+};
+
+/**
+ * The leaf of an entry: canonical JSON. Written directly, in a quarter of the time that the schema and the general writer take: every action
+ * waits for it. A test compares both; whatever is not plain goes the slow way, which says what is wrong.
+ * @throws QflError `invalid_request` for what is no entry
+ */
+export const encodeEntry = (entry: AuditEntry): Uint8Array => {
+  return isPlain(entry) ? utf8(plainText(entry)) : canonicalBytes(parseEntry(entry, 'not an audit event'));
+};
+
+const parseEntry = (value: unknown, what: string): AuditEntry => {
+  const parsed = AuditEntry.safeParse(value);
   if (parsed.success) return parsed.data;
   const paths = parsed.error.issues.map(({ path }) => path.join('.') || '(entry)');
-  throw new QflError('invalid_request', { detail: `not an audit entry: ${[...new Set(paths)].join(', ')}` });
+  throw new QflError('invalid_request', { detail: `${what}: ${[...new Set(paths)].join(', ')}` });
 };
+
+/** @throws QflError `invalid_request` when the leaf is not canonical or not an entry */
+export const decodeEntry = (leaf: Uint8Array): AuditEntry =>
+  parseEntry(parseCanonical(leaf), 'not an audit entry');
 
 const SALT_BYTES = 32;
 const COMMITMENT_BYTES = 32;
@@ -144,10 +205,17 @@ export const openDetail = (commitment: string, opening: Uint8Array): Uint8Array 
   return opening.subarray(SALT_BYTES);
 };
 
+const TIME_CHARACTERS = 10;
+const RANDOM_CHARACTERS = 16;
+
 export const ulid = (timeMs: number, random: RandomBytes): string => {
-  const bits = (BigInt(timeMs) << 80n) | BigInt(`0x${toHex(random(10))}`);
-  return Array.from(
-    { length: 26 },
-    (_, at) => CROCKFORD[Number((bits >> BigInt(5 * (25 - at))) & 31n)]!,
-  ).join('');
+  let text = '';
+  for (let rest = timeMs, at = 0; at < TIME_CHARACTERS; at += 1) {
+    text = CROCKFORD[rest % 32]! + text;
+    rest = Math.floor(rest / 32);
+  }
+  const bytes = random(RANDOM_CHARACTERS);
+  // 256 is a multiple of 32: each character is as likely as any other.
+  for (let at = 0; at < RANDOM_CHARACTERS; at += 1) text += CROCKFORD[bytes[at]! % 32]!;
+  return text;
 };

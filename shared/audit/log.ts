@@ -1,7 +1,7 @@
 /**
  * An append-only log over the `Store` port: leaves, tiles, size and root move in one atomic, durable write, so that after
  * any crash they agree. Leaves are opaque bytes; `entry.ts` puts audit entries on top. Keys under `prefix`: entries
- * `e/index`, tiles `t/level/index`, state `s`, last signed checkpoint `c`, and what callers store beside an entry.
+ * `e/index`, tiles `t/level/index`, state `s`, minimum index `m`, last signed checkpoint `c`, and what callers store beside an entry.
  */
 import { z } from 'zod';
 import { fromUtf8, toHex, utf8 } from '../bytes.ts';
@@ -9,7 +9,8 @@ import { QflError, toQflError } from '../errors.ts';
 import type { Store, StoreOperation } from '../store/port.ts';
 import type { CheckpointAnchor } from './anchor.ts';
 import { type Batcher, createBatcher } from './batcher.ts';
-import { type Checkpoint, openCheckpoint, signCheckpoint } from './checkpoint.ts';
+import { type Checkpoint, openCheckpoint, signCheckpointBy } from './checkpoint.ts';
+import type { Cosigner } from './cosignature.ts';
 import {
   type CompactRange,
   consistencyPath,
@@ -20,12 +21,15 @@ import {
 } from './merkle.ts';
 import { type NoteSigner, parseVerifierKey } from './note.ts';
 import { same, verifyEntries } from './self-check.ts';
-import { damaged, indexKey, TileEdge, tileReader } from './tiles.ts';
+import { BUNDLE_ENTRY_BYTES_MAX, entryBundle, type TileAddress } from './tile-paths.ts';
+import { damaged, indexKey, readTileBytes, TILE_WIDTH, TileEdge, tileReader } from './tiles.ts';
 
-const BATCH_ENTRIES_MAX = 256;
+/** About 10 ms of hashing and sealing: what the event loop may be kept for. */
+const BATCH_ENTRIES_MAX = 512;
 const QUEUE_ENTRIES_MAX = 65_536;
-const LEAF_BYTES_MAX = 256 * 1024;
 const CHECKPOINT_INTERVAL_MS = 1_000;
+/** Entries deleted in one write when a log is pruned. */
+const SWEEP_ENTRIES = 1_000;
 /** LevelDB's write-ahead log (4 MiB, twice) is where damage goes unnoticed; this many entries reach behind it. */
 const TAIL_ENTRIES = 10_000;
 
@@ -41,6 +45,8 @@ export interface LogOptions {
   readonly prefix: string;
   /** Signs the checkpoints; its name is the log's origin, so no other log's key can stand in for it. */
   readonly signer: NoteSigner;
+  /** Signs beside it: ML-DSA-44, under the same name, with the second it signs in. */
+  readonly cosigner?: { readonly by: Cosigner; nowMs(): number };
   /** May an empty log be created here? `init` and `join` say yes, `start` says no. */
   readonly create: boolean;
   /** Remembers the last checkpoint outside the store: how a store that lost entries is noticed. */
@@ -50,7 +56,7 @@ export interface LogOptions {
 
 export interface Leaf {
   readonly leaf: Uint8Array;
-  /** Stored in the same write, under the log's prefix; never under `e/`, `t/`, `s`, `c`. */
+  /** Stored in the same write, under the log's prefix; never under `e/`, `t/`, `s`, `m`, `c`. */
   readonly beside?: readonly { readonly name: string; readonly value: Uint8Array }[];
 }
 
@@ -68,14 +74,16 @@ export class AppendLog {
   readonly #range: CompactRange;
   readonly #batcher: Batcher<Pending>;
   #nextIndex: number;
+  #minimumIndex: number;
   #durable: { readonly size: number; readonly root: Uint8Array };
   #signed: { readonly size: number; readonly note: string } | undefined;
   #timer: NodeJS.Timeout | undefined;
   #signing: Promise<unknown> = Promise.resolve();
   #closed = false;
 
-  private constructor(options: LogOptions, edge: TileEdge, range: CompactRange) {
+  private constructor(options: LogOptions, edge: TileEdge, range: CompactRange, minimumIndex: number) {
     this.#options = options;
+    this.#minimumIndex = minimumIndex;
     this.#edge = edge;
     this.#range = range;
     this.origin = options.signer.name;
@@ -96,18 +104,31 @@ export class AppendLog {
   static async open(options: LogOptions): Promise<AppendLog> {
     const size = await readOrCreateState(options);
     const edge = await TileEdge.load(options.store, options.prefix, size.size);
-    const log = new AppendLog(options, edge, edge.compactRange(size.size));
+    const minimum = await readMinimum(options);
+    const log = new AppendLog(options, edge, edge.compactRange(size.size), minimum);
     if (toHex(log.#durable.root) !== size.root) throw damaged('the tiles do not give the stored root');
     await log.#checkAgainst(await options.store.get(`${options.prefix}c`), 'its last checkpoint');
     await log.#checkAgainst(await options.anchor?.read(), 'the checkpoint kept outside the store');
     await log.verify(Math.max(0, log.size - TAIL_ENTRIES));
+    await log.#sweep();
     await log.checkpoint();
     return log;
   }
 
-  /** The public key of the checkpoints, as `name+hash+base64`. */
+  /** The Ed25519 key of the checkpoints, as `name+hash+base64`. */
   get verifierKey(): string {
     return this.#options.signer.verifierKey;
+  }
+
+  /** Every key that signs the checkpoints. */
+  get verifierKeys(): readonly string[] {
+    const { signer, cosigner } = this.#options;
+    return [signer.verifierKey, ...(cosigner === undefined ? [] : [cosigner.by.key.text])];
+  }
+
+  /** Entries below it were pruned; a multiple of 256. */
+  get minimumIndex(): number {
+    return this.#minimumIndex;
   }
 
   /** Durable entries. */
@@ -124,8 +145,10 @@ export class AppendLog {
     this.#batcher.assertOpen();
     const index = this.#nextIndex;
     const source = typeof make === 'function' ? make(index) : make;
-    if (source.leaf.byteLength > LEAF_BYTES_MAX) {
-      throw new QflError('too_large', { detail: `a log entry holds at most ${LEAF_BYTES_MAX} bytes` });
+    if (source.leaf.byteLength > BUNDLE_ENTRY_BYTES_MAX) {
+      throw new QflError('too_large', {
+        detail: `a log entry holds at most ${BUNDLE_ENTRY_BYTES_MAX} bytes`,
+      });
     }
     this.#nextIndex += 1;
     const appended: Appended = { index, leafHash: leafHash(source.leaf) };
@@ -133,7 +156,7 @@ export class AppendLog {
     return appended;
   }
 
-  /** Leaves [from, to) in order, up to the durable size. */
+  /** Leaves [from, to) in order, up to the durable size. @throws QflError `expired` when they begin below the minimum index */
   async *entries(
     from = 0,
     to = this.size,
@@ -143,12 +166,44 @@ export class AppendLog {
     const after = from > 0 ? { after: prefix + indexKey(from - 1) } : {};
     let index = from;
     if (from >= end) return;
+    if (from < this.#minimumIndex) throw pruned(this.#minimumIndex);
     for await (const { key, value } of this.#options.store.list({ prefix, limit: end - from, ...after })) {
       if (key !== prefix + indexKey(index)) throw damaged(`entry ${index} is missing`);
       yield { index, leaf: value };
       index += 1;
     }
     if (index !== end) throw damaged(`entry ${index} is missing`);
+  }
+
+  /**
+   * One tile, or one bundle of entries, as C2SP tlog-tiles serves it.
+   * @throws QflError `not_found` when the tree does not reach that far, `expired` when the entries were pruned
+   */
+  async tile({ level, index, width }: TileAddress): Promise<Uint8Array> {
+    const missing = (): QflError => new QflError('not_found', { detail: 'the log has no such tile' });
+    if (level !== 'entries') {
+      const hashes = await readTileBytes(this.#options.store, this.#options.prefix, level, index, width);
+      return hashes ?? Promise.reject(missing());
+    }
+    const from = index * TILE_WIDTH;
+    if (from + width > this.size) throw missing();
+    const leaves: Uint8Array[] = [];
+    for await (const { leaf } of this.entries(from, from + width)) leaves.push(leaf);
+    return entryBundle(leaves);
+  }
+
+  /**
+   * Forgets the entries below `index`, in whole bundles, for good. Tiles stay: 32 bytes of each entry, so that proofs and the root do not change.
+   * Returns the minimum index. The caller has checked that it may, and has logged it.
+   */
+  async prune(index: number): Promise<number> {
+    const minimum = Math.floor(Math.min(index, this.size) / TILE_WIDTH) * TILE_WIDTH;
+    if (minimum > this.#minimumIndex) {
+      await this.#options.store.write([minimumWrite(this.#options.prefix, minimum)]);
+      this.#minimumIndex = minimum;
+    }
+    await this.#sweep();
+    return this.#minimumIndex;
   }
 
   /** What was stored beside entries under `name`. */
@@ -159,6 +214,11 @@ export class AppendLog {
   /** Destroys what was stored beside an entry; the tree does not change. */
   async forgetBeside(name: string): Promise<void> {
     await this.#options.store.write([{ type: 'del', key: this.#options.prefix + name }]);
+  }
+
+  /** Destroys what was stored beside entries under names of `kind` that sort before `end`. */
+  async forgetBesideBelow(kind: string, end: string): Promise<void> {
+    await this.#deleteBefore(`${this.#options.prefix}${kind}`, this.#options.prefix + end);
   }
 
   /** @throws QflError `not_found` when `index` is not below `size`, or `size` above the durable size */
@@ -197,7 +257,7 @@ export class AppendLog {
    */
   async verify(from = 0): Promise<void> {
     const { size, root } = this.#durable;
-    const start = Math.min(from, size);
+    const start = Math.min(Math.max(from, this.#minimumIndex), size);
     await verifyEntries({
       entries: this.entries(start, size),
       reader: () => this.#reader(),
@@ -215,6 +275,25 @@ export class AppendLog {
     clearTimeout(this.#timer);
     // After a failed write nothing more is written: what the next start finds is then all there is to explain.
     if (this.#batcher.fault() === undefined) await this.checkpoint();
+  }
+
+  /** Deletes what lies below the minimum index: also what a crash left there. */
+  #sweep(): Promise<void> {
+    const entries = `${this.#options.prefix}e/`;
+    return this.#deleteBefore(entries, entries + indexKey(this.#minimumIndex));
+  }
+
+  async #deleteBefore(prefix: string, end: string): Promise<void> {
+    const { store } = this.#options;
+    for (;;) {
+      const gone: StoreOperation[] = [];
+      for await (const key of store.keys({ prefix, limit: SWEEP_ENTRIES })) {
+        if (key >= end) break;
+        gone.push({ type: 'del', key });
+      }
+      if (gone.length === 0) return;
+      await store.write(gone);
+    }
   }
 
   #reader() {
@@ -253,8 +332,13 @@ export class AppendLog {
     if (this.#signed?.size === size) return this.#signed.note;
     const fault = this.#batcher.fault();
     if (fault !== undefined) throw fault;
-    const { signer, store, prefix, anchor } = this.#options;
-    const note = signCheckpoint({ origin: this.origin, size, root, extensions: [] }, [signer]);
+    const { signer, cosigner, store, prefix, anchor } = this.#options;
+    const note = await signCheckpointBy(
+      { origin: this.origin, size, root, extensions: [] },
+      signer,
+      cosigner === undefined ? [] : [cosigner.by],
+      Math.floor((cosigner?.nowMs() ?? 0) / 1_000),
+    );
     await store.write([{ type: 'put', key: `${prefix}c`, value: utf8(note) }]);
     await anchor?.write(utf8(note));
     this.#signed = { size, note };
@@ -281,6 +365,30 @@ export class AppendLog {
     }
   }
 }
+
+const pruned = (minimum: number): QflError =>
+  new QflError('expired', {
+    detail: `entries below ${minimum} were removed when their time of retention was over`,
+    facts: { minimumIndex: minimum },
+  });
+
+const Minimum = z.strictObject({ v: z.literal(1), minimumIndex: z.int().nonnegative() });
+
+const minimumWrite = (prefix: string, minimumIndex: number): StoreOperation => ({
+  type: 'put',
+  key: `${prefix}m`,
+  value: utf8(JSON.stringify({ v: 1, minimumIndex } satisfies z.infer<typeof Minimum>)),
+});
+
+const readMinimum = async ({ store, prefix }: LogOptions): Promise<number> => {
+  const bytes = await store.get(`${prefix}m`);
+  if (bytes === undefined) return 0;
+  try {
+    return Minimum.parse(JSON.parse(fromUtf8(bytes))).minimumIndex;
+  } catch (cause) {
+    throw damaged('its minimum index does not read', cause);
+  }
+};
 
 const entryWrites = (prefix: string, { index, leaf, beside = [] }: Pending): StoreOperation[] => [
   { type: 'put', key: `${prefix}e/${indexKey(index)}`, value: leaf },

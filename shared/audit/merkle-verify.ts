@@ -18,7 +18,7 @@ export interface InclusionClaim {
 
 /** True when `path` shows that `leafHash` is leaf `index` of the tree of `size` leaves under `root`. */
 export const verifyInclusion = ({ index, size, leafHash, root, path }: InclusionClaim): boolean => {
-  if (!isSize(index) || !isSize(size) || index >= size || !areHashes(...path)) return false;
+  if (!isSize(index) || !isSize(size) || index >= size || !areHashes(leafHash, ...path)) return false;
   let fn = index;
   let sn = size - 1;
   let node = leafHash;
@@ -61,7 +61,7 @@ const isPowerOfTwo = (size: number): boolean => size === 1 || (!isOdd(size) && i
 const climb = ({ oldSize, newSize, oldRoot, newRoot, path }: ConsistencyClaim): boolean => {
   // A complete older tree is itself the first node of the climb, so the path leaves it out.
   const [first, ...rest] = isPowerOfTwo(oldSize) ? [oldRoot, ...path] : path;
-  if (first === undefined) return false;
+  if (first === undefined || !areHashes(first)) return false;
   let fn = oldSize - 1;
   let sn = newSize - 1;
   while (isOdd(fn)) [fn, sn] = [half(fn), half(sn)];

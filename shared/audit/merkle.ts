@@ -7,19 +7,24 @@ import { assert } from '../errors.ts';
 
 export const HASH_BYTES = 32;
 const LEAF_PREFIX = Buffer.from([0]);
-const NODE_PREFIX = Buffer.from([1]);
-
-const sha256 = (...parts: readonly Uint8Array[]): Uint8Array =>
-  hash('sha256', Buffer.concat(parts), 'buffer');
+/** One for all nodes, because hashing is done before anybody else can write into it: 0x01 ‖ left ‖ right. */
+const NODE = Buffer.alloc(1 + 2 * HASH_BYTES);
+NODE[0] = 1;
 
 /** SHA-256(0x00 ‖ leaf). */
-export const leafHash = (leaf: Uint8Array): Uint8Array => sha256(LEAF_PREFIX, leaf);
+export const leafHash = (leaf: Uint8Array): Uint8Array =>
+  hash('sha256', Buffer.concat([LEAF_PREFIX, leaf]), 'buffer');
 
-/** SHA-256(0x01 ‖ left ‖ right). */
-export const nodeHash = (left: Uint8Array, right: Uint8Array): Uint8Array => sha256(NODE_PREFIX, left, right);
+/** SHA-256(0x01 ‖ left ‖ right); both have 32 bytes. */
+export const nodeHash = (left: Uint8Array, right: Uint8Array): Uint8Array => {
+  assert(left.byteLength === HASH_BYTES && right.byteLength === HASH_BYTES, 'a node has two hashes');
+  NODE.set(left, 1);
+  NODE.set(right, 1 + HASH_BYTES);
+  return hash('sha256', NODE, 'buffer');
+};
 
 /** The root of the tree without leaves: SHA-256 of nothing. */
-export const EMPTY_ROOT: Uint8Array = sha256();
+export const EMPTY_ROOT: Uint8Array = hash('sha256', new Uint8Array(0), 'buffer');
 
 /**
  * The frontier of a growing tree: the roots of its complete subtrees, largest first. `append` costs one hash on average.

@@ -48,6 +48,20 @@ const readTile = async (
   return splitHashes(tile);
 };
 
+/** The first `width` hashes of a stored tile; undefined when it has fewer. */
+export const readTileBytes = async (
+  store: Store,
+  prefix: string,
+  level: number,
+  index: number,
+  width: number,
+): Promise<Uint8Array | undefined> => {
+  const tile = await store.get(tileKey(prefix, level, index));
+  return tile === undefined || tile.byteLength < width * HASH_BYTES
+    ? undefined
+    : tile.subarray(0, width * HASH_BYTES);
+};
+
 /** Reads nodes of the stored tree; remembers the tiles it has read, so make one per proof. */
 export const tileReader = (store: Store, prefix: string): NodeReader => {
   const seen = new Map<string, Promise<Uint8Array[]>>();

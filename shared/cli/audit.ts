@@ -7,6 +7,7 @@ import type { Command } from 'commander';
 import { type VerifyReport, verifyExport } from '../audit/verify.ts';
 import { DAY_MS, HOUR_MS } from '../clock.ts';
 import { QflError } from '../errors.ts';
+import { registerAuditLog } from './audit-log.ts';
 import { connect, type TargetOptions, withClient, withTarget } from './connect.ts';
 import { withCoordinator } from './coordinator.ts';
 import { printJson, run, say, table } from './output.ts';
@@ -105,6 +106,7 @@ const registerIncident = (audit: Command): void => {
 
 export const registerAudit = (program: Command): void => {
   const audit = program.command('audit').description('the logs that prove what happened');
+  registerAuditLog(audit);
   withTarget(
     audit.command('export').description("the coordinator's and all reachable sites' logs as one file"),
     'coordinator',

@@ -2,7 +2,9 @@
 import { z } from 'zod';
 import { HealthShown } from '../health/wire.ts';
 import * as accounts from '../wire/accounts.ts';
+import { Hold } from '../audit/retention.ts';
 import * as admin from '../wire/admin.ts';
+import * as audit from '../wire/audit.ts';
 import * as emergency from '../wire/emergency.ts';
 import { FederationInfo } from '../wire/federation-info.ts';
 import * as plans from '../wire/plan.ts';
@@ -158,6 +160,13 @@ export const COORDINATOR_ROUTES = {
     }),
   },
   audit: {
+    list: route('GET', '/security/audit', { query: audit.AuditQuery, answer: audit.AuditPageShown }),
+    show: route('GET', '/security/audit/:index', { answer: audit.AuditEntryShown }),
+    holds: route('GET', '/security/audit/holds', { answer: audit.HoldsShown }),
+    hold: route('POST', '/security/audit/holds', { body: audit.HoldRequest, answer: Hold }),
+    releaseHold: route('DELETE', '/security/audit/holds/:id', { answer: audit.HoldReleased }),
+    erase: route('POST', '/security/audit/erase', { body: audit.EraseRequest, answer: audit.Erased }),
+    prune: route('POST', '/security/audit/prune', { body: audit.PruneRequest, answer: audit.PruneShown }),
     export: route('POST', '/v1/audit/export', { body: admin.ExportHeader, answer: 'bytes' }),
     incident: route('POST', '/v1/audit/incident', {
       body: reports.IncidentRequest,

@@ -123,6 +123,16 @@ const limitsOf = ({ limits }: ConfigFile) => ({
   chatTimeoutMs: limits.chat_timeout_seconds * SECOND_MS,
 });
 
+const auditOf = ({ audit, compliance }: ConfigFile) => ({
+  witnessIntervalMs: audit.witness_interval_seconds * SECOND_MS,
+  directoryAgeMaxMs: audit.directory_age_max_seconds * SECOND_MS,
+  retention: {
+    auditDays: compliance.audit_retention_days,
+    dataDays: compliance.data_retention_days,
+    duty: compliance.enable_hipaa_logging,
+  },
+});
+
 const sharedOf = (file: ConfigFile) => ({
   environment: file.environment,
   logLevel: file.log_level,
@@ -133,6 +143,7 @@ const sharedOf = (file: ConfigFile) => ({
   metrics: { enabled: file.metrics.enabled, port: file.metrics.port },
   trustedProxies: file.trusted_proxies,
   limits: limitsOf(file),
+  audit: auditOf(file),
   privacy: privacyOf(file),
   security: securityOf(file),
   planning: planningOf(file),

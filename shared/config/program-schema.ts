@@ -21,6 +21,13 @@ const limits = section({
   chat_timeout_seconds: z.number().positive().default(300),
 });
 
+const audit = section({
+  /** How often the sites cosign the logs while nothing changes; half the age below at most. */
+  witness_interval_seconds: z.number().min(1).max(300).default(60),
+  /** A directory whose quorum is older answers no new question. */
+  directory_age_max_seconds: z.number().min(10).max(3_600).default(600),
+});
+
 const shared = {
   ...fieldShape,
   environment: z.enum(['production', 'development', 'test']).default('production'),
@@ -30,6 +37,7 @@ const shared = {
   workers: atLeastOne.nullable().default(null),
   tls: tls.prefault({}),
   limits: limits.prefault({}),
+  audit: audit.prefault({}),
   trusted_proxies: z.array(z.string()).default([]),
 };
 

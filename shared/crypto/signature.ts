@@ -49,6 +49,18 @@ export interface Identity {
 
 const labelled = (label: string, message: Uint8Array): Uint8Array => framed(utf8(label), message);
 
+/** Ed25519 without a label, for formats that bring their own separation. */
+export const ed25519SignerOf = (
+  seed: Uint8Array,
+): { readonly publicKey: Uint8Array; readonly sign: (message: Uint8Array) => Uint8Array } => {
+  const key = privateKeyOf(seed);
+  const spki = createPublicKey(key).export({ format: 'der', type: 'spki' });
+  return {
+    publicKey: spki.subarray(SPKI_PREFIX.byteLength),
+    sign: (message) => nodeSign(null, message, key),
+  };
+};
+
 /** Both key pairs from one 32-byte seed. */
 export const createIdentity = (seed: Uint8Array): Identity => {
   const noSalt = new Uint8Array(0);

@@ -4,9 +4,13 @@
 import { DAY_MS } from '../clock.ts';
 import { fromBase64, toBase64, toHex, utf8, fromUtf8 } from '../bytes.ts';
 import { deriveKey, hashOf } from '../crypto/hash.ts';
-import { createIdentity, type Identity } from '../crypto/signature.ts';
+import { createIdentity, ed25519SignerOf, type Identity } from '../crypto/signature.ts';
 import { createHedge, type Hedge, type XWingKeyPair, xwingKeyPair } from '../crypto/xwing.ts';
-import { type IdentityRecord, type PrekeyRecord, type SiteKeys, signLeaf } from '../directory/record.ts';
+import type { SiteKeys } from '../directory/chain.ts';
+import { type IdentityRecord, type PrekeyRecord, signLeaf } from '../directory/record.ts';
+import { ed25519Cosigner, mldsa44Cosigner, type Cosigner } from '../audit/cosignature.ts';
+import { ed25519NoteSigner, type NoteSigner } from '../audit/note.ts';
+import { lattice } from '../crypto/lattice/provider.ts';
 import { assert, QflError } from '../errors.ts';
 import type { SiteId } from '../ids.ts';
 import type { RandomBytes } from '../random.ts';
@@ -33,7 +37,14 @@ export interface Vault {
   secretFor(purpose: string): Uint8Array;
   /** KEM keys of epochs in force, newest first. */
   kemKeys(): Promise<{ epoch: number; pair: XWingKeyPair }[]>;
-  /** The identity record and leaf that announce the newest KEM epoch. */
+  /**
+   * Signs checkpoints of the log of that name with Ed25519, and beside it with ML-DSA-44. A site's own audit log has the key
+   * `OWN_LOG`, which its directory record announces.
+   */
+  logSigner(origin: string, key?: string): { readonly signer: NoteSigner; readonly cosigner: Cosigner };
+  /** What this program cosigns others' checkpoints with, under `name`. */
+  cosigners(name: string): readonly Cosigner[];
+  /** The identity record and leaf that announce the newest KEM epoch: the first one enrols, a later one rotates. */
   identityLeaf(site: SiteId, nowMs: number, before: SiteKeys | undefined): Promise<Uint8Array>;
   /** Makes and keeps tomorrow's prekey beside today's; the leaf announces them. */
   prekeyLeaf(nowMs: number, before: SiteKeys): Promise<Uint8Array>;
@@ -42,6 +53,11 @@ export interface Vault {
   /** Destroys prekeys whose time is over. */
   forgetPrekeys(nowMs: number): Promise<void>;
 }
+
+/** Seeds of the note keys: what signs the program's own audit log, and what it cosigns others' with. */
+export const OWN_LOG = 'own audit log';
+const WITNESS = 'witness';
+const LATTICE = ' ml-dsa-44';
 
 const epochKey = (epoch: number): string => `${KEM}${String(epoch).padStart(6, '0')}`;
 
@@ -96,11 +112,25 @@ export const openVault = async (store: Store, random: RandomBytes): Promise<Vaul
     };
   };
 
+  const noteSeed = (name: string): Uint8Array => deriveKey(seed, utf8(name), 'qfl note signer');
+  const notePublic = (name: string) => ({
+    ed25519: toBase64(ed25519SignerOf(noteSeed(name)).publicKey),
+    mldsa44: toBase64(lattice.signer(noteSeed(name + LATTICE)).publicKey),
+  });
+
   return {
     identity,
     hedge,
     kemKeys,
-    noteSeed: (name) => deriveKey(seed, utf8(name), 'qfl note signer'),
+    noteSeed,
+    logSigner: (origin, key = origin) => ({
+      signer: ed25519NoteSigner(origin, noteSeed(key)),
+      cosigner: mldsa44Cosigner(origin, noteSeed(key + LATTICE)),
+    }),
+    cosigners: (name) => [
+      ed25519Cosigner(name, noteSeed(WITNESS)),
+      mldsa44Cosigner(name, noteSeed(WITNESS + LATTICE)),
+    ],
     secretFor: (purpose) => deriveKey(seed, utf8(purpose), 'qfl secret for'),
     async identityLeaf(site, nowMs, before) {
       const [newest] = await kemKeys();
@@ -117,12 +147,14 @@ export const openVault = async (store: Store, random: RandomBytes): Promise<Vaul
         site,
         ...chain(before),
         atMs: nowMs,
-        kind: 'identity',
+        kind: before === undefined ? 'enrol' : 'rotate',
         ed25519: toBase64(publicKeys.ed25519),
         mldsa65: toBase64(publicKeys.mldsa65),
         kem,
+        witness: notePublic(WITNESS),
+        log: notePublic(OWN_LOG),
       };
-      return signLeaf(record, identity);
+      return signLeaf(record, identity, before === undefined ? {} : { previous: identity });
     },
     async prekeyLeaf(nowMs, before) {
       const made = newPrekey(nowMs);

@@ -64,6 +64,7 @@ export const encryptedStore = (
       ),
       options,
     ),
+  compact: (prefix) => inner.compact(prefix),
   close: () => inner.close(),
 });
 

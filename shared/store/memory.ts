@@ -25,6 +25,7 @@ export const createMemoryStore = (): Store => {
       }
       return Promise.resolve();
     },
+    compact: () => Promise.resolve(),
     close: () => Promise.resolve(),
   };
 };

@@ -31,5 +31,10 @@ export interface Store {
    * @throws QflError `storage_failed`
    */
   write(operations: readonly StoreOperation[], options?: { readonly durable?: boolean }): Promise<void>;
+  /**
+   * Rewrites what holds keys of this prefix (which ends in `/`), so that values deleted or replaced are gone from the files too, not only from view. Costs as
+   * much as there is below the prefix.
+   */
+  compact(prefix: string): Promise<void>;
   close(): Promise<void>;
 }

@@ -2,17 +2,22 @@
 import { z } from 'zod';
 import { equalConstantTime, fromBase64, utf8 } from '../bytes.ts';
 import { type IdentityPublic, verifySignature } from '../crypto/signature.ts';
-import { applyLeaf, COORDINATOR_NAME, fingerprintOf, type SiteKeys } from '../directory/record.ts';
+import { applyLeaf, type SiteKeys } from '../directory/chain.ts';
+import { COORDINATOR_NAME, fingerprintOf } from '../directory/record.ts';
 import { QflError } from '../errors.ts';
 
 export const FEDERATION_LABEL = 'qfl federation info v1';
+
+const VerifierKeys = z.array(z.string().max(2_400)).length(2);
 
 export const FederationInfo = z.strictObject({
   v: z.literal(1),
   name: z.string().max(100),
   logOrigin: z.string().max(200),
-  keysVerifierKey: z.string().max(400),
-  auditVerifierKey: z.string().max(400),
+  /** What signs the directory's checkpoints: Ed25519 and ML-DSA-44. */
+  keysVerifierKeys: VerifierKeys,
+  /** What signs those of the audit log. */
+  auditVerifierKeys: VerifierKeys,
   /** The coordinator's identity leaf, base64. */
   leaf: z.base64(),
   signature: z.base64(),
@@ -25,8 +30,8 @@ export const federationMessage = (info: Omit<FederationInfo, 'signature'>): Uint
       info.v,
       info.name,
       info.logOrigin,
-      info.keysVerifierKey,
-      info.auditVerifierKey,
+      info.keysVerifierKeys,
+      info.auditVerifierKeys,
       info.leaf,
     ]),
   );

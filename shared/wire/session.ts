@@ -13,6 +13,18 @@ export const METHODS = {
   leaves: 'directory.leaves',
   /** Site: a new record of its own as payload. Answered with `Published`. */
   publish: 'directory.publish',
+  /** Site: the newest checkpoint of the directory with cosignatures, as payload; empty when there is none. */
+  directoryCheckpoint: 'directory.checkpoint',
+  /** Coordinator, event: the directory's checkpoint got new cosignatures; payload = the note. */
+  directoryConfirmed: 'directory.confirmed',
+  /** Site, plain; then coordinator to all sites, event: `SignedAlarm` (`alarm.ts`) */
+  alarm: 'directory.alarm',
+  /** Coordinator: C2SP `add-checkpoint`, payload = its body. `WitnessReplyHeader`, payload = signature lines. */
+  witness: 'log.witness',
+  /** Coordinator: the site's audit log as it stands. `LogHeadRequest` → `LogHeadReply` */
+  logHead: 'log.head',
+  /** Coordinator, event: `CosignedLog`; payload = a checkpoint of an audit log with its cosignatures. */
+  logCosigned: 'log.cosigned',
   /** Coordinator, event: the directory grew, the board changed, the site was approved. */
   board: 'board',
   /** Coordinator, event, just before it closes: `Dismissal`. */
@@ -52,10 +64,32 @@ export const LeavesRequest = z.strictObject({ from: z.int().nonnegative() });
 export const LEAVES_PER_REPLY_MAX = 256;
 export const LeavesReply = z.strictObject({
   /** Signed checkpoint (C2SP note) of the whole directory at this moment. */
-  checkpoint: z.string().max(4_096),
+  checkpoint: z.string().max(8_192),
   /** Index after the last leaf of this reply. */
   next: z.int().nonnegative(),
 });
+/** Statuses of C2SP tlog-witness; with 409 the size that the witness knows. */
+export const WitnessReplyHeader = z.strictObject({
+  status: z.literal([200, 400, 403, 404, 409, 422]),
+  size: z.int().nonnegative().optional(),
+  detail: z.string().max(1_000).optional(),
+});
+export type WitnessReplyHeader = z.infer<typeof WitnessReplyHeader>;
+/** The largest note with cosignatures: a thousand sites that sign with two keys each. */
+export const COSIGNED_BYTES_MAX = 8 * 1024 * 1024;
+/** A checkpoint of now; or, with `size`, only the proof that the log of that size extends the one of size `from`. */
+export const LogHeadRequest = z.strictObject({
+  from: z.int().nonnegative(),
+  size: z.int().nonnegative().optional(),
+});
+export const LogHeadReply = z.strictObject({
+  checkpoint: z.string().max(8_192),
+  /** Consistency proof from the size asked for, base64; empty from 0, and when nothing was added. */
+  proof: z.array(z.base64()).max(63),
+});
+export type LogHeadReply = z.infer<typeof LogHeadReply>;
+export const CosignedLog = z.strictObject({ origin: z.string().max(200) });
+
 export const Published = z.strictObject({ index: z.int().nonnegative() });
 
 export const ModelTelemetry = z.strictObject({
@@ -148,7 +182,7 @@ export type ServedPart = z.infer<typeof ServedPart>;
 
 export const LogPart = z.strictObject({
   /** First piece: signed checkpoint and verifier key of the log. */
-  checkpoint: z.string().max(4_096).optional(),
+  checkpoint: z.string().max(8_192).optional(),
   verifierKey: z.string().max(400).optional(),
 });
 export type LogPart = z.infer<typeof LogPart>;

@@ -5,8 +5,9 @@ import { openKeyLog } from '../../coordinator/directory/key-log.ts';
 import { signCheckpoint } from '../../shared/audit/checkpoint.ts';
 import { AppendLog } from '../../shared/audit/log.ts';
 import { CompactRange, leafHash } from '../../shared/audit/merkle.ts';
-import { ed25519NoteSigner } from '../../shared/audit/note.ts';
+import { ed25519NoteSigner, parseVerifierKey } from '../../shared/audit/note.ts';
 import { framed } from '../../shared/bytes.ts';
+import { systemClock } from '../../shared/clock.ts';
 import { COORDINATOR_NAME } from '../../shared/directory/record.ts';
 import { QflError } from '../../shared/errors.ts';
 import { SiteId } from '../../shared/ids.ts';
@@ -57,9 +58,18 @@ beforeAll(async () => {
   };
 });
 
+const openMirror = (store: Store) =>
+  openDirectoryMirror({
+    store,
+    self: north,
+    federation: 'test',
+    logKeys: [parseVerifierKey(signer.verifierKey)],
+    clock: systemClock,
+  });
+
 const synced = async (): Promise<Store> => {
   const store = createMemoryStore();
-  const mirror = await openDirectoryMirror(store, signer.verifierKey);
+  const mirror = await openMirror(store);
   await mirror.sync(peer);
   return store;
 };
@@ -73,9 +83,9 @@ describe('the mirror', () => {
   test('on a disk that is full has no new key in use', async () => {
     const inner = createMemoryStore();
     const full: Store = { ...inner, write: () => Promise.reject(new QflError('storage_failed')) };
-    const mirror = await openDirectoryMirror(full, signer.verifierKey);
+    const mirror = await openMirror(full);
     await expect(mirror.sync(peer)).rejects.toMatchObject({ code: 'storage_failed' });
-    expect(mirror.state.size).toBe(0);
+    expect(mirror.seen.size).toBe(0);
     expect(mirror.checkpoint.size).toBe(0);
   });
 
@@ -87,7 +97,7 @@ describe('the mirror', () => {
     for (const key of keys) {
       const lost = await synced();
       await lost.write([{ type: 'del', key }]);
-      const size = openDirectoryMirror(lost, signer.verifierKey).then(async (mirror) => {
+      const size = openMirror(lost).then(async (mirror) => {
         await mirror.sync(peer);
         return `asked again, has ${mirror.checkpoint.size}`;
       });
@@ -96,7 +106,7 @@ describe('the mirror', () => {
       const value = Buffer.from((await flipped.get(key))!);
       value[value.byteLength >> 1]! ^= 1;
       await flipped.write([{ type: 'put', key, value }]);
-      await expect(openDirectoryMirror(flipped, signer.verifierKey)).rejects.toBeInstanceOf(QflError);
+      await expect(openMirror(flipped)).rejects.toBeInstanceOf(QflError);
     }
     // Without its last leaf it is only behind.
     expect(outcomes).toEqual(['refused', 'refused', 'asked again, has 3']);

@@ -8,7 +8,7 @@ import { type Clock, MINUTE_MS } from '../../../shared/clock.ts';
 import { hashOf } from '../../../shared/crypto/hash.ts';
 import { type AnswerOpener, openAnswer } from '../../../shared/crypto/sealed-answer.ts';
 import { decodeSealedQuery, encodeSealedQuery, queryHash } from '../../../shared/crypto/sealed-query.ts';
-import { requireSite } from '../../../shared/directory/record.ts';
+import { requireSite } from '../../../shared/directory/chain.ts';
 import { QflError, toQflError } from '../../../shared/errors.ts';
 import { DepartmentId, Pseudonym, type SiteId } from '../../../shared/ids.ts';
 import type { Logger } from '../../../shared/log.ts';

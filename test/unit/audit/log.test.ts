@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { fileAnchor } from '../../../shared/audit/anchor.ts';
 import { createAuditLog } from '../../../shared/audit/audit-log.ts';
@@ -11,6 +12,8 @@ import { verifyConsistency, verifyInclusion } from '../../../shared/audit/merkle
 import { ed25519NoteSigner, parseVerifierKey } from '../../../shared/audit/note.ts';
 import { fromUtf8, toHex, utf8 } from '../../../shared/bytes.ts';
 import { systemClock } from '../../../shared/clock.ts';
+import { canonicalBytes } from '../../../shared/audit/canonical.ts';
+import { AuditEntry, AUDIT_ACTIONS, encodeEntry, ulid } from '../../../shared/audit/entry.ts';
 import { Pseudonym } from '../../../shared/ids.ts';
 import { secureRandomBytes } from '../../../shared/random.ts';
 import { openLevelStore } from '../../../shared/store/level.ts';
@@ -98,7 +101,7 @@ describe('an append log', () => {
     };
     const log = await AppendLog.open(options(store));
     await fill(log, 1024);
-    expect(writes).toBe(4);
+    expect(writes).toBe(2);
     await log.close();
   });
 
@@ -200,5 +203,65 @@ describe('the audit log', () => {
       code: 'invalid_request',
     });
     expect((await audit.record({ action: 'chat.asked', outcome: 'ok' })).index).toBe(0);
+  });
+});
+
+describe('an entry', () => {
+  const text = (pattern: RegExp) => fc.stringMatching(pattern);
+  const code = text(/^[a-zA-Z0-9][a-zA-Z0-9._:/-]{0,20}$/);
+  const hex = (bytes: number) => text(new RegExp(`^[0-9a-f]{${bytes * 2}}$`));
+  const entries = fc.record({
+    v: fc.constant(1 as const),
+    id: fc.nat(2 ** 31).map((timeMs) => ulid(timeMs, secureRandomBytes)),
+    timeMs: fc.maxSafeNat(),
+    counter: fc.maxSafeNat(),
+    bootId: hex(16),
+    source: code,
+    actor: fc.option(hex(16).map((one) => Pseudonym.parse(one))),
+    role: fc.option(code),
+    action: fc.constantFrom(...AUDIT_ACTIONS),
+    outcome: fc.constantFrom('begun', 'ok', 'refused', 'failed', 'unknown'),
+    objects: fc.array(fc.record({ kind: code, id: code }), { maxLength: 64 }),
+    purpose: fc.option(code),
+    classification: fc.option(fc.constantFrom('public', 'internal', 'confidential', 'restricted')),
+    session: fc.option(hex(32)),
+    requestId: fc.option(code),
+    cost: fc.option(fc.maxSafeNat()),
+    detail: fc.option(hex(32)),
+  });
+
+  it('is written as the schema and the canonical form have it, byte for byte', () => {
+    fc.assert(
+      fc.property(entries, (entry) => {
+        const parsed = AuditEntry.parse(entry);
+        expect(fromUtf8(encodeEntry(parsed))).toBe(fromUtf8(canonicalBytes(parsed)));
+      }),
+    );
+  });
+
+  it('with anything in it that the schema refuses is refused', () => {
+    fc.assert(
+      fc.property(
+        entries,
+        fc.constantFrom(...AuditEntry.keyof().exclude(['objects']).options),
+        fc.anything(),
+        (entry, field, value) => {
+          const changed = { ...entry, [field]: value };
+          const parsed = AuditEntry.safeParse(changed);
+          if (parsed.success) return;
+          expect(() => Reflect.apply(encodeEntry, undefined, [changed])).toThrow();
+        },
+      ),
+    );
+  });
+
+  it('has an id that sorts by its time', () => {
+    fc.assert(
+      fc.property(fc.nat(2 ** 40), fc.nat(2 ** 40), (one, two) => {
+        const [first, second] = [ulid(one, secureRandomBytes), ulid(two, secureRandomBytes)];
+        expect(first.slice(0, 10) < second.slice(0, 10)).toBe(one < two);
+        expect(first).toMatch(/^[0-7][0-9A-HJKMNP-TV-Z]{25}$/);
+      }),
+    );
   });
 });

@@ -6,8 +6,9 @@ import { openKeyLog } from '../../../coordinator/directory/key-log.ts';
 import { signCheckpoint } from '../../../shared/audit/checkpoint.ts';
 import { AppendLog } from '../../../shared/audit/log.ts';
 import { CompactRange, leafHash } from '../../../shared/audit/merkle.ts';
-import { ed25519NoteSigner } from '../../../shared/audit/note.ts';
+import { ed25519NoteSigner, parseVerifierKey } from '../../../shared/audit/note.ts';
 import { framed, toHex } from '../../../shared/bytes.ts';
+import { systemClock } from '../../../shared/clock.ts';
 import { COORDINATOR_NAME } from '../../../shared/directory/record.ts';
 import { toQflError } from '../../../shared/errors.ts';
 import { SiteId } from '../../../shared/ids.ts';
@@ -73,7 +74,14 @@ beforeEach(async () => {
   for await (const { leaf } of log.entries()) leaves.push(leaf);
 });
 
-const open = () => openDirectoryMirror(store, signer.verifierKey);
+const open = () =>
+  openDirectoryMirror({
+    store,
+    self: north,
+    federation: 'test',
+    logKeys: [parseVerifierKey(signer.verifierKey)],
+    clock: systemClock,
+  });
 const storedLeaves = async (): Promise<number> => {
   let count = 0;
   for await (const _ of store.keys({ prefix: 'directory/' })) count += 1;
@@ -90,7 +98,7 @@ describe('an honest directory', () => {
       expect(toHex(mirror.checkpoint.root)).toBe(toHex(rootOf(leaves)));
       const again = await open();
       expect(toHex(again.checkpoint.root)).toBe(toHex(rootOf(leaves)));
-      expect(again.state.get(north)?.prekeys).toHaveLength(2);
+      expect(again.seen.get(north)?.prekeys).toHaveLength(2);
       await again.sync(honest(leaves));
     }
   });
@@ -198,15 +206,15 @@ describe('the watch over our own name', () => {
     const mirror = await open();
     await mirror.sync(honest(leaves));
     const stranger = await newVault();
-    expect(() => checkOwnName(mirror.state, north, site.identity.publicKeys)).not.toThrow();
+    expect(() => checkOwnName(mirror.seen, north, site.identity.publicKeys)).not.toThrow();
     expect(() =>
-      checkOwnName(mirror.state, SiteId.parse('south'), stranger.identity.publicKeys),
+      checkOwnName(mirror.seen, SiteId.parse('south'), stranger.identity.publicKeys),
     ).not.toThrow();
-    expect(() => checkOwnName(mirror.state, north, stranger.identity.publicKeys)).toThrowError(
+    expect(() => checkOwnName(mirror.seen, north, stranger.identity.publicKeys)).toThrowError(
       expect.objectContaining({ code: 'key_changed', next: expect.any(String) }),
     );
-    const revoked = new Map(mirror.state);
-    revoked.set(north, { ...mirror.state.get(north)!, revokedMs: T0 });
+    const revoked = new Map(mirror.seen);
+    revoked.set(north, { ...mirror.seen.get(north)!, revokedMs: T0 });
     expect(() => checkOwnName(revoked, north, site.identity.publicKeys)).toThrowError(
       expect.objectContaining({ code: 'revoked' }),
     );

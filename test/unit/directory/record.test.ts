@@ -6,16 +6,19 @@ import { DAY_MS } from '../../../shared/clock.ts';
 import { createIdentity, type Identity } from '../../../shared/crypto/signature.ts';
 import {
   applyLeaf,
-  COORDINATOR_NAME,
   currentPrekey,
   type DirectoryState,
+  requireSite,
+  type SiteKeys,
+} from '../../../shared/directory/chain.ts';
+import {
+  COORDINATOR_NAME,
   directoryLeafHash,
   type IdentityRecord,
   parseLeaf,
   RECORD_BYTES_MAX,
-  requireSite,
   signLeaf,
-  type SiteKeys,
+  signRecord,
 } from '../../../shared/directory/record.ts';
 import { QflError } from '../../../shared/errors.ts';
 import { SiteId } from '../../../shared/ids.ts';
@@ -44,29 +47,31 @@ beforeAll(async () => {
 
 const nextIdentity = (identity: Identity, keys: SiteKeys, previous?: Identity): Uint8Array => {
   const { record } = parseLeaf(leaf);
-  if (record.kind !== 'identity') throw new Error('not an identity record');
+  if (record.kind !== 'enrol') throw new Error('not an identity record');
   const next: IdentityRecord = {
     ...record,
+    kind: 'rotate',
     sequence: keys.sequence + 1,
     previous: toHex(keys.lastLeaf),
     ed25519: toBase64(identity.publicKeys.ed25519),
     mldsa65: toBase64(identity.publicKeys.mldsa65),
     kem: { ...record.kem, epoch: 1 },
   };
-  return signLeaf(next, identity, previous);
+  return signLeaf(next, identity, { previous });
 };
-const revocation = (keys: SiteKeys, by: Identity): Uint8Array =>
+const revocation = (keys: SiteKeys, signer: Identity, by: SiteId = COORDINATOR_NAME): Uint8Array =>
   signLeaf(
     {
       v: 1,
-      kind: 'revocation',
+      kind: 'revoke',
       site: north,
+      by,
       sequence: keys.sequence + 1,
       previous: toHex(keys.lastLeaf),
       atMs: T0,
       reason: 'left',
     },
-    by,
+    signer,
   );
 /** The same leaf with one thing in its record changed, its signature kept. */
 const altered = (bytes: Uint8Array, change: Record<string, unknown>): Uint8Array => {
@@ -83,9 +88,9 @@ describe('an identity record', () => {
 
   test('with any field changed is refused', async () => {
     const other = parseLeaf(await (await newVault()).identityLeaf(north, T0, undefined)).record;
-    if (other.kind !== 'identity') throw new Error('not an identity record');
+    if (other.kind !== 'enrol') throw new Error('not an identity record');
     const { record } = parseLeaf(leaf);
-    if (record.kind !== 'identity') throw new Error('not an identity record');
+    if (record.kind !== 'enrol') throw new Error('not an identity record');
     for (const change of [
       { site: 'south' },
       { atMs: T0 + 1 },
@@ -129,6 +134,95 @@ describe('an identity record', () => {
     expect(toHex(rotated.identity.ed25519)).toBe(toHex(next.publicKeys.ed25519));
     expect(rotated.kem.map(({ epoch }) => epoch)).toEqual([1, 0]);
   });
+
+  test('of the same identity with a new epoch carries both signatures too', async () => {
+    const keys = keysOf(joined);
+    const next = await vault.identityLeaf(north, T0 + DAY_MS, keys);
+    expect(parseLeaf(next).record.kind).toBe('rotate');
+    expect(keysOf(applyLeaf(joined, next)).kem).toHaveLength(2);
+    const { record, signature } = parseLeaf(next);
+    expect(() => applyLeaf(joined, utf8(JSON.stringify({ record, signature })))).toThrowError(
+      expect.objectContaining(changed),
+    );
+  });
+
+  test('enrols once; a second first record is refused even in its place', async () => {
+    const keys = keysOf(joined);
+    const { record } = parseLeaf(await vault.identityLeaf(north, T0, keys));
+    if (record.kind !== 'rotate') throw new Error('not a rotation');
+    const again = signLeaf({ ...record, kind: 'enrol' }, vault.identity, { previous: vault.identity });
+    expect(() => applyLeaf(joined, again)).toThrowError(expect.objectContaining(changed));
+  });
+});
+
+describe('a recovery', () => {
+  const [east, west] = [SiteId.parse('east'), SiteId.parse('west')];
+  let lost: Vault;
+  let others: readonly [Vault, Vault];
+  let four: DirectoryState;
+  beforeAll(async () => {
+    [lost, ...others] = [await newVault(), await newVault(), await newVault()];
+    four = applyLeaf(joined, await others[0].identityLeaf(east, T0, undefined));
+    four = applyLeaf(four, await others[1].identityLeaf(west, T0, undefined));
+  });
+  /** New keys for north, made at T0, as `change` has them, approved by these. */
+  const recovery = async (
+    approvedBy: readonly (readonly [SiteId, Identity])[],
+    change: { fromMs?: number; atMs?: number } = {},
+    keys = keysOf(four),
+  ): Promise<Uint8Array> => {
+    const { record } = parseLeaf(await lost.identityLeaf(north, T0, keys));
+    if (record.kind !== 'rotate') throw new Error('not a rotation');
+    const recover = { ...record, kind: 'recover' as const, fromMs: T0 + DAY_MS, ...change };
+    const approvals = approvedBy.map(([site, by]) => ({ site, signature: signRecord(by, recover) }));
+    return signLeaf(recover, lost.identity, { approvals });
+  };
+  const both = () =>
+    [
+      [east, others[0].identity],
+      [west, others[1].identity],
+    ] as const;
+  const ed25519At = (state: DirectoryState, atMs: number): string =>
+    toHex(requireSite(state, north, atMs).identity.ed25519);
+
+  test('by two other sites counts after a day, not before', async () => {
+    const waiting = applyLeaf(four, await recovery(both()));
+    expect(ed25519At(waiting, T0 + DAY_MS - 1)).toBe(toHex(vault.identity.publicKeys.ed25519));
+    expect(ed25519At(waiting, T0 + DAY_MS)).toBe(toHex(lost.identity.publicKeys.ed25519));
+    const after = await lost.prekeyLeaf(T0 + DAY_MS, waiting.get(north)!);
+    expect(keysOf(applyLeaf(waiting, after)).prekeys).toHaveLength(1);
+    const early = await lost.prekeyLeaf(T0 + DAY_MS - 1, waiting.get(north)!);
+    expect(() => applyLeaf(waiting, early)).toThrowError(expect.objectContaining(changed));
+  });
+
+  test('ends when the old identity speaks', async () => {
+    const waiting = applyLeaf(four, await recovery(both()));
+    const spoken = applyLeaf(waiting, await vault.prekeyLeaf(T0 + 1, waiting.get(north)!));
+    expect(ed25519At(spoken, T0 + 2 * DAY_MS)).toBe(toHex(vault.identity.publicKeys.ed25519));
+  });
+
+  test('brings a revoked site back', async () => {
+    const revoked = applyLeaf(four, revocation(keysOf(four), coordinator.identity));
+    const waiting = applyLeaf(revoked, await recovery(both(), {}, revoked.get(north)!));
+    expect(() => requireSite(waiting, north, T0)).toThrowError(expect.objectContaining({ code: 'revoked' }));
+    expect(ed25519At(waiting, T0 + DAY_MS)).toBe(toHex(lost.identity.publicKeys.ed25519));
+  });
+
+  test('without two different sites, by a stranger, by itself, or without the wait is refused', async () => {
+    const [one, two] = both();
+    const stranger = (await newVault()).identity;
+    for (const leafBytes of [
+      await recovery([]),
+      await recovery([one]),
+      await recovery([one, one]),
+      await recovery([one, [west, stranger]]),
+      await recovery([one, [north, vault.identity]]),
+      await recovery([one, [COORDINATOR_NAME, coordinator.identity]]),
+      await recovery([one, two], { fromMs: T0 + DAY_MS - 1 }),
+      await recovery([one, two], { atMs: T0 + 1 }),
+    ])
+      expect(() => applyLeaf(four, leafBytes)).toThrowError(expect.objectContaining(changed));
+  });
 });
 
 describe('a prekey record', () => {
@@ -169,10 +263,17 @@ describe('a revocation', () => {
       expect.objectContaining({ code: 'revoked' }),
     );
   });
-  test('by anybody else is refused', () => {
+  test('by anybody else is refused; by the site itself it counts when it says so', async () => {
     expect(() => applyLeaf(joined, revocation(keysOf(joined), vault.identity))).toThrowError(
       expect.objectContaining(changed),
     );
+    const own = revocation(keysOf(joined), vault.identity, north);
+    expect(applyLeaf(joined, own).get(north)?.revokedMs).toBe(T0);
+    const stranger = (await newVault()).identity;
+    for (const by of [north, SiteId.parse('south'), COORDINATOR_NAME])
+      expect(() => applyLeaf(joined, revocation(keysOf(joined), stranger, by))).toThrowError(
+        expect.objectContaining(changed),
+      );
   });
 });
 

@@ -11,7 +11,7 @@ import {
   currentPrekey,
   type DirectoryState,
   requireSite,
-} from '../../../shared/directory/record.ts';
+} from '../../../shared/directory/chain.ts';
 import { SiteId } from '../../../shared/ids.ts';
 import { findMasterKey, type MasterKeySources, openDataKey } from '../../../shared/keys/master.ts';
 import { createVault, openVault, PREKEY_LIFE_MS } from '../../../shared/keys/vault.ts';

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { DAY_MS } from '../../../shared/clock.ts';
-import { applyLeaf } from '../../../shared/directory/record.ts';
+import { applyLeaf } from '../../../shared/directory/chain.ts';
 import { SiteId } from '../../../shared/ids.ts';
 import { createVault, PREKEY_LIFE_MS } from '../../../shared/keys/vault.ts';
 import { secureRandomBytes } from '../../../shared/random.ts';

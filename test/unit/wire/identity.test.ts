@@ -71,8 +71,8 @@ describe('the description of a federation', () => {
       v: 1 as const,
       name: 'test',
       logOrigin: 'qfl/test/keys',
-      keysVerifierKey: 'k',
-      auditVerifierKey: 'a',
+      keysVerifierKeys: ['k', 'l'],
+      auditVerifierKeys: ['a', 'b'],
       leaf: toBase64(await by.identityLeaf(COORDINATOR_NAME, 0, undefined)),
     };
     return {
@@ -98,7 +98,7 @@ describe('the description of a federation', () => {
     expect(() => verifyFederation(otherInfo, fingerprint)).toThrowError(
       expect.objectContaining({ code: 'key_changed' }),
     );
-    for (const field of ['name', 'logOrigin', 'keysVerifierKey', 'auditVerifierKey'] as const)
+    for (const field of ['name', 'logOrigin', 'keysVerifierKeys', 'auditVerifierKeys'] as const)
       expect(() => verifyFederation({ ...info, [field]: 'evil' }, fingerprint)).toThrowError(
         expect.objectContaining({ code: 'bad_signature' }),
       );

@@ -1,0 +1,78 @@
+/** The key directory as this site sees it: how far it is confirmed, by whom, what alarms there are, and the end of a lockdown. */
+import { z } from 'zod';
+import { fingerprintOf, fingerprintPhrase } from '../../shared/directory/record.ts';
+import { quorumOf, witnessesOf } from '../../shared/directory/quorum.ts';
+import { toQflError } from '../../shared/errors.ts';
+import type { HttpApp } from '../../shared/http/app.ts';
+import { principalOf } from '../../shared/http/bearer.ts';
+import { Alarm } from '../../shared/wire/alarm.ts';
+import type { Federation } from '../federation/federation.ts';
+
+const DirectoryShown = z.strictObject({
+  size: z.int(),
+  confirmedSize: z.int().nullable(),
+  confirmedMs: z.number().nullable(),
+  witnesses: z.int(),
+  /** So many of the witnesses must have signed. */
+  quorum: z.int(),
+  /** Null while new questions may rely on it; the error's code otherwise. */
+  refusal: z.string().nullable(),
+  sites: z.array(
+    z.strictObject({
+      site: z.string(),
+      fingerprint: z.string(),
+      revoked: z.boolean(),
+      suspended: z.string().nullable(),
+    }),
+  ),
+  lockdown: z.strictObject({ kind: z.string(), detail: z.string(), sinceMs: z.number() }).nullable(),
+  alarms: z.array(Alarm),
+});
+
+const refusalOf = ({ lockdown, mirror }: Federation): string | null => {
+  try {
+    lockdown.require();
+    mirror.requireFresh();
+    return null;
+  } catch (error) {
+    return toQflError(error).code;
+  }
+};
+
+export const showDirectory = (federation: Federation): z.infer<typeof DirectoryShown> => {
+  const { mirror, lockdown } = federation;
+  const witnesses = witnessesOf(mirror.state).length;
+  const { state } = lockdown;
+  return {
+    size: mirror.checkpoint.size,
+    confirmedSize: mirror.confirmed?.size ?? null,
+    confirmedMs: mirror.confirmed?.atMs ?? null,
+    witnesses,
+    quorum: quorumOf(witnesses),
+    refusal: refusalOf(federation),
+    sites: [...mirror.state.values()].map(({ site, identity, revokedMs, suspended }) => ({
+      site,
+      fingerprint: fingerprintPhrase(fingerprintOf(identity)),
+      revoked: revokedMs !== undefined,
+      suspended: suspended ?? null,
+    })),
+    lockdown: state === undefined ? null : { kind: state.kind, detail: state.detail, sinceMs: state.sinceMs },
+    alarms: [...federation.alarms()],
+  };
+};
+
+export const registerDirectory = ({ fastify }: HttpApp, federation: Federation): void => {
+  fastify.get(
+    '/v1/directory',
+    { config: { access: 'status.read' }, schema: { response: { 200: DirectoryShown } } },
+    () => showDirectory(federation),
+  );
+  fastify.post(
+    '/v1/directory/lockdown/release',
+    { config: { access: 'lockdown.release' }, schema: { response: { 200: DirectoryShown } } },
+    async (request) => {
+      await federation.lockdown.release(principalOf(request).role);
+      return showDirectory(federation);
+    },
+  );
+};
