@@ -93,7 +93,8 @@ export const applyRankedLayer = (
   const cosines = new Float64Array(values.length);
   const sines = new Float64Array(values.length);
   mixBlocks(state, beta, (from, to, factorRe, factorIm) => {
-    for (let rank = 0; from === 0 && rank < values.length; rank += 1) {
+    // The factor is the same for every block.
+    for (let rank = 0; rank < (from === 0 ? values.length : 0); rank += 1) {
       const c = Math.cos(gamma * values[rank]!);
       const s = Math.sin(gamma * values[rank]!);
       cosines[rank] = factorRe * c + factorIm * s;
