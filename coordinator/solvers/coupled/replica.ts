@@ -17,6 +17,10 @@ export interface SmallInstance {
   /** Task-major, `sites` to a row: where a task may go, `allowedCount` of them. */
   readonly allowed: Int32Array;
   readonly allowedCount: Int32Array;
+  /** Of these, where it has been seen of late: most proposals go there. Written by the search. */
+  readonly likely: Int32Array;
+  readonly likelyCount: Int32Array;
+  readonly isLikely: Uint8Array;
 }
 
 export const smallInstanceOf = (instance: CoupledInstance): SmallInstance => {
@@ -44,7 +48,18 @@ export const smallInstanceOf = (instance: CoupledInstance): SmallInstance => {
       allowedCount[task]! += 1;
     }
   }
-  return { instance, start, near: Int32Array.from(near), weight, between, allowed, allowedCount };
+  return {
+    instance,
+    start,
+    near: Int32Array.from(near),
+    weight,
+    between,
+    allowed,
+    allowedCount,
+    likely: Int32Array.from(allowed),
+    likelyCount: Int32Array.from(allowedCount),
+    isLikely: new Uint8Array(tasks * sites).fill(1),
+  };
 };
 
 /** −ln u for u in the middle of each 65,536th: what Metropolis compares a change over the temperature with. */
@@ -157,7 +172,7 @@ export class Replica {
     const tasks = this.#tasks;
     const sites = this.#sites;
     const stride = this.#stride;
-    const { between, allowed, allowedCount } = this.#small;
+    const { between, allowed, allowedCount, likely, likelyCount, isLikely } = this.#small;
     const field = this.#field;
     const { siteOf, load } = this;
     const members = this.#members;
@@ -173,7 +188,10 @@ export class Replica {
       x ^= x >>> 17;
       x ^= x << 5;
       const row = task * sites;
-      const to = allowed[row + (((x & 0xffff) * allowedCount[task]!) >>> 16)]!;
+      const anywhere = (x & 7) === 0;
+      const to = anywhere
+        ? allowed[row + ((((x >>> 3) & 0x1fff) * allowedCount[task]!) >>> 13)]!
+        : likely[row + ((((x >>> 3) & 0x1fff) * likelyCount[task]!) >>> 13)]!;
       const from = siteOf[task]!;
       if (to === from) continue;
       const patience = temperature * PATIENCE[x >>> 16]!;
@@ -190,12 +208,17 @@ export class Replica {
       x ^= x << 13;
       x ^= x >>> 17;
       x ^= x << 5;
-      const other = members[to * stride + (((x & 0xffff) * there) >>> 16)]!;
+      let other = members[to * stride + (((x & 0x3ff) * there) >>> 10)]!;
+      if (isLikely[other * sites + from] === 0) {
+        other = members[to * stride + ((((x >>> 10) & 0x3ff) * there) >>> 10)]!;
+        if (isLikely[other * sites + from] === 0)
+          other = members[to * stride + ((((x >>> 20) & 0x3ff) * there) >>> 10)]!;
+      }
       const otherRow = other * sites;
       let then = from;
       let slots = 0;
       if (x < 0) {
-        const third = allowed[otherRow + ((((x >>> 16) & 0x7fff) * allowedCount[other]!) >>> 15)]!;
+        const third = likely[otherRow + ((((x >>> 16) & 0x7fff) * likelyCount[other]!) >>> 15)]!;
         if (third !== to && third !== from && nextSlot[third]! < Infinity) {
           then = third;
           slots = nextSlot[third]! - lastSlot[from]!;

@@ -27,8 +27,8 @@ export interface CoupledSolution {
 
 /** Of the time of a small instance, for the bound before the search: the search ends early where it is reached. */
 const BOUND_SHARE_SMALL = 0.12;
-const BOUND_SHARE_LARGE = 0.3;
-const BOUND_STEPS_SMALL = 1_000;
+const BOUND_SHARE_LARGE = 0.35;
+const BOUND_STEPS_SMALL = 400;
 const BOUND_STEPS_LARGE = 3_000;
 /** Above it a walker needs all the time there is to cool once. */
 const TEMPERED_TASKS_MAX = 400;

@@ -6,6 +6,7 @@
 import type { Seeded } from '../../../shared/seeded.ts';
 import { Mixer } from './mixing.ts';
 import { Replica, type SmallInstance } from './replica.ts';
+import { Seen } from './seen.ts';
 
 export interface TemperingOptions {
   readonly random: Seeded;
@@ -24,15 +25,16 @@ export interface Tempered {
 
 /** About 25 microseconds. */
 const PROPOSALS_BETWEEN_TRADES = 1_000;
-/** Between neighbours on the ladder: one in four to one in two trades is taken. */
-const RUNG = 1.19;
+/** Between neighbours on the ladder: one in five to one in two trades is taken. */
+const RUNG = 1.27;
 const REPLICAS_MIN = 4;
 const REPLICAS_MAX = 16;
-const QUENCH_PROPOSALS = 2_000;
+const QUENCH_PROPOSALS = 1_000;
 /** Of the cold end, what is left of the temperature in a quench. */
 const QUENCH_SHARE = 0.7;
 const QUENCHED_REPLICAS = 2;
 const ROUNDS_BETWEEN_MIXES = 4;
+const ROUNDS_BETWEEN_SIGHTINGS = 64;
 
 export const ladderOf = (cold: number, hot: number): number[] => {
   const rungs = Math.ceil(1 + Math.log(hot / cold) / Math.log(RUNG));
@@ -73,6 +75,7 @@ export const temper = (
     const gain = mixer.mix(record.siteOf, siteOf);
     if (gain < 0) record.offer(mixer.mixed, record.cost + gain);
   };
+  const seen = new Seen(small);
   let noise = random.next() | 1;
   for (let round = 0; nowMs() < deadlineMs && record.cost > floor; round += 1) {
     for (let at = 0; at < replicas.length; at += 1) {
@@ -85,6 +88,8 @@ export const temper = (
     record.offer(quenched.best, quenched.bestCost);
     mix(quenched);
     if (round % ROUNDS_BETWEEN_MIXES === 0) replicas.slice(0, replicas.length >> 1).forEach(mix);
+    seen.look(replicas);
+    if (round % ROUNDS_BETWEEN_SIGHTINGS === ROUNDS_BETWEEN_SIGHTINGS - 1) seen.tell();
     trade(replicas, temperatures, round % 2, random);
   }
   return record;
