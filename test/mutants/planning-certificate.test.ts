@@ -77,7 +77,12 @@ it('a coupled bound that forgets what punishments take off claims more than its 
     second: Int32Array.of(1),
     weights: Float64Array.of(6),
   };
-  const bound = coupledBound(instance, { iterationsMax: 50, deadlineMs: 1, nowMs: () => 0, target: Infinity });
+  const bound = coupledBound(instance, {
+    iterationsMax: 50,
+    deadlineMs: 1,
+    nowMs: () => 0,
+    target: Infinity,
+  });
   const { scaled } = sharedCosts(instance, bound.shares);
   const price = bound.prices[0] ?? 0;
   // The fault: the constant is left out.

@@ -27,7 +27,7 @@ export interface CoupledSolution {
 
 /** Of the time of a small instance, for the bound before the search: the search ends early where it is reached. */
 const BOUND_SHARE_SMALL = 0.12;
-const BOUND_SHARE_LARGE = 0.35;
+const BOUND_SHARE_LARGE = 0.25;
 const BOUND_STEPS_SMALL = 400;
 const BOUND_STEPS_LARGE = 3_000;
 /** Above it a walker needs all the time there is to cool once. */
@@ -35,7 +35,8 @@ const TEMPERED_TASKS_MAX = 400;
 /** Ends of the ladder as shares of the scale: hot moves one proposal in fifteen, cold one in three hundred. */
 const COLD_SHARE = 1 / 7;
 const HOT_SHARE = 1 / 2;
-const PROBE_MOVES = 20_000;
+const COOLED_TO = 1 / 40;
+const MOVES_AT_ONE_TEMPERATURE = 10_000;
 
 const meanCoupling = ({ weights }: CoupledInstance): number =>
   weights.reduce((sum, weight) => sum + Math.abs(weight), 0) / Math.max(1, weights.length);
@@ -140,19 +141,14 @@ const searchLarge = (instance: CoupledInstance, search: Search): Found => {
   return { siteOf: walker.best, cost: walker.bestCost, bound };
 };
 
-/** One run that fits into the time whole: annealing that is cut off has not cooled. */
+/** The temperature follows the clock, not the moves: on a busy machine, too, it has cooled when time is up. */
 const cool = (walker: Walker, hot: number, deadlineMs: number, nowMs: () => number): void => {
-  const cold = hot / 40;
-  const probeMs = nowMs();
-  walker.run(cold, cold, PROBE_MOVES, deadlineMs, nowMs);
-  const movesPerMs = PROBE_MOVES / Math.max(0.05, nowMs() - probeMs);
-  walker.run(
-    hot,
-    cold,
-    Math.max(1_000, Math.floor((deadlineMs - nowMs()) * movesPerMs * 0.9)),
-    deadlineMs,
-    nowMs,
-  );
+  const begunMs = nowMs();
+  for (let late = 0; late < 1; late = (nowMs() - begunMs) / (deadlineMs - begunMs)) {
+    const temperature = hot * COOLED_TO ** Math.max(0, late);
+    walker.run(temperature, temperature, MOVES_AT_ONE_TEMPERATURE, deadlineMs, nowMs);
+    if (nowMs() >= deadlineMs) return;
+  }
 };
 
 /** Groups chosen exactly until none improves, or time is up. */
