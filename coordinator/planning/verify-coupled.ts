@@ -33,6 +33,13 @@ const boundOf = (
 ): number => {
   const { tasks, sites, costs, slotCosts, couplings } = problem;
   const linear = Array.from({ length: tasks * sites }, (_, at) => scale * (costs[at] ?? Infinity));
+  let exact = true;
+  /** Sums of integers are exact while every one of them stays below 2^53. */
+  const add = (sum: number, term: number): number => {
+    const next = sum + term;
+    if (next < Infinity && !Number.isSafeInteger(next)) exact = false;
+    return next;
+  };
   let bound = 0;
   couplings.forEach(({ first, second, weight }, at) => {
     for (let site = 0; site < sites; site += 1) {
@@ -40,20 +47,21 @@ const boundOf = (
       if (!Number.isInteger(share) || share < 0 || share > scale)
         faults.push(`a share of coupling ${at} is out of range`);
       const other = weight < 0 ? scale - share : share;
-      linear[first * sites + site] = (linear[first * sites + site] ?? 0) + weight * share;
-      linear[second * sites + site] = (linear[second * sites + site] ?? 0) + weight * other;
-      if (weight > 0) bound -= weight * share;
+      linear[first * sites + site] = add(linear[first * sites + site] ?? 0, weight * share);
+      linear[second * sites + site] = add(linear[second * sites + site] ?? 0, weight * other);
+      if (weight > 0) bound = add(bound, -weight * share);
     }
   });
   for (let task = 0; task < tasks; task += 1) {
     let least = Infinity;
     for (let site = 0; site < sites; site += 1)
-      least = Math.min(least, (linear[task * sites + site] ?? Infinity) + (prices[site] ?? 0));
-    bound += least;
+      least = Math.min(least, add(linear[task * sites + site] ?? Infinity, prices[site] ?? 0));
+    bound = add(bound, least);
   }
   slotCosts.forEach((slots, site) => {
-    for (const slot of slots) bound += Math.min(0, scale * slot - (prices[site] ?? 0));
+    for (const slot of slots) bound = add(bound, Math.min(0, add(scale * slot, -(prices[site] ?? 0))));
   });
+  if (!exact) faults.push('the certificate is not made of integers, or they are too large to add exactly');
   return Math.ceil(bound / scale);
 };
 

@@ -1,8 +1,8 @@
 /**
  * The two halves of a QAOA layer, each in as few passes over the amplitudes as the caches allow: the cost as one table of phases, the
- * mixer exp(−iβ·ΣX) as pairs of qubits at a time, first those whose block stays in the first-level cache. Inner loops name each number:
- * unpacking from an array literal there costs a factor of six.
+ * mixer as `mixer.ts` has it. Inner loops name each number: unpacking from an array literal there costs a factor of six.
  */
+import { mixBlocks } from './mixer.ts';
 import type { State } from './state.ts';
 
 /** Amplitude x becomes exp(−iγ·values[x]) times itself. */
@@ -43,11 +43,16 @@ export const rankValues = (table: Float64Array): RankedValues | undefined => {
   return { ranks, values: Float64Array.from(rankOf.keys()) };
 };
 
-/** As `applyCostPhase`, with one sine and cosine for each different value. */
-export const applyRankedPhase = ({ re, im }: State, { ranks, values }: RankedValues, gamma: number): void => {
-  const cosines = values.map((value) => Math.cos(gamma * value));
-  const sines = values.map((value) => Math.sin(gamma * value));
-  for (let at = 0; at < re.length; at += 1) {
+/** Amplitude x of those from `from` to `to` becomes (cosine − i·sine) of its rank times itself. */
+const turnRanked = (
+  { re, im }: State,
+  ranks: Uint16Array,
+  cosines: Float64Array,
+  sines: Float64Array,
+  from: number,
+  to: number,
+): void => {
+  for (let at = from; at < to; at += 1) {
     const rank = ranks[at]!;
     const c = cosines[rank]!;
     const s = sines[rank]!;
@@ -58,74 +63,45 @@ export const applyRankedPhase = ({ re, im }: State, { ranks, values }: RankedVal
   }
 };
 
-/** 2^11 amplitudes of two 32-bit arrays are 16 KB: half of a first-level cache. */
-const BLOCK_QUBITS = 11;
-
-/** exp(−iβX) on qubits `low` and `low + 1` of the amplitudes from `from` to `to`. */
-const mixPair = ({ re, im }: State, from: number, to: number, low: number, c: number, s: number): void => {
-  const step = 1 << low;
-  // Products of the two single-qubit entries: both stay, one flips (−i), both flip (−1).
-  const both = c * c;
-  const one = c * s;
-  const none = s * s;
-  for (let block = from; block < to; block += 4 * step) {
-    for (let at = block; at < block + step; at += 1) {
-      const b = at + step;
-      const d = b + step;
-      const e = d + step;
-      const ar = re[at]!;
-      const ai = im[at]!;
-      const br = re[b]!;
-      const bi = im[b]!;
-      const dr = re[d]!;
-      const di = im[d]!;
-      const er = re[e]!;
-      const ei = im[e]!;
-      const innerI = one * (bi + di);
-      const innerR = one * (br + dr);
-      const outerI = one * (ai + ei);
-      const outerR = one * (ar + er);
-      re[at] = both * ar - none * er + innerI;
-      im[at] = both * ai - none * ei - innerR;
-      re[e] = both * er - none * ar + innerI;
-      im[e] = both * ei - none * ai - innerR;
-      re[b] = both * br - none * dr + outerI;
-      im[b] = both * bi - none * di - outerR;
-      re[d] = both * dr - none * br + outerI;
-      im[d] = both * di - none * bi - outerR;
-    }
-  }
-};
-
-const mixOne = ({ re, im }: State, qubit: number, c: number, s: number): void => {
-  const step = 1 << qubit;
-  for (let block = 0; block < re.length; block += 2 * step) {
-    for (let low = block; low < block + step; low += 1) {
-      const high = low + step;
-      const xr = re[low]!;
-      const xi = im[low]!;
-      const yr = re[high]!;
-      const yi = im[high]!;
-      re[low] = c * xr + s * yi;
-      im[low] = c * xi - s * yr;
-      re[high] = c * yr + s * xi;
-      im[high] = c * yi - s * xr;
-    }
-  }
+/** As `applyCostPhase`, with one sine and cosine for each different value. */
+export const applyRankedPhase = (state: State, { ranks, values }: RankedValues, gamma: number): void => {
+  const cosines = values.map((value) => Math.cos(gamma * value));
+  const sines = values.map((value) => Math.sin(gamma * value));
+  turnRanked(state, ranks, cosines, sines, 0, ranks.length);
 };
 
 /** exp(−iβ(X_0 + … + X_{n−1})). */
 export const applyXMixer = (state: State, beta: number): void => {
-  const { qubits } = state;
-  const size = state.re.length;
-  const [c, s] = [Math.cos(beta), Math.sin(beta)];
-  const pairs = qubits - (qubits % 2);
-  const inside = Math.min(pairs, BLOCK_QUBITS - (BLOCK_QUBITS % 2));
-  const block = 2 ** inside;
-  for (let from = 0; from < size; from += block)
-    for (let low = 0; low < inside; low += 2) mixPair(state, from, from + block, low, c, s);
-  for (let low = inside; low < pairs; low += 2) mixPair(state, 0, size, low, c, s);
-  if (qubits % 2 === 1) mixOne(state, qubits - 1, c, s);
+  const { re, im } = state;
+  mixBlocks(state, beta, (from, to, factorRe, factorIm) => {
+    for (let at = from; at < to; at += 1) {
+      const x = re[at]!;
+      const y = im[at]!;
+      re[at] = factorRe * x - factorIm * y;
+      im[at] = factorRe * y + factorIm * x;
+    }
+  });
+};
+
+/** `applyRankedPhase`, then `applyXMixer`, with one pass less: the phase is taken block by block on the way into the mixer. */
+export const applyRankedLayer = (
+  state: State,
+  { ranks, values }: RankedValues,
+  gamma: number,
+  beta: number,
+): void => {
+  const cosines = new Float64Array(values.length);
+  const sines = new Float64Array(values.length);
+  mixBlocks(state, beta, (from, to, factorRe, factorIm) => {
+    // The factor is the same for every block.
+    for (let rank = 0; rank < (from === 0 ? values.length : 0); rank += 1) {
+      const c = Math.cos(gamma * values[rank]!);
+      const s = Math.sin(gamma * values[rank]!);
+      cosines[rank] = factorRe * c + factorIm * s;
+      sines[rank] = factorRe * s - factorIm * c;
+    }
+    turnRanked(state, ranks, cosines, sines, from, to);
+  });
 };
 
 /** exp(−iβ(X_a·X_b + Y_a·Y_b)/2): swaps 01 and 10 in part, so that the number of ones in a group never changes. */

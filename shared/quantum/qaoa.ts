@@ -5,7 +5,14 @@
 import { assert } from '../errors.ts';
 import type { Seeded } from '../seeded.ts';
 import { type Qubo, quboTable } from './ising.ts';
-import { applyCostPhase, applyRankedPhase, applyXMixer, applyXyPair, rankValues } from './layer.ts';
+import {
+  applyCostPhase,
+  applyRankedLayer,
+  applyRankedPhase,
+  applyXMixer,
+  applyXyPair,
+  rankValues,
+} from './layer.ts';
 import { minimiseSimplex } from './simplex.ts';
 import { sampleShots } from './sampling.ts';
 import { createState, type Precision, probabilitiesOf, type State } from './state.ts';
@@ -82,9 +89,11 @@ const createRunner = (
     if (mixer.kind === 'x') uniformState(state);
     else oneHotState(state, mixer.groups);
     gammas.forEach((gamma, layer) => {
+      const beta = betas[layer] ?? 0;
+      if (ranked !== undefined && mixer.kind === 'x') return applyRankedLayer(state, ranked, gamma, beta);
       if (ranked === undefined) applyCostPhase(state, table, gamma);
       else applyRankedPhase(state, ranked, gamma);
-      mix(betas[layer] ?? 0);
+      mix(beta);
     });
     return state;
   };

@@ -7,7 +7,8 @@ import QuantumCircuit from 'quantum-circuit';
 import { applyGate } from '../../shared/quantum/apply.ts';
 import { type Gate, gate } from '../../shared/quantum/circuit.ts';
 import { maxCutQubo, quboTable } from '../../shared/quantum/ising.ts';
-import { applyRankedPhase, applyXMixer, rankValues } from '../../shared/quantum/layer.ts';
+import { applyRankedLayer, rankValues } from '../../shared/quantum/layer.ts';
+import { BLOCK_QUBITS } from '../../shared/quantum/mixer.ts';
 import { createState, type State } from '../../shared/quantum/state.ts';
 
 const REPEATS = 25;
@@ -54,17 +55,14 @@ const timesOf = (repeats: number, action: () => void): number[] =>
     return performance.now() - begunMs;
   }).toSorted((left, right) => left - right);
 
-/** Two passes over the amplitudes of a pair of qubits at a time above the cache's block, one inside it, one for the phase. */
-const passesOf = (qubits: number): number => 1 + 1 + Math.max(0, Math.ceil((qubits - 10) / 2));
+/** One pass for the phase and the qubits inside the cache's block, one for each three above it. */
+const passesOf = (qubits: number): number => 1 + Math.max(0, Math.ceil((qubits - BLOCK_QUBITS) / 3));
 
 const layerOf = (qubits: number): (() => void) => {
   const ranked = rankValues(quboTable(maxCutQubo(qubits, ringEdges(qubits))));
   if (ranked === undefined) throw new Error('a ring has few values');
   const state = createState(qubits, 'float64');
-  return () => {
-    applyRankedPhase(state, ranked, GAMMA);
-    applyXMixer(state, BETA);
-  };
+  return () => applyRankedLayer(state, ranked, GAMMA, BETA);
 };
 
 /** Read and write of 64 MB in turn, the best of some runs: what memory gives to one thread. */

@@ -4,6 +4,8 @@ import { expect, it } from 'vitest';
 import { makePlan } from '../../coordinator/planning/plan.ts';
 import type { Problem } from '../../coordinator/planning/problem.ts';
 import { verifyCertificate } from '../../coordinator/planning/verify-certificate.ts';
+import { verifyCoupled } from '../../coordinator/planning/verify-coupled.ts';
+import { coupledBound, SHARE_SCALE, sharedCosts } from '../../coordinator/solvers/coupled/bound.ts';
 import { flowSolver } from '../../coordinator/solvers/flow.ts';
 import { greedySolver } from '../../coordinator/solvers/greedy.ts';
 import type { Solver } from '../../coordinator/solvers/port.ts';
@@ -62,4 +64,36 @@ it.each<[string, Solver['solve'], RegExp]>([
   ],
 ])('stops at a solver with %s', (name, solve, message) => {
   expect(() => makePlan(trap, { name, solve }, systemClock)).toThrowError(message);
+});
+
+it('a coupled bound that forgets what punishments take off claims more than its certificate proves', () => {
+  // Two tasks, one site: 10 each, and 6 for standing together.
+  const instance = {
+    tasks: 2,
+    sites: 1,
+    costs: Float64Array.of(10, 10),
+    slotCosts: [[0, 0]],
+    first: Int32Array.of(0),
+    second: Int32Array.of(1),
+    weights: Float64Array.of(6),
+  };
+  const bound = coupledBound(instance, {
+    iterationsMax: 50,
+    deadlineMs: 1,
+    nowMs: () => 0,
+    target: Infinity,
+  });
+  const { scaled } = sharedCosts(instance, bound.shares);
+  const price = bound.prices[0] ?? 0;
+  // The fault: the constant is left out.
+  const claimed =
+    (scaled.reduce((sum, cost) => sum + cost + price, 0) + 2 * Math.min(0, -price)) / SHARE_SCALE;
+  const check = verifyCoupled(
+    { ...instance, couplings: [{ first: 0, second: 1, weight: 6 }] },
+    Int32Array.of(0, 0),
+    { scale: SHARE_SCALE, shares: bound.shares, prices: bound.prices },
+  );
+  expect(check).toEqual({ faults: [], cost: 26, bound: 26 });
+  expect(bound.bound).toBe(26);
+  expect(claimed).toBe(32);
 });

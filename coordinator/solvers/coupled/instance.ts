@@ -17,6 +17,22 @@ export interface CoupledInstance {
   readonly weights: Float64Array;
 }
 
+/** Sums of costs below it stay exact, 256 times as large and with prices on top: 2^41. */
+const COST_SUM_MAX = 2 ** 41;
+
+/** The largest cost of every task, every coupling and every slot that could be taken. */
+const costSum = ({ tasks, sites, costs, slotCosts, weights }: CoupledInstance): number => {
+  let sum = weights.reduce((total, weight) => total + Math.abs(weight), 0);
+  for (const slots of slotCosts) for (const slot of slots.slice(0, tasks)) sum += Math.abs(slot);
+  for (let row = 0; row < tasks * sites; row += sites) {
+    let most = 0;
+    for (let at = row; at < row + sites; at += 1)
+      if (costs[at]! < Infinity) most = Math.max(most, Math.abs(costs[at]!));
+    sum += most;
+  }
+  return sum;
+};
+
 const refuse = (detail: string): never => {
   throw new QflError('invalid_request', { detail: `not a coupled assignment problem: ${detail}` });
 };
@@ -39,6 +55,7 @@ export const checkCoupled = (instance: CoupledInstance): void => {
     if (!slots.every(Number.isSafeInteger)) refuse('a slot cost is not an integer');
     if (slots.some((cost, at) => at > 0 && cost < slots[at - 1]!)) refuse('slot costs fall');
   }
+  if (costSum(instance) > COST_SUM_MAX) refuse('its costs are too large to be added exactly');
 };
 
 /** Cost of an assignment (site of each task); Infinity when it breaks a rule. */

@@ -1,9 +1,10 @@
-/** Coupled assignment, anytime: the exact flow plan first, then annealing runs from it with groups chosen exactly, and a bound with its certificate. */
-import { assert, QflError } from '../../../shared/errors.ts';
+/** Coupled assignment, anytime: the exact flow plan first, then tempering (small) or annealing (large) from it, and a bound with its certificate. */
+import { QflError } from '../../../shared/errors.ts';
 import { seeded } from '../../../shared/seeded.ts';
 import { Walker } from './anneal.ts';
 import { type CoupledBound, coupledBound, solveLinear } from './bound.ts';
 import { checkCoupled, coupledCost, type CoupledInstance } from './instance.ts';
+import { smallInstanceOf } from './replica.ts';
 import { temper } from './tempering.ts';
 
 export interface CoupledOptions {
@@ -20,13 +21,22 @@ export interface CoupledSolution {
   /** Cost of the flow plan, couplings counted but not considered. */
   readonly flowCost: number;
   readonly bound: CoupledBound;
+  /** The bound reaches the cost: no plan is better. */
+  readonly proven: boolean;
 }
 
-const BOUND_SHARE_DEFAULT = 0.3;
+/** Of the time of a small instance, for the bound before the search: the search ends early where it is reached. */
+const BOUND_SHARE_SMALL = 0.12;
+const BOUND_SHARE_LARGE = 0.25;
+const BOUND_STEPS_SMALL = 400;
+const BOUND_STEPS_LARGE = 3_000;
 /** Above it a walker needs all the time there is to cool once. */
 const TEMPERED_TASKS_MAX = 400;
-const WALKERS = 5;
-const PROBE_MOVES = 20_000;
+/** Ends of the ladder as shares of the scale: hot moves one proposal in fifteen, cold one in three hundred. */
+const COLD_SHARE = 1 / 7;
+const HOT_SHARE = 1 / 2;
+const COOLED_TO = 1 / 40;
+const MOVES_AT_ONE_TEMPERATURE = 10_000;
 
 const meanCoupling = ({ weights }: CoupledInstance): number =>
   weights.reduce((sum, weight) => sum + Math.abs(weight), 0) / Math.max(1, weights.length);
@@ -43,18 +53,18 @@ const costSpread = ({ tasks, sites, costs }: CoupledInstance): number => {
       least = Math.min(least, cost);
       most = Math.max(most, cost);
     }
-    sum += most - least;
+    sum += Math.max(0, most - least);
   }
   return sum / Math.max(1, sampled);
 };
 
 /**
- * @returns within one flow solve of `timeMs`; never worse than the flow plan
+ * @returns within one flow solve of `timeMs`, sooner when the plan is proven; never worse than the flow plan
  * @throws QflError `invalid_request` for a malformed instance, `site_unavailable` when not every task finds a slot
  */
 export const solveCoupled = (
   instance: CoupledInstance,
-  { timeMs, seed, nowMs, boundShare = BOUND_SHARE_DEFAULT }: CoupledOptions,
+  { timeMs, seed, nowMs, boundShare }: CoupledOptions,
 ): CoupledSolution => {
   checkCoupled(instance);
   const deadlineMs = nowMs() + timeMs;
@@ -64,52 +74,81 @@ export const solveCoupled = (
       detail: 'there are fewer slots than tasks, or a task may go nowhere',
     });
   const flowCost = coupledCost(instance, flow.siteOf);
-  const random = seeded(seed);
-  const early = coupledBound(instance, {
-    iterationsMax: 100,
-    deadlineMs: nowMs() + (timeMs * boundShare) / 2,
-    nowMs,
-    target: flowCost,
-  });
-  const searchEndMs = deadlineMs - (timeMs * boundShare) / 2;
-  const starts = early.siteOf.includes(-1) ? [flow.siteOf] : [flow.siteOf, early.siteOf];
-  const walkers = Array.from(
-    { length: instance.tasks <= TEMPERED_TASKS_MAX ? WALKERS : 1 },
-    (_, at) => new Walker(instance, starts[at % starts.length]!, { random, prices: flow.prices }),
-  );
-  const scale = Math.max(meanCoupling(instance), costSpread(instance) / 4, 1);
-  const [first] = walkers;
-  assert(first !== undefined, 'there is a walker');
-  if (walkers.length > 1) polish(first, instance.tasks, searchEndMs, nowMs);
-  if (walkers.length > 1)
-    temper(walkers, { random, cold: scale / 7, hot: scale * 0.55, deadlineMs: searchEndMs, nowMs });
-  else cool(first, scale / 2, searchEndMs, nowMs);
-  const best = walkers.reduce((least, one) => (one.bestCost < least.bestCost ? one : least));
-  best.reset(best.best);
-  polish(best, instance.tasks, searchEndMs + 20, nowMs);
-  const late = coupledBound(instance, {
-    iterationsMax: 400,
+  const search = instance.tasks <= TEMPERED_TASKS_MAX ? searchSmall : searchLarge;
+  const { siteOf, cost, bound } = search(instance, {
+    flow,
+    flowCost,
+    timeMs,
     deadlineMs,
+    seed,
     nowMs,
-    target: best.bestCost,
-    from: early,
+    boundShare,
   });
-  return { siteOf: best.best, cost: best.bestCost, flowCost, bound: late.bound > early.bound ? late : early };
+  return { siteOf, cost, flowCost, bound, proven: bound.bound === cost };
 };
 
-/** One run that fits into the time whole: annealing that is cut off has not cooled. */
-const cool = (walker: Walker, hot: number, deadlineMs: number, nowMs: () => number): void => {
-  const cold = hot / 40;
-  const probeMs = nowMs();
-  walker.run(cold, cold, PROBE_MOVES, deadlineMs, nowMs);
-  const movesPerMs = PROBE_MOVES / Math.max(0.05, nowMs() - probeMs);
-  walker.run(
-    hot,
+interface Search {
+  readonly flow: { readonly siteOf: Int32Array; readonly prices: Float64Array };
+  readonly flowCost: number;
+  readonly timeMs: number;
+  readonly deadlineMs: number;
+  readonly seed: number;
+  readonly nowMs: () => number;
+  readonly boundShare: number | undefined;
+}
+
+type Found = Pick<CoupledSolution, 'siteOf' | 'cost' | 'bound'>;
+
+/** The bound first, then tempering until it is reached or time is up. */
+const searchSmall = (instance: CoupledInstance, search: Search): Found => {
+  const { flow, flowCost, timeMs, deadlineMs, seed, nowMs, boundShare = BOUND_SHARE_SMALL } = search;
+  const bound = coupledBound(instance, {
+    iterationsMax: BOUND_STEPS_SMALL,
+    deadlineMs: nowMs() + timeMs * boundShare,
+    nowMs,
+    target: flowCost,
+    prices: flow.prices,
+  });
+  const [couplings, spread] = [meanCoupling(instance), costSpread(instance) / 4];
+  const cold = Math.max(1, Math.min(couplings, spread)) * COLD_SHARE;
+  const hot = Math.max(1, couplings, spread) * HOT_SHARE;
+  const found = temper(smallInstanceOf(instance), [flow.siteOf], {
+    random: seeded(seed),
     cold,
-    Math.max(1_000, Math.floor((deadlineMs - nowMs()) * movesPerMs * 0.9)),
+    hot,
     deadlineMs,
     nowMs,
-  );
+    floor: bound.bound,
+  });
+  return { ...found, bound };
+};
+
+/** Annealing that cools once in the time there is, groups chosen exactly, then the bound. */
+const searchLarge = (instance: CoupledInstance, search: Search): Found => {
+  const { flow, timeMs, deadlineMs, seed, nowMs, boundShare = BOUND_SHARE_LARGE } = search;
+  const searchEndMs = deadlineMs - timeMs * boundShare;
+  const walker = new Walker(instance, flow.siteOf, { random: seeded(seed), prices: flow.prices });
+  cool(walker, Math.max(meanCoupling(instance), costSpread(instance) / 4, 1) / 2, searchEndMs, nowMs);
+  walker.reset(walker.best);
+  polish(walker, instance.tasks, searchEndMs + timeMs / 150, nowMs);
+  const bound = coupledBound(instance, {
+    iterationsMax: BOUND_STEPS_LARGE,
+    deadlineMs,
+    nowMs,
+    target: walker.bestCost,
+    prices: flow.prices,
+  });
+  return { siteOf: walker.best, cost: walker.bestCost, bound };
+};
+
+/** The temperature follows the clock, not the moves: on a busy machine, too, it has cooled when time is up. */
+const cool = (walker: Walker, hot: number, deadlineMs: number, nowMs: () => number): void => {
+  const begunMs = nowMs();
+  for (let late = 0; late < 1; late = (nowMs() - begunMs) / (deadlineMs - begunMs)) {
+    const temperature = hot * COOLED_TO ** Math.max(0, late);
+    walker.run(temperature, temperature, MOVES_AT_ONE_TEMPERATURE, deadlineMs, nowMs);
+    if (nowMs() >= deadlineMs) return;
+  }
 };
 
 /** Groups chosen exactly until none improves, or time is up. */

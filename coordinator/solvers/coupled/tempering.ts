@@ -1,9 +1,12 @@
 /**
- * Parallel tempering (Swendsen, Wang 1986; Geyer 1991): walkers at fixed temperatures that trade places, so that a plan stuck when cold is shaken where it
- * is hot and comes back. On small rugged instances it finds in half a second what restarts of annealing miss.
+ * Parallel tempering (Swendsen, Wang 1986; Geyer 1991) for small instances: replicas at fixed temperatures that trade places, so that a plan stuck when
+ * cold is shaken where it is hot and comes back. What the cold ones hold is quenched beside them, on a copy, and mixed with the best plan known;
+ * neither is fed back: replicas that copy each other stop searching.
  */
 import type { Seeded } from '../../../shared/seeded.ts';
-import type { Walker } from './anneal.ts';
+import { Mixer } from './mixing.ts';
+import { Replica, type SmallInstance } from './replica.ts';
+import { Seen } from './seen.ts';
 
 export interface TemperingOptions {
   readonly random: Seeded;
@@ -11,27 +14,93 @@ export interface TemperingOptions {
   readonly hot: number;
   readonly deadlineMs: number;
   readonly nowMs: () => number;
+  /** A cost that cannot be beaten: reached, the search ends. */
+  readonly floor: number;
 }
 
-const MOVES_BETWEEN_TRADES = 500;
+export interface Tempered {
+  readonly siteOf: Int32Array;
+  readonly cost: number;
+}
 
-/** Walks until the deadline. @param walkers at least two; coldest first when it returns */
+/** About 25 microseconds. */
+const PROPOSALS_BETWEEN_TRADES = 1_000;
+/** Between neighbours on the ladder: one in five to one in two trades is taken. */
+const RUNG = 1.27;
+const REPLICAS_MIN = 4;
+const REPLICAS_MAX = 16;
+const QUENCH_PROPOSALS = 1_000;
+/** Of the cold end, what is left of the temperature in a quench. */
+const QUENCH_SHARE = 0.7;
+const QUENCHED_REPLICAS = 2;
+const ROUNDS_BETWEEN_MIXES = 4;
+const ROUNDS_BETWEEN_SIGHTINGS = 64;
+
+export const ladderOf = (cold: number, hot: number): number[] => {
+  const rungs = Math.ceil(1 + Math.log(hot / cold) / Math.log(RUNG));
+  const count = Math.min(REPLICAS_MAX, Math.max(REPLICAS_MIN, rungs));
+  return Array.from({ length: count }, (_, at) => cold * (hot / cold) ** (at / (count - 1)));
+};
+
+/** The best plan seen, by whomever. */
+class Record {
+  readonly siteOf: Int32Array;
+  cost = Infinity;
+
+  constructor(tasks: number) {
+    this.siteOf = new Int32Array(tasks);
+  }
+
+  offer(siteOf: Int32Array, cost: number): void {
+    if (cost >= this.cost) return;
+    this.cost = cost;
+    this.siteOf.set(siteOf);
+  }
+}
+
+/** Walks until the deadline or the floor. @param starts plans that fit, at least one */
 export const temper = (
-  walkers: Walker[],
-  { random, cold, hot, deadlineMs, nowMs }: TemperingOptions,
-): void => {
-  const temperatures = walkers.map((_, at) => cold * (hot / cold) ** (at / (walkers.length - 1)));
-  for (let round = 0; nowMs() < deadlineMs; round += 1) {
-    walkers.forEach((walker, at) => {
-      const temperature = temperatures[at]!;
-      walker.run(temperature, temperature, MOVES_BETWEEN_TRADES, deadlineMs, nowMs);
-    });
-    for (let at = round % 2; at + 1 < walkers.length; at += 2) {
-      const [left, right] = [walkers[at]!, walkers[at + 1]!];
-      const gain = (1 / temperatures[at]! - 1 / temperatures[at + 1]!) * (left.cost - right.cost);
-      if (gain < 0 && random.uniform() >= Math.exp(gain)) continue;
-      walkers[at] = right;
-      walkers[at + 1] = left;
+  small: SmallInstance,
+  starts: readonly Int32Array[],
+  { random, cold, hot, deadlineMs, nowMs, floor }: TemperingOptions,
+): Tempered => {
+  const temperatures = ladderOf(cold, hot);
+  const replicas = temperatures.map((_, at) => new Replica(small, starts[at % starts.length]!));
+  const quenched = new Replica(small, starts[0]!);
+  const mixer = new Mixer(small);
+  const record = new Record(small.instance.tasks);
+  for (const { best, bestCost } of replicas) record.offer(best, bestCost);
+  const mix = ({ siteOf, cost }: Replica): void => {
+    if (cost === record.cost) return;
+    const gain = mixer.mix(record.siteOf, siteOf);
+    if (gain < 0) record.offer(mixer.mixed, record.cost + gain);
+  };
+  const seen = new Seen(small);
+  let noise = random.next() | 1;
+  for (let round = 0; nowMs() < deadlineMs && record.cost > floor; round += 1) {
+    for (let at = 0; at < replicas.length; at += 1) {
+      const replica = replicas[at]!;
+      noise = replica.run(temperatures[at]!, PROPOSALS_BETWEEN_TRADES, noise);
+      record.offer(replica.best, replica.bestCost);
     }
+    quenched.reset(replicas[round % QUENCHED_REPLICAS]!.siteOf);
+    noise = quenched.run(cold * QUENCH_SHARE, QUENCH_PROPOSALS, noise);
+    record.offer(quenched.best, quenched.bestCost);
+    mix(quenched);
+    if (round % ROUNDS_BETWEEN_MIXES === 0) replicas.slice(0, replicas.length >> 1).forEach(mix);
+    seen.look(replicas);
+    if (round % ROUNDS_BETWEEN_SIGHTINGS === ROUNDS_BETWEEN_SIGHTINGS - 1) seen.tell();
+    trade(replicas, temperatures, round % 2, random);
+  }
+  return record;
+};
+
+const trade = (replicas: Replica[], temperatures: readonly number[], from: number, random: Seeded): void => {
+  for (let at = from; at + 1 < replicas.length; at += 2) {
+    const [left, right] = [replicas[at]!, replicas[at + 1]!];
+    const gain = (1 / temperatures[at]! - 1 / temperatures[at + 1]!) * (left.cost - right.cost);
+    if (gain < 0 && random.uniform() >= Math.exp(gain)) continue;
+    replicas[at] = right;
+    replicas[at + 1] = left;
   }
 };

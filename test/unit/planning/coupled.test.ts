@@ -1,8 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { verifyCoupled } from '../../../coordinator/planning/verify-coupled.ts';
-import { SHARE_SCALE } from '../../../coordinator/solvers/coupled/bound.ts';
+import { coupledBound, SHARE_SCALE, solveLinear } from '../../../coordinator/solvers/coupled/bound.ts';
 import { type CoupledInstance, coupledCost } from '../../../coordinator/solvers/coupled/instance.ts';
+import { Mixer } from '../../../coordinator/solvers/coupled/mixing.ts';
+import { Replica, smallInstanceOf } from '../../../coordinator/solvers/coupled/replica.ts';
 import { solveCoupled } from '../../../coordinator/solvers/coupled/solve.ts';
 import { greedyCoupled, makeCoupled } from '../../bench/coupled.ts';
 
@@ -26,8 +28,17 @@ const anyInstance: fc.Arbitrary<CoupledInstance> = fc
       tasks: fc.constant(tasks),
       sites: fc.constant(sites),
       costs: fc
-        .array(fc.integer({ min: 0, max: 30 }), { minLength: tasks * sites, maxLength: tasks * sites })
-        .map((costs) => Float64Array.from(costs)),
+        .array(
+          fc.oneof(
+            { weight: 9, arbitrary: fc.integer({ min: -5, max: 30 }) },
+            { weight: 1, arbitrary: fc.constant(Infinity) },
+          ),
+          { minLength: tasks * sites, maxLength: tasks * sites },
+        )
+        // The last site takes whatever is left: there is always a plan.
+        .map((costs) =>
+          Float64Array.from(costs, (cost, at) => (at % sites === sites - 1 && cost === Infinity ? 31 : cost)),
+        ),
       slots: fc.array(fc.integer({ min: 0, max: 4 }), { minLength: sites, maxLength: sites }),
       pairs: fc.array(pair, { maxLength: 8 }).map((pairs) => pairs.filter(([a, b]) => a !== b)),
       step: fc.integer({ min: 0, max: 5 }),
@@ -37,7 +48,6 @@ const anyInstance: fc.Arbitrary<CoupledInstance> = fc
     tasks,
     sites,
     costs,
-    // The last site takes whatever is left: there is always a plan.
     slotCosts: slots.map((count, site) =>
       Array.from({ length: site === sites - 1 ? tasks : count }, (_, at) => at * step),
     ),
@@ -78,12 +88,83 @@ test('small instances: the optimum, and a bound that its certificate proves', ()
   );
 });
 
-test('a larger one: never worse than the flow plan or greedy, the same for the same seed and no clock', () => {
+test('no bound is above the optimum, whatever the instance, and its certificate proves it', () => {
+  fc.assert(
+    fc.property(anyInstance, fc.integer({ min: 1, max: 60 }), (instance, iterationsMax) => {
+      const optimum = bruteForce(instance);
+      const bound = coupledBound(instance, {
+        iterationsMax,
+        deadlineMs: Infinity,
+        nowMs: () => 0,
+        target: optimum,
+      });
+      expect(bound.bound).toBeLessThanOrEqual(optimum);
+      const { tasks, sites } = instance;
+      const waiting = Int32Array.from({ length: tasks }, () => sites - 1);
+      const check = verifyCoupled(problemOf(instance), waiting, { scale: SHARE_SCALE, ...bound });
+      expect(check).toMatchObject({ faults: [], bound: bound.bound });
+    }),
+    { numRuns: 3_000 },
+  );
+});
+
+test('without couplings the bound is the optimum at once, and the search knows that it is done', () => {
+  const instance = { ...makeCoupled(60, 5, 2), first: Int32Array.of(), second: Int32Array.of() };
+  const { cost, flowCost, proven, bound } = solve({ ...instance, weights: Float64Array.of() }, 1, 60_000);
+  expect({ cost, proven }).toEqual({ cost: flowCost, proven: true });
+  expect(bound.bound).toBe(cost);
+});
+
+describe('the parts of the search on small instances', () => {
+  const walk = (instance: CoupledInstance, seed: number, temperature: number): Replica => {
+    const start = solveLinear(instance.tasks, instance.slotCosts, instance.costs).siteOf;
+    const replica = new Replica(smallInstanceOf(instance), start);
+    replica.run(temperature, 200, seed);
+    return replica;
+  };
+  const anySeed = fc.integer({ min: 1, max: 1_000_000 });
+
+  test('a replica knows its cost and never leaves the rules', () => {
+    fc.assert(
+      fc.property(anyInstance, anySeed, (instance, seed) => {
+        const replica = walk(instance, seed, 10);
+        expect(replica.cost).toBe(coupledCost(instance, replica.siteOf));
+        expect(replica.bestCost).toBe(coupledCost(instance, replica.best));
+        expect(replica.cost).toBeLessThan(Infinity);
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  test('a mixture is as good as it says, fits, and is no worse than either plan', () => {
+    let mixed = 0;
+    fc.assert(
+      fc.property(anyInstance, anySeed, (instance, seed) => {
+        const [base, other] = [walk(instance, seed, 20), walk(instance, seed + 1, 20)];
+        const mixer = new Mixer(smallInstanceOf(instance));
+        const gain = mixer.mix(base.siteOf, other.siteOf);
+        if (gain === 0) return;
+        mixed += 1;
+        expect(coupledCost(instance, mixer.mixed)).toBe(base.cost + gain);
+        expect(base.cost + gain).toBeLessThanOrEqual(Math.min(base.cost, other.cost));
+      }),
+      { numRuns: 1_000 },
+    );
+    expect(mixed).toBeGreaterThan(50);
+  });
+});
+
+test('a larger one: better than the flow plan and greedy, a near bound, and by a clock that counts looks the same twice', () => {
   const instance = makeCoupled(80, 6, 5);
-  const { cost, flowCost, bound } = solve(instance, 3, 400);
-  expect(cost).toBeLessThanOrEqual(flowCost);
+  const solveByLooks = () => {
+    let looks = 0;
+    return solveCoupled(instance, { timeMs: 1_500, seed: 3, nowMs: () => (looks += 1) });
+  };
+  const { siteOf, cost, flowCost, bound } = solveByLooks();
+  expect(cost).toBeLessThan(flowCost);
   expect(cost).toBeLessThan(coupledCost(instance, greedyCoupled(instance)));
-  expect(bound.bound).toBeGreaterThan(0.85 * cost);
+  expect(bound.bound).toBeGreaterThan(0.93 * cost);
+  expect(solveByLooks()).toMatchObject({ siteOf, cost });
 });
 
 describe('the checker', () => {
@@ -127,6 +208,7 @@ describe('what is refused', () => {
       'invalid_request',
     ],
     ['a cost that is no number', { costs: new Float64Array(8).fill(Number.NaN) }, 'invalid_request'],
+    ['costs that do not add exactly', { costs: new Float64Array(8).fill(2 ** 42) }, 'invalid_request'],
     ['no sites', { sites: 0, costs: new Float64Array(0), slotCosts: [] }, 'invalid_request'],
     ['fewer slots than tasks', { slotCosts: [[0], [0]] }, 'site_unavailable'],
   ])('%s', (_name, change, code) => {

@@ -3,9 +3,15 @@ import { describe, expect, test } from 'vitest';
 import { applyGate } from '../../../shared/quantum/apply.ts';
 import { gate } from '../../../shared/quantum/circuit.ts';
 import { maxCutQubo, type Qubo, quboTable, quboValue } from '../../../shared/quantum/ising.ts';
-import { applyCostPhase, applyRankedPhase, applyXMixer, rankValues } from '../../../shared/quantum/layer.ts';
+import {
+  applyCostPhase,
+  applyRankedLayer,
+  applyRankedPhase,
+  applyXMixer,
+  rankValues,
+} from '../../../shared/quantum/layer.ts';
 import { approximationRatio, proposals, runQaoa } from '../../../shared/quantum/qaoa.ts';
-import { createState, normOf } from '../../../shared/quantum/state.ts';
+import { createState, normOf, type State } from '../../../shared/quantum/state.ts';
 import { seeded } from '../../../shared/seeded.ts';
 
 const ring = (nodes: number): Qubo =>
@@ -38,19 +44,52 @@ test('the table of values is the function at every state', () => {
   );
 });
 
-test.each([1, 2, 3, 10, 11, 12, 13])('the fused mixer on %i qubits is RX on each', (qubits) => {
+// Angles near a full flip take another way; 17 qubits are more than one block.
+test.each(
+  [1, 2, 3, 4, 5, 10, 13, 17].flatMap((qubits) =>
+    [0.7, -0.4, 1.5, Math.PI / 2, 2.2, 5].map((beta) => [qubits, beta]),
+  ),
+)('the fused mixer on %i qubits at %f is RX on each', (qubits = 1, beta = 0) => {
   const random = seeded(qubits);
   const [fused, plain] = [createState(qubits, 'float64'), createState(qubits, 'float64')];
   for (let at = 0; at < fused.re.length; at += 1) {
     fused.re[at] = plain.re[at] = random.uniform() - 0.5;
     fused.im[at] = plain.im[at] = random.uniform() - 0.5;
   }
-  applyXMixer(fused, 0.7);
-  for (let qubit = 0; qubit < qubits; qubit += 1) applyGate(plain, gate('rx', [qubit], 1.4));
+  applyXMixer(fused, beta);
+  for (let qubit = 0; qubit < qubits; qubit += 1) applyGate(plain, gate('rx', [qubit], 2 * beta));
+  let furthest = 0;
   for (let at = 0; at < fused.re.length; at += 1) {
-    expect(fused.re[at]).toBeCloseTo(plain.re[at]!, 12);
-    expect(fused.im[at]).toBeCloseTo(plain.im[at]!, 12);
+    furthest = Math.max(
+      furthest,
+      Math.abs(fused.re[at]! - plain.re[at]!),
+      Math.abs(fused.im[at]! - plain.im[at]!),
+    );
   }
+  expect(furthest).toBeLessThan(1e-12);
+});
+
+test.each([0.5, 1.5])('the layer in one is the phase, then the mixer, at %f', (beta) => {
+  const qubits = 16;
+  const ranked = rankValues(quboTable(ring(qubits)));
+  if (ranked === undefined) throw new Error('a ring has few values');
+  const [one, other, single] = [
+    createState(qubits, 'float64'),
+    createState(qubits, 'float64'),
+    createState(qubits, 'float32'),
+  ];
+  for (const state of [one, other, single]) applyXMixer(state, 0.3);
+  for (const state of [one, single]) applyRankedLayer(state, ranked, 0.37, beta);
+  applyRankedPhase(other, ranked, 0.37);
+  applyXMixer(other, beta);
+  const furthest = (left: State, right: State): number => {
+    let most = 0;
+    for (let at = 0; at < left.re.length; at += 1)
+      most = Math.max(most, Math.abs(left.re[at]! - right.re[at]!), Math.abs(left.im[at]! - right.im[at]!));
+    return most;
+  };
+  expect(furthest(one, other)).toBeLessThan(1e-12);
+  expect(furthest(single, other)).toBeLessThan(1e-6);
 });
 
 test('the phase by ranks is the phase by values', () => {
