@@ -15,7 +15,7 @@ import { QflError, toQflError } from '../../shared/errors.ts';
 import type { SiteId } from '../../shared/ids.ts';
 import type { Logger } from '../../shared/log.ts';
 import type { Store } from '../../shared/store/port.ts';
-import { CosignedLog, LogHeadReply, METHODS, WitnessReplyHeader } from '../../shared/wire/session.ts';
+import { type CosignedLog, LogHeadReply, METHODS, WitnessReplyHeader } from '../../shared/wire/session.ts';
 import type { z } from 'zod';
 import type { KeyLog } from '../directory/key-log.ts';
 import type { Connection, Presence } from '../sites/presence.ts';
@@ -131,11 +131,8 @@ export const startCosigning = async (options: CosigningOptions): Promise<Cosigni
     });
 
   /** Asks one site; undefined when it does not sign. */
-  const ask = async (
-    { origin, note, size, proof }: Subject,
-    site: SiteId,
-    { peer }: Connection,
-  ): Promise<string | undefined> => {
+  const ask = async (subject: Subject, site: SiteId, { peer }: Connection): Promise<string | undefined> => {
+    const { origin, note, size } = subject;
     const name = `${origin} ${site}`;
     for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
       const oldSize = known.get(name) ?? 0;
@@ -143,7 +140,7 @@ export const startCosigning = async (options: CosigningOptions): Promise<Cosigni
         logger.error({ site, origin, oldSize, size }, 'a site has cosigned more entries than this log has');
         return undefined;
       }
-      const path = oldSize === 0 || oldSize === size ? [] : await proof(oldSize);
+      const path = oldSize === 0 || oldSize === size ? [] : await subject.proof(oldSize);
       const { header, payload } = await peer.request(
         METHODS.witness,
         { payload: utf8(addCheckpointBody({ oldSize, proof: path, note })) },

@@ -1,8 +1,11 @@
 /** Each guarantee of the directory taken away: the hostile coordinator then gets through. */
 import { beforeEach, describe, expect, test, vi } from 'vitest';
+import type * as OwnName from '../../agent/federation/own-name.ts';
 import { toHex } from '../../shared/bytes.ts';
 import { MINUTE_MS } from '../../shared/clock.ts';
 import { requireSite } from '../../shared/directory/chain.ts';
+import type * as Quorum from '../../shared/directory/quorum.ts';
+import type * as Record from '../../shared/directory/record.ts';
 import { toQflError } from '../../shared/errors.ts';
 import { SiteId } from '../../shared/ids.ts';
 import {
@@ -21,7 +24,7 @@ const faults = vi.hoisted(() => ({
   ownNameUnwatched: false,
 }));
 vi.mock('../../shared/directory/record.ts', async (original) => {
-  const real = await original<typeof import('../../shared/directory/record.ts')>();
+  const real = await original<typeof Record>();
   return {
     ...real,
     recordHolds: (...args: Parameters<typeof real.recordHolds>) =>
@@ -29,7 +32,7 @@ vi.mock('../../shared/directory/record.ts', async (original) => {
   };
 });
 vi.mock('../../shared/directory/quorum.ts', async (original) => {
-  const real = await original<typeof import('../../shared/directory/quorum.ts')>();
+  const real = await original<typeof Quorum>();
   return {
     ...real,
     growthSinceS(...args: Parameters<typeof real.growthSinceS>) {
@@ -43,7 +46,7 @@ vi.mock('../../shared/directory/quorum.ts', async (original) => {
   };
 });
 vi.mock('../../agent/federation/own-name.ts', async (original) => {
-  const real = await original<typeof import('../../agent/federation/own-name.ts')>();
+  const real = await original<typeof OwnName>();
   return {
     ...real,
     createOwnLeaves: (...args: Parameters<typeof real.createOwnLeaves>) => ({

@@ -201,7 +201,7 @@ describe('a stale view', () => {
     // Its own signature is of now; those of the sites are what it kept.
     const lines = site('north').guard.mirror.confirmed!.note.split('\n\n')[1]!;
     await site('north')
-      .guard.confirm(`${(await world.noteOf(world.leaves)) + lines.split('\n').slice(2).join('\n')}`)
+      .guard.confirm((await world.noteOf(world.leaves)) + lines.split('\n').slice(2).join('\n'))
       .catch(() => undefined);
     await site('north')
       .guard.confirm(old)
