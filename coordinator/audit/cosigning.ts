@@ -40,6 +40,7 @@ export const DEFAULT_COSIGNING_RULES: CosigningRules = {
 /** After the quorum, others still have this long to be in the note. */
 const GRACE_MS = 250;
 const ATTEMPTS = 2;
+const FIRST_ROUND_MS = 10 * SECOND_MS;
 const PREFIX = 'cosigned/';
 
 export interface CosigningOptions {
@@ -78,7 +79,7 @@ const subjectOf = async (log: AppendLog): Promise<Subject> => {
 };
 
 const breathe = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
-const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms).unref());
+const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** The lines of a reply that are the site's own and hold; undefined unless each of its keys signed. */
 const checkedLines = async (
@@ -285,6 +286,8 @@ export const startCosigning = async (options: CosigningOptions): Promise<Cosigni
   };
   keyLog.onGrowth(changed);
   const interval = setInterval(() => void round(), rules.everyMs);
+  // The first one early: an export made soon after the start has its cosignatures too.
+  const first = setTimeout(() => void round(), Math.min(FIRST_ROUND_MS, rules.everyMs));
   return {
     newest: (origin) => newest.get(origin),
     changed,
@@ -292,6 +295,7 @@ export const startCosigning = async (options: CosigningOptions): Promise<Cosigni
     async close() {
       closed = true;
       clearInterval(interval);
+      clearTimeout(first);
       clearTimeout(timer);
       await running;
     },

@@ -3,12 +3,11 @@ import { beforeEach, describe, expect, test, vi } from 'vitest';
 import type * as OwnName from '../../agent/federation/own-name.ts';
 import { toHex } from '../../shared/bytes.ts';
 import { MINUTE_MS } from '../../shared/clock.ts';
-import { requireSite } from '../../shared/directory/chain.ts';
 import type * as Quorum from '../../shared/directory/quorum.ts';
 import type * as Record from '../../shared/directory/record.ts';
-import { toQflError } from '../../shared/errors.ts';
 import { SiteId } from '../../shared/ids.ts';
 import {
+  asks,
   createHostileWorld,
   type HonestSite,
   type HostileWorld,
@@ -60,15 +59,6 @@ const east = SiteId.parse('east');
 const FIVE = ['north', 'south', 'east', 'west', 'middle'];
 let world: HostileWorld;
 const site = (name: string): HonestSite => world.sites.find((one) => one.name === name)!;
-const asks = (from: HonestSite, to: SiteId): string => {
-  try {
-    from.guard.lockdown.require();
-    from.guard.mirror.requireFresh();
-    return toHex(requireSite(from.guard.mirror.state, to).identity.ed25519);
-  } catch (error) {
-    return toQflError(error).code;
-  }
-};
 const atMs = (): number => Math.trunc(world.clock.nowMs());
 
 beforeEach(() => {
