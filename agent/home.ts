@@ -4,7 +4,8 @@ import { z } from 'zod';
 import { fileAnchor } from '../shared/audit/anchor.ts';
 import { type AuditLog, createAuditLog } from '../shared/audit/audit-log.ts';
 import { AppendLog } from '../shared/audit/log.ts';
-import { createPersonalDetails, type PersonalDetails } from '../shared/audit/personal.ts';
+import type { PersonalDetails } from '../shared/audit/personal.ts';
+import { AUDIT_PREFIX, openPersonalDetails } from '../shared/audit/program-log.ts';
 import { fromUtf8, utf8 } from '../shared/bytes.ts';
 import type { Clock } from '../shared/clock.ts';
 import { siteLogOrigin } from '../shared/directory/quorum.ts';
@@ -22,7 +23,6 @@ import { createRecords, type Records } from './records/store.ts';
 import { createDocuments, type Documents } from './retrieval/documents.ts';
 
 const PROFILE = 'profile';
-export const AUDIT_PREFIX = 'log/audit/';
 
 /** What joining fixed: who this site is and which coordinator it trusts. */
 export const Profile = z.strictObject({
@@ -149,14 +149,7 @@ export const openAgentHome = async (options: AgentHomeOptions): Promise<AgentHom
       options.logQueueEntries,
     );
     undo.push(() => log.close());
-    const personal = createPersonalDetails({
-      store,
-      prefix: AUDIT_PREFIX,
-      blindingKey: vault.secretFor('audit subjects'),
-      random,
-    });
-    // What was logged as erased is erased, also when the program ended in the middle of it.
-    await personal.resume();
+    const personal = await openPersonalDetails(store, vault.secretFor('audit subjects'), random);
     const recordStore = encryptedStore(await openLevelStore(join(sources.home, 'records')), dataKey, random);
     undo.push(() => recordStore.close());
     const records = createRecords({

@@ -4,7 +4,7 @@ import { accessRulesOf } from '../shared/access/rules.ts';
 import type { Clock } from '../shared/clock.ts';
 import type { AgentConfig } from '../shared/config/config.ts';
 import { fingerprintOf, fingerprintPhrase } from '../shared/directory/record.ts';
-import { createRetention } from '../shared/audit/retention.ts';
+import { retentionOf } from '../shared/audit/program-log.ts';
 import { registerAuditRoutes } from '../shared/http/audit-routes.ts';
 import { registerLogRoutes } from '../shared/http/log-routes.ts';
 import { createHttpApp, type HttpAddress } from '../shared/http/app.ts';
@@ -42,7 +42,7 @@ import { streamAuditLog } from './federation/audit-log.ts';
 import { type Federation, startFederation } from './federation/federation.ts';
 import { createLedgerWitness } from './federation/ledger-witness.ts';
 import { readTrust } from './federation/trust.ts';
-import { type AgentHome, type AgentHomeOptions, AUDIT_PREFIX, openAgentHome } from './home.ts';
+import { type AgentHome, type AgentHomeOptions, openAgentHome } from './home.ts';
 import { lifetimeReading, openAgentLedger, verifyDaily } from './ledger.ts';
 import { createEmbeddedBackend } from './llm/embedded.ts';
 import { createExtractiveAnswerer } from './llm/extractive.ts';
@@ -309,15 +309,7 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
     registerDirectory(app, federation);
     registerAuditRoutes(app, {
       audit,
-      retention: createRetention({
-        store,
-        prefix: AUDIT_PREFIX,
-        audit,
-        personal: home.personal,
-        clock,
-        random,
-        rules: config.audit.retention,
-      }),
+      retention: retentionOf(home, clock, random, config.audit.retention),
     });
     registerLogRoutes(app, [
       {

@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import { createAuditLog, type AuditLog } from '../shared/audit/audit-log.ts';
 import { fileAnchor } from '../shared/audit/anchor.ts';
 import { AppendLog } from '../shared/audit/log.ts';
-import { createPersonalDetails, type PersonalDetails } from '../shared/audit/personal.ts';
+import type { PersonalDetails } from '../shared/audit/personal.ts';
+import { AUDIT_PREFIX, openPersonalDetails } from '../shared/audit/program-log.ts';
 import { ed25519NoteSigner, type NoteSigner } from '../shared/audit/note.ts';
 import type { Clock } from '../shared/clock.ts';
 import { COORDINATOR_NAME, fingerprintOf } from '../shared/directory/record.ts';
@@ -20,7 +21,6 @@ import { z } from 'zod';
 import { fromUtf8, utf8 } from '../shared/bytes.ts';
 
 const FEDERATION = 'federation';
-export const AUDIT_PREFIX = 'log/audit/';
 const Federation = z.strictObject({ name: z.string().regex(/^[a-z0-9][a-z0-9.-]{0,62}$/) });
 
 export interface CoordinatorHome {
@@ -79,14 +79,7 @@ const assemble = async (
   };
   const keyLog = await openKeyLog(await openLog('keys'));
   const auditLog = await openLog('audit');
-  const personal = createPersonalDetails({
-    store,
-    prefix: AUDIT_PREFIX,
-    blindingKey: vault.secretFor('audit subjects'),
-    random,
-  });
-  // What was logged as erased is erased, also when the program ended in the middle of it.
-  await personal.resume();
+  const personal = await openPersonalDetails(store, vault.secretFor('audit subjects'), random);
   return {
     name,
     folder: sources.home,

@@ -3,7 +3,7 @@ import { toHex } from '../shared/bytes.ts';
 import type { Clock } from '../shared/clock.ts';
 import { fingerprintPhrase } from '../shared/directory/record.ts';
 import { QflError } from '../shared/errors.ts';
-import { createRetention } from '../shared/audit/retention.ts';
+import { retentionOf } from '../shared/audit/program-log.ts';
 import { registerAuditRoutes } from '../shared/http/audit-routes.ts';
 import { registerLogRoutes } from '../shared/http/log-routes.ts';
 import { createHttpApp, type HttpAddress } from '../shared/http/app.ts';
@@ -27,7 +27,7 @@ import { registerRoutes } from './api/routes.ts';
 import { registerTaskRoutes } from './api/tasks.ts';
 import { type Access, startAccess } from './access/start.ts';
 import { type Emergency, startEmergency } from './emergency/start.ts';
-import { AUDIT_PREFIX, type CoordinatorHome, type HomeOptions, openCoordinatorHome } from './home.ts';
+import { type CoordinatorHome, type HomeOptions, openCoordinatorHome } from './home.ts';
 import { federationInfo, policyOf } from './identity.ts';
 import { createCoordinatorMetrics } from './metrics.ts';
 import { createLivePlanner } from './planning/live.ts';
@@ -278,15 +278,7 @@ export const startCoordinator = async (
     });
     registerAuditRoutes(app, {
       audit,
-      retention: createRetention({
-        store,
-        prefix: AUDIT_PREFIX,
-        audit,
-        personal: home.personal,
-        clock,
-        random,
-        rules: settings.audit.retention,
-      }),
+      retention: retentionOf(home, clock, random, settings.audit.retention),
     });
     registerLogRoutes(
       app,

@@ -9,9 +9,15 @@ import type { Metrics } from '../../shared/http/metrics.ts';
 import type { Federation } from '../federation/federation.ts';
 import type { AgentHome } from '../home.ts';
 import type { Models } from '../llm/models.ts';
+import { showDirectory } from './directory.ts';
 import { blockCounts } from '../records/blocks.ts';
 
 const OPERATORS: ReadonlySet<string> = new Set(['admin', OPERATOR_ROLE]);
+
+const directorySummary = (federation: Federation) => {
+  const { confirmedSize, confirmedMs, quorum, witnesses, refusal, lockdown } = showDirectory(federation);
+  return { confirmedSize, confirmedMs, quorum, witnesses, refusal, lockdown };
+};
 
 export interface StatusOptions {
   readonly home: AgentHome;
@@ -60,6 +66,7 @@ export const registerStatus = ({ fastify }: HttpApp, options: StatusOptions): vo
     linkError: federation.link.lastError?.message ?? null,
     standing: federation.standing,
     directorySize: federation.mirror.checkpoint.size,
+    directory: directorySummary(federation),
     models: await models.telemetry(),
     sites: federation.board()?.sites ?? null,
     ledgerFault: options.ledgerFault(),

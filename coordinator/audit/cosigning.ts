@@ -15,7 +15,7 @@ import { QflError, toQflError } from '../../shared/errors.ts';
 import type { SiteId } from '../../shared/ids.ts';
 import type { Logger } from '../../shared/log.ts';
 import type { Store } from '../../shared/store/port.ts';
-import { CosignedLog, LogHeadReply, METHODS, WitnessReplyHeader } from '../../shared/wire/session.ts';
+import { type CosignedLog, LogHeadReply, METHODS, WitnessReplyHeader } from '../../shared/wire/session.ts';
 import type { z } from 'zod';
 import type { KeyLog } from '../directory/key-log.ts';
 import type { Connection, Presence } from '../sites/presence.ts';
@@ -40,6 +40,7 @@ export const DEFAULT_COSIGNING_RULES: CosigningRules = {
 /** After the quorum, others still have this long to be in the note. */
 const GRACE_MS = 250;
 const ATTEMPTS = 2;
+const FIRST_ROUND_MS = 10 * SECOND_MS;
 const PREFIX = 'cosigned/';
 
 export interface CosigningOptions {
@@ -78,7 +79,7 @@ const subjectOf = async (log: AppendLog): Promise<Subject> => {
 };
 
 const breathe = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
-const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms).unref());
+const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** The lines of a reply that are the site's own and hold; undefined unless each of its keys signed. */
 const checkedLines = async (
@@ -131,11 +132,8 @@ export const startCosigning = async (options: CosigningOptions): Promise<Cosigni
     });
 
   /** Asks one site; undefined when it does not sign. */
-  const ask = async (
-    { origin, note, size, proof }: Subject,
-    site: SiteId,
-    { peer }: Connection,
-  ): Promise<string | undefined> => {
+  const ask = async (subject: Subject, site: SiteId, { peer }: Connection): Promise<string | undefined> => {
+    const { origin, note, size } = subject;
     const name = `${origin} ${site}`;
     for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
       const oldSize = known.get(name) ?? 0;
@@ -143,7 +141,7 @@ export const startCosigning = async (options: CosigningOptions): Promise<Cosigni
         logger.error({ site, origin, oldSize, size }, 'a site has cosigned more entries than this log has');
         return undefined;
       }
-      const path = oldSize === 0 || oldSize === size ? [] : await proof(oldSize);
+      const path = oldSize === 0 || oldSize === size ? [] : await subject.proof(oldSize);
       const { header, payload } = await peer.request(
         METHODS.witness,
         { payload: utf8(addCheckpointBody({ oldSize, proof: path, note })) },
@@ -288,6 +286,8 @@ export const startCosigning = async (options: CosigningOptions): Promise<Cosigni
   };
   keyLog.onGrowth(changed);
   const interval = setInterval(() => void round(), rules.everyMs);
+  // The first one early: an export made soon after the start has its cosignatures too.
+  const first = setTimeout(() => void round(), Math.min(FIRST_ROUND_MS, rules.everyMs));
   return {
     newest: (origin) => newest.get(origin),
     changed,
@@ -295,6 +295,7 @@ export const startCosigning = async (options: CosigningOptions): Promise<Cosigni
     async close() {
       closed = true;
       clearInterval(interval);
+      clearTimeout(first);
       clearTimeout(timer);
       await running;
     },

@@ -53,12 +53,15 @@ const parse = <T>(schema: z.ZodType<T>, value: unknown): T => {
   return parsed.data;
 };
 
+/** An alarm is an entry in the log and a message to everybody: not more often than this from one connection. */
+const ALARM_PAUSE_MS = 1_000;
 const TimeRequest = z.strictObject({ nonce: SignedTime.shape.nonce });
 
 export const siteHandlers =
   (options: HandlerOptions) =>
   (site: SiteId, connection: () => Connection): Handlers => {
     const { registry, presence, keyLog, identity, audit, clock, ledgerHeads: heads } = options;
+    let lastAlarmMs: number | undefined;
     const approved = (): void => {
       const { status } = registry.get(site);
       if (status !== 'approved')
@@ -97,6 +100,10 @@ export const siteHandlers =
     };
     /** Passed on as it came: the site's signature is what counts. */
     const alarm = async (call: Call): Promise<Reply> => {
+      const nowMs = clock.monotonicMs();
+      if (nowMs - (lastAlarmMs ?? -Infinity) < ALARM_PAUSE_MS)
+        throw new QflError('rate_limited', { detail: 'alarms come too often' });
+      lastAlarmMs = nowMs;
       const { kind } = checkAlarm(call.header, (from) => requireSite(keyLog.state, from).identity);
       await audit.record({
         action: 'directory.alarm',
@@ -107,7 +114,8 @@ export const siteHandlers =
         ],
       });
       for (const other of presence.online())
-        if (other !== site) presence.of(other)?.peer.notify(METHODS.alarm, { header: call.header });
+        if (other !== site && registry.get(other).status === 'approved')
+          presence.of(other)?.peer.notify(METHODS.alarm, { header: call.header });
       return {};
     };
     async function* query(call: Call): AsyncGenerator<Reply> {

@@ -68,11 +68,8 @@ export const mldsa44Cosigner = (name: string, seed: Uint8Array): Cosigner => {
 };
 
 /** One signature line, its newline included. */
-export const cosignatureLine = async (
-  { key, cosign }: Cosigner,
-  text: string,
-  timeS: number,
-): Promise<string> => signatureLine(key, await cosign(text, timeS));
+export const cosignatureLine = async (cosigner: Cosigner, text: string, timeS: number): Promise<string> =>
+  signatureLine(cosigner.key, await cosigner.cosign(text, timeS));
 
 /** The second that a cosignature claims; it is signed together with the note. @throws QflError `protocol` when there is none */
 export const cosignatureTimeS = (signature: Uint8Array): number => {

@@ -54,7 +54,7 @@ export const exportLog = async (name: string, kind: LogKind, log: AppendLog): Pr
     name,
     kind,
     checkpoint,
-    verifierKeys: [log.verifierKey],
+    verifierKeys: [...log.verifierKeys],
     leaves: async function* leaves() {
       for await (const { leaf } of log.entries(0, size)) yield leaf;
     },

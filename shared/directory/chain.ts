@@ -172,18 +172,10 @@ const publishPrekeys = (record: PrekeyRecord, { leaf, before }: Step): Made => {
 };
 
 const made = (record: DirectoryRecord, step: Step): Made => {
-  switch (record.kind) {
-    case 'enrol':
-      return enrol(record, step);
-    case 'rotate':
-      return rotate(record, step);
-    case 'recover':
-      return recover(record, step);
-    case 'revoke':
-      return revoke(record, step);
-    case 'prekeys':
-      return publishPrekeys(record, step);
-  }
+  if (record.kind === 'enrol') return enrol(record, step);
+  if (record.kind === 'rotate') return rotate(record, step);
+  if (record.kind === 'recover') return recover(record, step);
+  return record.kind === 'revoke' ? revoke(record, step) : publishPrekeys(record, step);
 };
 
 /**

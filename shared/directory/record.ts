@@ -33,7 +33,7 @@ const common = {
 /** A key pair of each kind for notes: Ed25519 and ML-DSA-44. */
 const NoteKeys = z.strictObject({ ed25519: Key(32), mldsa44: Key(1312) });
 
-const identity = {
+const identityFields = {
   ed25519: Key(32),
   mldsa65: Key(1952),
   /** The X-Wing key of this epoch. */
@@ -45,9 +45,9 @@ const identity = {
 };
 
 /** A site's first record. Signed by the identity it brings. */
-export const EnrolRecord = z.strictObject({ ...common, kind: z.literal('enrol'), ...identity });
+export const EnrolRecord = z.strictObject({ ...common, kind: z.literal('enrol'), ...identityFields });
 /** A new epoch, or new keys altogether. Signed by the identity it brings and by the one before. */
-export const RotateRecord = z.strictObject({ ...common, kind: z.literal('rotate'), ...identity });
+export const RotateRecord = z.strictObject({ ...common, kind: z.literal('rotate'), ...identityFields });
 /**
  * New keys of a site that lost its own. Signed by the identity it brings and by two other sites; counts from `fromMs` on, a day later
  * at the earliest, unless a record signed by the old identity comes before: then nothing was lost.
@@ -55,7 +55,7 @@ export const RotateRecord = z.strictObject({ ...common, kind: z.literal('rotate'
 export const RecoverRecord = z.strictObject({
   ...common,
   kind: z.literal('recover'),
-  ...identity,
+  ...identityFields,
   fromMs: z.int().nonnegative(),
 });
 /** The site's keys count no longer. Signed by the coordinator, or by the site itself. */

@@ -20,7 +20,8 @@ export interface ServedLog {
 const FOREVER = 'max-age=31536000, immutable';
 const Rest = z.strictObject({ '*': z.string().max(100) });
 
-const serveLog = ({ fastify }: HttpApp, { name, log, cosigned, entriesAccess }: ServedLog): void => {
+const serveLog = ({ fastify }: HttpApp, served: ServedLog): void => {
+  const { name, log, entriesAccess } = served;
   const base = `/v1/log/${name}`;
   fastify.get(
     `${base}/checkpoint`,
@@ -32,7 +33,7 @@ const serveLog = ({ fastify }: HttpApp, { name, log, cosigned, entriesAccess }: 
       reply
         .type('text/plain; charset=utf-8')
         .header('cache-control', 'no-cache')
-        .send((await cosigned()) ?? (await log.checkpoint())),
+        .send((await served.cosigned()) ?? (await log.checkpoint())),
   );
   const tiles = (path: string, prefix: string, access: RouteAccess): void => {
     const visibility = access === 'public' ? 'public' : 'private';

@@ -1,11 +1,13 @@
 /** Each guarantee of the directory taken away: the hostile coordinator then gets through. */
 import { beforeEach, describe, expect, test, vi } from 'vitest';
+import type * as OwnName from '../../agent/federation/own-name.ts';
 import { toHex } from '../../shared/bytes.ts';
 import { MINUTE_MS } from '../../shared/clock.ts';
-import { requireSite } from '../../shared/directory/chain.ts';
-import { toQflError } from '../../shared/errors.ts';
+import type * as Quorum from '../../shared/directory/quorum.ts';
+import type * as Record from '../../shared/directory/record.ts';
 import { SiteId } from '../../shared/ids.ts';
 import {
+  asks,
   createHostileWorld,
   type HonestSite,
   type HostileWorld,
@@ -21,7 +23,7 @@ const faults = vi.hoisted(() => ({
   ownNameUnwatched: false,
 }));
 vi.mock('../../shared/directory/record.ts', async (original) => {
-  const real = await original<typeof import('../../shared/directory/record.ts')>();
+  const real = await original<typeof Record>();
   return {
     ...real,
     recordHolds: (...args: Parameters<typeof real.recordHolds>) =>
@@ -29,7 +31,7 @@ vi.mock('../../shared/directory/record.ts', async (original) => {
   };
 });
 vi.mock('../../shared/directory/quorum.ts', async (original) => {
-  const real = await original<typeof import('../../shared/directory/quorum.ts')>();
+  const real = await original<typeof Quorum>();
   return {
     ...real,
     growthSinceS(...args: Parameters<typeof real.growthSinceS>) {
@@ -43,7 +45,7 @@ vi.mock('../../shared/directory/quorum.ts', async (original) => {
   };
 });
 vi.mock('../../agent/federation/own-name.ts', async (original) => {
-  const real = await original<typeof import('../../agent/federation/own-name.ts')>();
+  const real = await original<typeof OwnName>();
   return {
     ...real,
     createOwnLeaves: (...args: Parameters<typeof real.createOwnLeaves>) => ({
@@ -57,15 +59,6 @@ const east = SiteId.parse('east');
 const FIVE = ['north', 'south', 'east', 'west', 'middle'];
 let world: HostileWorld;
 const site = (name: string): HonestSite => world.sites.find((one) => one.name === name)!;
-const asks = (from: HonestSite, to: SiteId): string => {
-  try {
-    from.guard.lockdown.require();
-    from.guard.mirror.requireFresh();
-    return toHex(requireSite(from.guard.mirror.state, to).identity.ed25519);
-  } catch (error) {
-    return toQflError(error).code;
-  }
-};
 const atMs = (): number => Math.trunc(world.clock.nowMs());
 
 beforeEach(() => {

@@ -24,8 +24,8 @@ const waiting = new Map<number, Deferred<Uint8Array>>();
 const lost = (worker: Worker, cause: unknown): void => {
   if (thread !== worker) return;
   thread = undefined;
-  for (const { reject } of waiting.values())
-    reject(new QflError('internal', { detail: 'the thread that signs ended', cause }));
+  for (const job of waiting.values())
+    job.reject(new QflError('internal', { detail: 'the thread that signs ended', cause }));
   waiting.clear();
 };
 

@@ -1,10 +1,13 @@
 /** ML-DSA-44 by the runtime's own OpenSSL (3.5 and later, Node 24.6 and later); undefined where that has none. */
-import { createPrivateKey, createPublicKey, sign, verify } from 'node:crypto';
+import { createPrivateKey, createPublicKey, type KeyObject, sign, verify } from 'node:crypto';
+import { promisify } from 'node:util';
 import type { LatticeProvider } from './port.ts';
 
 // RFC 9881: PKCS #8 with the 32-byte seed alone, and SubjectPublicKeyInfo, for OID 2.16.840.1.101.3.4.3.17.
 const PKCS8_PREFIX = Buffer.from('3034020100300b060960864801650304031104228020', 'hex');
 const SPKI_PREFIX = Buffer.from('30820532300b06096086480165030403110382052100', 'hex');
+
+const signInPool = promisify<null, Uint8Array, KeyObject, Buffer>(sign);
 
 const privateKeyOf = (seed: Uint8Array) =>
   createPrivateKey({ key: Buffer.concat([PKCS8_PREFIX, seed]), format: 'der', type: 'pkcs8' });
@@ -16,7 +19,8 @@ const provider: LatticeProvider = {
     const spki = createPublicKey(key).export({ format: 'der', type: 'spki' });
     return {
       publicKey: spki.subarray(SPKI_PREFIX.byteLength),
-      sign: (message) => Promise.resolve(sign(null, message, key)),
+      // With a callback OpenSSL works in a thread of the pool.
+      sign: (message) => signInPool(null, message, key),
     };
   },
   verify(publicKey, message, signature) {

@@ -9,7 +9,7 @@ export interface LatticeSigner {
   /** 1,312 bytes. */
   readonly publicKey: Uint8Array;
   /** 2,420 bytes. In JavaScript 2–60 ms of arithmetic, so never on the event loop. @throws QflError `internal` */
-  sign(message: Uint8Array): Promise<Uint8Array>;
+  readonly sign: (message: Uint8Array) => Promise<Uint8Array>;
 }
 
 export interface LatticeProvider {

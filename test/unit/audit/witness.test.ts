@@ -104,7 +104,15 @@ describe('a witness', () => {
     const root = Buffer.alloc(32, 9);
     const message = cosignedMessage('w', 5, { origin: 'log', size: 7, root, extensions: [] });
     expect(toHex(message)).toBe(
-      `737562747265652f76310a00${'0177'}${'0000000000000005'}${'036c6f67'}${'0000000000000000'}${'0000000000000007'}${'09'.repeat(32)}`,
+      [
+        '737562747265652f76310a00',
+        '0177',
+        '0000000000000005',
+        '036c6f67',
+        '0000000000000000',
+        '0000000000000007',
+        '09'.repeat(32),
+      ].join(''),
     );
   });
 

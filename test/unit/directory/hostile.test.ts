@@ -5,11 +5,11 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import { toHex } from '../../../shared/bytes.ts';
 import { MINUTE_MS } from '../../../shared/clock.ts';
-import { requireSite } from '../../../shared/directory/chain.ts';
-import { QflError, toQflError } from '../../../shared/errors.ts';
+import { QflError } from '../../../shared/errors.ts';
 import { SiteId } from '../../../shared/ids.ts';
 import { checkAlarm } from '../../../shared/wire/alarm.ts';
 import {
+  asks,
   createHostileWorld,
   type HonestSite,
   type HostileWorld,
@@ -21,16 +21,6 @@ import {
 const east = SiteId.parse('east');
 let world: HostileWorld;
 const site = (name: string): HonestSite => world.sites.find((one) => one.name === name)!;
-/** What a question to `to` meets at this site: the key it would be sealed with, or the refusal. */
-const asks = (from: HonestSite, to: SiteId): string => {
-  try {
-    from.guard.lockdown.require();
-    from.guard.mirror.requireFresh();
-    return toHex(requireSite(from.guard.mirror.state, to).identity.ed25519);
-  } catch (error) {
-    return toQflError(error).code;
-  }
-};
 const keyOf = (one: HonestSite): string => toHex(one.vault.identity.publicKeys.ed25519);
 
 beforeEach(async () => {
@@ -201,7 +191,7 @@ describe('a stale view', () => {
     // Its own signature is of now; those of the sites are what it kept.
     const lines = site('north').guard.mirror.confirmed!.note.split('\n\n')[1]!;
     await site('north')
-      .guard.confirm(`${(await world.noteOf(world.leaves)) + lines.split('\n').slice(2).join('\n')}`)
+      .guard.confirm((await world.noteOf(world.leaves)) + lines.split('\n').slice(2).join('\n'))
       .catch(() => undefined);
     await site('north')
       .guard.confirm(old)

@@ -203,7 +203,7 @@ describe('a recovery', () => {
 
   test('brings a revoked site back', async () => {
     const revoked = applyLeaf(four, revocation(keysOf(four), coordinator.identity));
-    const waiting = applyLeaf(revoked, await recovery(both(), {}, revoked.get(north)!));
+    const waiting = applyLeaf(revoked, await recovery(both(), {}, revoked.get(north)));
     expect(() => requireSite(waiting, north, T0)).toThrowError(expect.objectContaining({ code: 'revoked' }));
     expect(ed25519At(waiting, T0 + DAY_MS)).toBe(toHex(lost.identity.publicKeys.ed25519));
   });
