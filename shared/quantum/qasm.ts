@@ -5,13 +5,16 @@
 import { QflError } from '../errors.ts';
 import { type Circuit, createCircuit, type Gate, GATE_SHAPES, gate, type GateName } from './circuit.ts';
 
+/** Every number as it reads back: minus zero too, which joins as 0 otherwise. */
+const angleText = (angle: number): string => (Object.is(angle, -0) ? '-0' : String(angle));
+
 const gateLines = ({ name, qubits, angles }: Gate): string[] => {
   if (name === 'rzz') {
     const [a = 0, b = 0] = qubits;
     return [gate('cx', [a, b]), gate('rz', [b], ...angles), gate('cx', [a, b])].flatMap(gateLines);
   }
   const spelled = name === 'u' ? 'U' : name;
-  const given = angles.length === 0 ? '' : `(${angles.join(', ')})`;
+  const given = angles.length === 0 ? '' : `(${angles.map(angleText).join(', ')})`;
   return [`${spelled}${given} ${qubits.map((qubit) => `q[${qubit}]`).join(', ')};`];
 };
 

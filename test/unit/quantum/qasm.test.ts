@@ -18,6 +18,11 @@ test('what is written reads back as the same circuit; rzz as its definition', ()
   );
 });
 
+test('minus zero is an angle too', () => {
+  const circuit = { qubits: 1, gates: [gate('p', [0], -0)] };
+  expect(fromQasm(toQasm(circuit))).toEqual(circuit);
+});
+
 test('a Bell pair, as people write it', () => {
   const source = `OPENQASM 3.0;
 include "stdgates.inc"; // the gates
