@@ -5,9 +5,8 @@
  */
 import type { Clock } from '../../shared/clock.ts';
 import { abortedBy, QflError } from '../../shared/errors.ts';
+import { EMERGENCY_PRIORITY } from '../../shared/wire/envelope.ts';
 
-/** From this priority on a request is an emergency. */
-export const EMERGENCY_PRIORITY = 8;
 /** One step of priority per this long waited, so that nobody starves. */
 export const AGEING_MS = 10_000;
 /** Of the places to wait, kept for emergencies. */

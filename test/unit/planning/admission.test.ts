@@ -3,11 +3,11 @@ import { describe, expect, it } from 'vitest';
 import {
   AGEING_MS,
   createAdmission,
-  EMERGENCY_PRIORITY,
   nextWaiter,
   quantiseWaiting,
   type Ticket,
 } from '../../../agent/llm/admission.ts';
+import { EMERGENCY_PRIORITY } from '../../../shared/wire/envelope.ts';
 
 const clockAt = () => {
   let nowMs = 0;
