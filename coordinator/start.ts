@@ -19,8 +19,10 @@ import { registerTaskRoutes } from './api/tasks.ts';
 import { type CoordinatorHome, type HomeOptions, openCoordinatorHome } from './home.ts';
 import { federationInfo } from './identity.ts';
 import { createCoordinatorMetrics } from './metrics.ts';
+import { registerLoopDelay, watchLoopDelay } from './loop-delay.ts';
 import { createLivePlanner } from './planning/live.ts';
 import { registerPlanningMetrics } from './planning/metrics.ts';
+import { createPlanningThreads } from './planning/threads.ts';
 import { openPolicyBook } from './policy.ts';
 import { collectStatistics } from './relay/collect.ts';
 import { relayChat } from './relay/dispatch.ts';
@@ -102,12 +104,20 @@ export const startCoordinator = async (
     let taskSettings = settings.tasks;
     const metrics = createMetrics('coordinator');
     const meters = createCoordinatorMetrics(metrics.registry, presence, audit);
+    const loopDelay = watchLoopDelay();
+    undo.push(() => loopDelay.close());
+    registerLoopDelay(metrics.registry, loopDelay);
+    const plannerFailed = (error: unknown): void =>
+      logger.error({ err: error }, 'a thread of the planner failed; it goes on without');
+    const threads = createPlanningThreads(clock, { failed: plannerFailed });
+    undo.push(() => threads.close());
     const planner = createLivePlanner({
       presence,
       clock,
       meters,
+      threads,
       tuning: () => tuning,
-      failed: (error) => logger.error({ err: error }, 'the planner could not measure itself'),
+      failed: plannerFailed,
     });
     undo.push(() => planner.close());
     registerPlanningMetrics(metrics.registry, planner);

@@ -39,6 +39,8 @@ export interface DeskTuning {
   readonly groups?: GroupLimits;
   /** Requests that are held open and planned together at most. */
   readonly superpositionsMax?: number;
+  /** Requests looked at in one turn at most, the most urgent and longest waiting first; without it, all. */
+  readonly turnMax?: number;
 }
 
 /** A component to be planned. Its requests and sites are out of further problems until it is settled. */
@@ -100,6 +102,9 @@ export interface Desk {
 
 const freeSlots = ({ slots, busySlots }: CandidateSite): number => Math.max(0, slots - busySlots);
 const isEmergency = ({ priority = 0 }: PlanRequest): boolean => priority >= EMERGENCY_PRIORITY;
+/** Stable: among equals the one that came first. */
+const byUrgency = (one: PlanRequest, other: PlanRequest): number =>
+  (other.priority ?? 0) - (one.priority ?? 0);
 const placeOf = (model: string, siteId: SiteId): string => `${siteId} ${model}`;
 /** All of a site's state that a plan depends on. */
 const stateOf = (site: CandidateSite): string =>
@@ -279,6 +284,9 @@ export const createDesk = (predictor: Forecaster, seedFrom: () => number): Desk 
     nowMs: number,
     tuning: DeskTuning,
   ): { posed: Posed[]; refused: DeskRequest[] } => {
+    // All that could serve is being planned with already.
+    if (sites.length > 0 && sites.every(({ siteId }) => locked.has(placeOf(model, siteId))))
+      return { posed: [], refused: [] };
     const ableFor = ableAmong(sites);
     for (const request of tuning.deferred ? open : [])
       if (!commitMs.has(request.taskId)) noteCommit(request, ableFor(request));
@@ -320,10 +328,11 @@ export const createDesk = (predictor: Forecaster, seedFrom: () => number): Desk 
       if (group === undefined) byModel.set(request.model, [request]);
       else group.push(request);
     }
+    const { turnMax = Infinity } = tuning;
     const made = [...byModel].map(([model, requests]) =>
       poseModel(
         model,
-        requests,
+        requests.length <= turnMax ? requests : requests.toSorted(byUrgency).slice(0, turnMax),
         sites.filter(({ models }) => models.includes(model)),
         nowMs,
         tuning,

@@ -39,6 +39,8 @@ const REPLAN_MS = 100;
 /** A query without an expiry is worth waiting for this long. */
 const LIFE_DEFAULT_MS = 120_000;
 const SEED_MAX = 2 ** 31;
+/** Requests put together as problems in one turn of the event loop: a few milliseconds. */
+const TURN_REQUESTS_MAX = 100;
 /** Tokens of a prompt by its size class, and of an answer that nobody has seen yet. */
 const BYTES_PER_TOKEN = 4;
 const ANSWER_TOKENS = 512;
@@ -130,6 +132,7 @@ export const createLivePlanner = (options: LivePlannerOptions): LivePlanner => {
       deferred: superposition && deferral.isOn,
       queuePerSlot: QUEUE_PER_SLOT * queueFactor,
       coupled: entanglement,
+      turnMax: TURN_REQUESTS_MAX,
       ...(groups === undefined ? {} : { groups }),
       ...(superpositionsMax === undefined ? {} : { superpositionsMax }),
     };
@@ -240,9 +243,13 @@ export const createLivePlanner = (options: LivePlannerOptions): LivePlanner => {
     expire(nowMs);
     const open = desk.open();
     if (open.length === 0) return;
+    const begunMs = performance.now();
     const { posed, refused } = desk.pose(nowMs, sitesFor(open), deskTuning());
     for (const { taskId } of refused) settle(taskId, undefined);
-    turns.take(posed.map((one) => () => work(one, nowMs)));
+    turns.take(
+      posed.map((one) => () => work(one, nowMs)),
+      performance.now() - begunMs,
+    );
     if (pending.size > 0 && replan === undefined) {
       replan = setTimeout(() => {
         replan = undefined;

@@ -2,8 +2,8 @@
 export const SLICE_MS = 4;
 
 export interface Turns {
-  /** Runs the pieces in their order, the first ones at once. */
-  take(pieces: readonly (() => void)[]): void;
+  /** Runs the pieces in their order, the first ones at once unless this turn was long already. */
+  take(pieces: readonly (() => void)[], spentMs?: number): void;
   close(): void;
 }
 
@@ -25,9 +25,11 @@ export const createTurns = (nowMs: () => number): Turns => {
     }
   };
   return {
-    take(pieces) {
+    take(pieces, spentMs = 0) {
       waiting.push(...pieces);
-      if (!isRunning && next === undefined && waiting.length > 0) run();
+      if (isRunning || next !== undefined || waiting.length === 0) return;
+      if (spentMs < SLICE_MS / 2) run();
+      else next = setImmediate(run);
     },
     close() {
       clearImmediate(next);
