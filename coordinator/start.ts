@@ -22,6 +22,7 @@ import { createCoordinatorMetrics } from './metrics.ts';
 import { registerLoopDelay, watchLoopDelay } from './loop-delay.ts';
 import { createLivePlanner } from './planning/live.ts';
 import { registerPlanningMetrics } from './planning/metrics.ts';
+import { openPlanShelf } from './planning/plan-shelf.ts';
 import { createPlanningThreads } from './planning/threads.ts';
 import { openPolicyBook } from './policy.ts';
 import { collectStatistics } from './relay/collect.ts';
@@ -111,7 +112,10 @@ export const startCoordinator = async (
       logger.error({ err: error }, 'a thread of the planner failed; it goes on without');
     const threads = createPlanningThreads(clock, { failed: plannerFailed });
     undo.push(() => threads.close());
+    const plans = await openPlanShelf(store, plannerFailed);
+    undo.push(() => plans.close());
     const planner = createLivePlanner({
+      records: plans.records,
       presence,
       clock,
       meters,

@@ -18,7 +18,7 @@ const settle = () => new Promise((resolve) => setImmediate(resolve));
 
 const queueOf = (slots: number, waitingMax = 20) => {
   const clock = clockAt();
-  const admission = createAdmission(slots, clock, { waitingMax });
+  const admission = createAdmission({ slots }, clock, { waitingMax });
   const order: string[] = [];
   const tickets = new Map<string, Ticket>();
   const ask = (name: string, priority: number, signal = never): Promise<void> =>
