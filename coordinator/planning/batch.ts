@@ -4,7 +4,13 @@
 import type { Clock } from '../../shared/clock.ts';
 import type { SiteId } from '../../shared/ids.ts';
 import { seeded } from '../../shared/seeded.ts';
-import { buildProblem, type CandidateOptions, type CandidateSite, type PlanRequest } from './candidates.ts';
+import {
+  APART_SHARE,
+  buildProblem,
+  type CandidateOptions,
+  type CandidateSite,
+  type PlanRequest,
+} from './candidates.ts';
 import {
   type Coupling,
   type CouplingTokens,
@@ -34,9 +40,6 @@ export interface BatchInput {
   readonly coupled?: boolean;
   readonly groups?: GroupLimits;
 }
-
-/** Price of putting two together that should not meet, as a share of a typical service. */
-const APART_SHARE = 0.5;
 
 /** Equal sites are taken in an order drawn for this plan, so that ties spread. */
 const shuffled = <T>(values: readonly T[], seed: number): T[] => {

@@ -38,6 +38,8 @@ export interface PlanRequest {
   readonly excludedSites: readonly SiteId[];
   /** Where earlier requests of the same conversation went. */
   readonly affinitySite?: SiteId | undefined;
+  /** Where other copies of it went. */
+  readonly apartSites?: readonly SiteId[];
   readonly sizeBucketBytes?: number;
   /** 0 to 9. */
   readonly priority?: number;
@@ -72,6 +74,8 @@ export const CANDIDATE_DEFAULTS: Omit<CandidateOptions, 'weights'> = {
 
 /** Not serving a request at all, in typical service times: above every sum of what serving it could cost. */
 const NOT_SERVED = 1_000;
+/** Price of putting two together that should not meet, as a share of a typical service. */
+export const APART_SHARE = 0.5;
 const PRIORITY_MAX = 9;
 
 export interface Forecasts {
@@ -182,6 +186,7 @@ const optionOf = (
   const { siteId } = site;
   const { tokens = 0, microEpsilon = 0 } = request;
   const saved = request.affinitySite === siteId ? affinityShare * meanMs : 0;
+  const shared = request.apartSites?.includes(siteId) === true ? APART_SHARE * meanMs : 0;
   return {
     siteId,
     ...(tokens === 0 ? {} : { tokens }),
@@ -190,7 +195,7 @@ const optionOf = (
       money: moneyOf(tokens, site, weights),
       privacy: privacyOf(request, site, typicalMs, weights),
       latency: Math.round(weights.latency * meanMs + weights.tail * Math.max(0, q95Ms - meanMs)),
-      preference: saved === 0 ? 0 : -Math.round(Math.max(1, weights.latency) * saved),
+      preference: Math.round(Math.max(1, weights.latency) * (shared - saved)) || 0,
     },
   };
 };

@@ -68,8 +68,9 @@ export const couplingsOf = (
         held.set(token, [at]);
         return;
       }
+      // A group within the limit may still grow.
+      if (group.length === 1 && groups >= groupsMax) return;
       if (group.length === 1) groups += 1;
-      if (groups > groupsMax) return;
       couplings.push({ first: group.at(-1)!, second: at, weight });
       group.push(at);
     });

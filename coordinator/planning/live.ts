@@ -305,6 +305,7 @@ export const createLivePlanner = (options: LivePlannerOptions): LivePlanner => {
         allowedSites: request.candidates,
         excludedSites: (request.exclusions ?? []).map(({ site }) => site),
         affinitySite: warmth.siteOf(request.affinity, nowMs),
+        apartSites: warmth.copySites(request.apart, nowMs),
         affinity: request.affinity,
         apart: request.apart,
         sizeBucketBytes: request.sizeBucketBytes,

@@ -94,6 +94,7 @@ export const createPlacements = (options: PlacementsOptions) => {
     // The gap is the whole batch's: no placement in it can be further from the best than that.
     const gap = plan.interference.planCost - plan.interference.bound;
     warmth.served(request.affinity, site, nowMs);
+    warmth.copyServed(request.apart, site, nowMs);
     records.add(
       explain({
         commit,

@@ -7,6 +7,7 @@ import { backendConfig, call, type Federation, startFederation } from './federat
 import { z } from 'zod';
 
 const MODEL = 'steady';
+const SLOW = 'slow-and-steady';
 let federation: Federation;
 let mock: MockLlm;
 let key: string;
@@ -21,7 +22,7 @@ const metric = (text: string, name: string): number =>
 const planList = () => qflJson(z.array(PlanRecord), ['plan', 'list', '--home', federation.coordinator.home]);
 
 beforeAll(async () => {
-  mock = await startMockLlm([MODEL]);
+  mock = await startMockLlm([MODEL, SLOW]);
   const config = backendConfig('wardserver', mock.url, 2);
   federation = await startFederation({
     sites: [{ name: 'alpha' }, { name: 'bravo', config }, { name: 'charlie', config }],
@@ -86,6 +87,62 @@ describe('the planning layer', () => {
       'interference_optimization_gain',
     ])
       expect(after).toMatch(new RegExp(`^${name}\\{`, 'm'));
+  });
+
+  test('keeps the turns of a conversation at one site, sends copies to two, and measures how requests hang together', async () => {
+    const talk = (metadata: object, content: string) =>
+      call(`${federation.site('alpha').url}/v1/chat/completions`, {
+        key,
+        body: { model: SLOW, messages: [{ role: 'user', content }], metadata },
+      }).then(({ status, headers }) => {
+        expect(status).toBe(200);
+        return headers.get('x-qfl-site');
+      });
+    const conversations = ['one', 'two', 'three'];
+    const sites = new Map(conversations.map((id) => [id, new Set<string | null>()]));
+    for (let turn = 0; turn < 4; turn += 1)
+      await Promise.all(
+        conversations.map(async (id) =>
+          sites.get(id)?.add(await talk({ conversation_id: id }, `turn ${turn} of ${id}`)),
+        ),
+      );
+    // A warm cache pays, and nothing else differs between the two sites.
+    expect([...sites.values()].map(({ size }) => size)).toEqual([1, 1, 1]);
+    const copies = await Promise.all([1, 2].map(() => talk({ redundancy_group: 'g' }, 'a second opinion')));
+    expect(new Set(copies).size).toBe(2);
+    const status = async () =>
+      QuantumStatus.parse(
+        (await call(`${federation.coordinator.url}/quantum/status`, { key: federation.adminKey })).body,
+      );
+    await eventually('requests of one conversation are measured as a group', async () => {
+      await Promise.all(
+        Array.from({ length: 4 }, (_, at) => talk({ conversation_id: 'crowd' }, `part ${at}`)),
+      );
+      const { entanglement } = await status();
+      return entanglement.groups > 0 && entanglement.strengthAverage !== null;
+    });
+    const plans = await planList();
+    const tied = plans.filter(({ couplings }) => couplings.length > 0);
+    expect(tied.length).toBeGreaterThan(0);
+    expect(new Set(tied.map(({ solver }) => solver))).toEqual(new Set(['coupled']));
+    expect(plans.every(({ bound, cost }) => bound <= cost)).toBe(true);
+    // Of what was said, nothing is kept; of conversations, not even their names.
+    expect(JSON.stringify(plans)).not.toMatch(/crowd|second opinion|turn \d/);
+    const { body } = await call(`${federation.coordinator.url}/metrics`);
+    const text = z.string().parse(body);
+    expect(metric(text, 'entanglement_strength_avg')).not.toBeNaN();
+    expect(metric(text, 'qfl_event_loop_delay_max_seconds')).toBeGreaterThan(0);
+  });
+
+  test('explains plans after a restart', async () => {
+    const [plan] = await planList();
+    const { coordinator } = federation;
+    await coordinator.program.stop();
+    await coordinator.restart();
+    const explained = await qfl(['plan', 'explain', plan!.queryId, '--home', coordinator.home]);
+    expect(explained.out).toContain(`went to ${plan!.site}`);
+    expect(explained.out).toMatch(/By cause: .*latency \d+/);
+    await eventually('the sites are back', async () => (await chat()).status === 200);
   });
 
   test('moves on when a site is killed, and the plan says who refused', async () => {
