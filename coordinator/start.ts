@@ -18,8 +18,7 @@ import { registerRoutes } from './api/routes.ts';
 import { registerTaskRoutes } from './api/tasks.ts';
 import { type CoordinatorHome, type HomeOptions, openCoordinatorHome } from './home.ts';
 import { federationInfo } from './identity.ts';
-import { createCoordinatorMetrics } from './metrics.ts';
-import { registerLoopDelay, watchLoopDelay } from './loop-delay.ts';
+import { createCoordinatorMetrics, registerLoopDelay } from './metrics.ts';
 import { createLivePlanner } from './planning/live.ts';
 import { registerPlanningMetrics } from './planning/metrics.ts';
 import { openPlanShelf } from './planning/plan-shelf.ts';
@@ -105,9 +104,7 @@ export const startCoordinator = async (
     let taskSettings = settings.tasks;
     const metrics = createMetrics('coordinator');
     const meters = createCoordinatorMetrics(metrics.registry, presence, audit);
-    const loopDelay = watchLoopDelay();
-    undo.push(() => loopDelay.close());
-    registerLoopDelay(metrics.registry, loopDelay);
+    undo.push(registerLoopDelay(metrics.registry));
     const plannerFailed = (error: unknown): void =>
       logger.error({ err: error }, 'a thread of the planner failed; it goes on without');
     const threads = createPlanningThreads(clock, { failed: plannerFailed });

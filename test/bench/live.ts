@@ -6,12 +6,12 @@
  */
 import { Worker } from 'node:worker_threads';
 import { parseArgs } from 'node:util';
-import { watchLoopDelay } from '../../coordinator/loop-delay.ts';
 import { percentile } from '../../coordinator/metrics.ts';
 import { createLivePlanner } from '../../coordinator/planning/live.ts';
 import { createPlanningThreads } from '../../coordinator/planning/threads.ts';
 import type { PlacementRequest, Planner } from '../../coordinator/relay/placement.ts';
 import { systemClock } from '../../shared/clock.ts';
+import { watchLoopDelay } from '../../shared/health/monitor.ts';
 import { QflError, toQflError } from '../../shared/errors.ts';
 import { SiteId } from '../../shared/ids.ts';
 import { type Seeded, seeded } from '../../shared/seeded.ts';
@@ -100,10 +100,10 @@ const longestDelay = async <T>(work: () => Promise<T>): Promise<{ result: T; del
   const idle = new Worker(IDLE, { eval: true });
   const delay = watchLoopDelay(1);
   await pause(300);
-  delay.longest();
+  delay.takeLongestMs();
   idle.postMessage('reset', []);
   const result = await work();
-  const ownMs = delay.longest() * 1_000;
+  const ownMs = delay.takeLongestMs() ?? Number.NaN;
   delay.close();
   const idleMs = await new Promise<number>((resolve) => {
     idle.once('message', (value: unknown) => resolve(Number(value)));
