@@ -90,14 +90,14 @@ describe('the planning layer', () => {
   });
 
   test('keeps the turns of a conversation at one site, sends copies to two, and measures how requests hang together', async () => {
-    const talk = (metadata: object, content: string) =>
-      call(`${federation.site('alpha').url}/v1/chat/completions`, {
+    const talk = async (metadata: object, content: string) => {
+      const { status, headers } = await call(`${federation.site('alpha').url}/v1/chat/completions`, {
         key,
         body: { model: SLOW, messages: [{ role: 'user', content }], metadata },
-      }).then(({ status, headers }) => {
-        expect(status).toBe(200);
-        return headers.get('x-qfl-site');
       });
+      expect(status).toBe(200);
+      return headers.get('x-qfl-site');
+    };
     const conversations = ['one', 'two', 'three'];
     const sites = new Map(conversations.map((id) => [id, new Set<string | null>()]));
     for (let turn = 0; turn < 4; turn += 1)

@@ -93,7 +93,7 @@ it('the figures of tasks, memory, cache and health move with a changing load', a
   const held = createHeldExecutor('quantum');
   const cache = createCache({ entriesMax: 100, bytesMax: 1e6, lifeMs: 60_000, clock });
   const ballast: Uint8Array[] = [];
-  const { tasks, metrics, pass, close } = await openBench({
+  const bench = await openBench({
     executors: [held.executor],
     clock,
     readings: {
@@ -102,6 +102,7 @@ it('the figures of tasks, memory, cache and health move with a changing load', a
       healthScore: () => health.read().score,
     },
   });
+  const { tasks, metrics, pass } = bench;
   let failed = 0;
   const health = createHealthMonitor({
     clock,
@@ -136,7 +137,7 @@ it('the figures of tasks, memory, cache and health move with a changing load', a
     await seen.look();
   }
   health.close();
-  await close();
+  await bench.close();
   expect(TASKS.map((name) => [name, seen.moved(name)])).toEqual(TASKS.map((name) => [name, true]));
   expect(ballast).toHaveLength(4);
 });

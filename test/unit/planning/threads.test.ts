@@ -10,6 +10,7 @@ import {
 } from '../../../coordinator/planning/threads.ts';
 import { verifyPlan } from '../../../coordinator/planning/verify-plan.ts';
 import type { PlacementRequest } from '../../../coordinator/relay/placement.ts';
+import { JobMessage } from '../../../coordinator/workers/messages.ts';
 import { spawnThread, type WorkerLike } from '../../../coordinator/workers/pool.ts';
 import { systemClock } from '../../../shared/clock.ts';
 import { toQflError } from '../../../shared/errors.ts';
@@ -41,16 +42,15 @@ const dyingThreads = (deaths: number): { threads: PlanningThreads; failures: str
   const failures: string[] = [];
   const spawn = (): WorkerLike => {
     const worker = spawnThread();
-    return {
-      postMessage(value: { readonly name?: string }, transfer) {
-        worker.postMessage(value, transfer);
-        if (value.name !== 'plan' || left === 0) return;
+    const post = worker.postMessage.bind(worker);
+    return Object.assign(worker, {
+      postMessage(value: unknown, transfer: readonly ArrayBuffer[]): void {
+        post(value, transfer);
+        if (JobMessage.parse(value).name !== 'plan' || left === 0) return;
         left -= 1;
         void worker.terminate();
       },
-      on: (event: string, listener: (value: never) => void) => worker.on(event as never, listener as never),
-      terminate: () => worker.terminate(),
-    } as WorkerLike;
+    });
   };
   const failed = (error: unknown): void => void failures.push(toQflError(error).code);
   return { threads: createPlanningThreads(systemClock, { spawn, failed }), failures };
