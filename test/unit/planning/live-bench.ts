@@ -22,9 +22,12 @@ export const plannerOver = (
   {
     elapsedMs = () => 0,
     meters,
+    offer = () => ({}),
   }: {
     readonly elapsedMs?: () => number;
     readonly meters?: { planned(seconds: number): void };
+    /** What a site says of its model beside its slots. */
+    readonly offer?: (site: SiteId) => Partial<Telemetry['models'][number]>;
   } = {},
 ) => {
   let nowMs = 1_000;
@@ -36,7 +39,9 @@ export const plannerOver = (
     draining: false,
     records: false,
     budgetTenths: null,
-    models: [{ id: 'm', slots: slots.get(site) ?? 0, inFlight: 0, waiting: 0, firstTokenMs: null }],
+    models: [
+      { id: 'm', slots: slots.get(site) ?? 0, inFlight: 0, waiting: 0, firstTokenMs: null, ...offer(site) },
+    ],
   });
   const presence = {
     online: () => [...online],

@@ -103,4 +103,67 @@ describe('the live planner', () => {
     expect(QuantumStatus.safeParse(quantumStatus(planner, planSeconds)).success).toBe(true);
     planner.close();
   });
+
+  it('counts tokens as the sites report them, and those that went there since', async () => {
+    const { planner } = plannerOver(
+      new Map([
+        [fast, 8],
+        [slow, 8],
+      ]),
+      { offer: (site) => (site === fast ? { tokensMax: 1_200, tokensInUse: 0 } : {}) },
+    );
+    for (let at = 0; at < 10; at += 1) {
+      planner.predictor.observe(fast, 'm', 100, 256);
+      planner.predictor.observe(slow, 'm', 900, 256);
+    }
+    // A prompt of 256 bytes and an answer are 576 tokens: two fit, whether they come together or one after another.
+    const two = await Promise.all([planner.place(request()), planner.place(request())]);
+    expect(two.map((one) => one?.site)).toEqual([fast, fast]);
+    expect((await planner.place(request({ queryId: 'd'.repeat(32) })))?.site).toBe(slow);
+    expect(planner.records.get('d'.repeat(32))?.candidates.find(({ site }) => site === fast)).toMatchObject({
+      busyTokens: 1_152,
+      tokensMax: 1_200,
+    });
+    two[0]?.done(5);
+    const three = await Promise.all([planner.place(request()), planner.place(request())]);
+    expect(three.map((one) => one?.site).toSorted()).toEqual([fast, slow]);
+    planner.close();
+  });
+
+  it('keeps reserved slots for emergencies, and gives them to those', async () => {
+    const { planner } = plannerOver(new Map([[fast, 0]]), { offer: () => ({ emergencySlots: 1 }) });
+    const ward = planner.place(request({ candidates: [fast], priority: 7 }));
+    const emergency = planner.place(request({ candidates: [fast], priority: 8 }));
+    expect((await emergency)?.site).toBe(fast);
+    expect(await ward).toBeUndefined();
+    planner.close();
+  });
+
+  it('asks the cheaper of two like sites, stays home if it can, and says what that was worth', async () => {
+    const prices = new Map([
+      [slow, 40_000],
+      [third, 2_000],
+    ]);
+    const slotsOfTwo = new Map([...prices.keys()].map((site) => [site, 4]));
+    const { planner } = plannerOver(slotsOfTwo, {
+      offer: (site) => ({ tokenPriceMicros: prices.get(site) ?? null }),
+    });
+    for (const site of prices.keys())
+      for (let at = 0; at < 10; at += 1) planner.predictor.observe(site, 'm', 500, 256);
+    const queryId = 'e'.repeat(32);
+    expect((await planner.place(request({ queryId, sender: fast })))?.site).toBe(third);
+    const record = planner.records.get(queryId);
+    // 576 tokens at 0.002 a thousand; five milliseconds a thousandth.
+    expect(record?.costParts.money).toBe(6);
+    expect(record?.costParts.privacy).toBe(50);
+    expect(record?.costParts).toMatchObject({ coupling: 0, waiting: 0 });
+    const home = plannerOver(slotsOfTwo);
+    for (let turn = 0; turn < 5; turn += 1) {
+      const placement = await home.planner.place(request({ sender: slow, candidates: [slow, third] }));
+      expect(placement?.site).toBe(slow);
+      placement?.done(null);
+    }
+    planner.close();
+    home.planner.close();
+  });
 });
