@@ -33,7 +33,7 @@ export interface PortfolioPlan extends Plan {
 
 /** Larger instances keep the flow's bound: their knapsack tables would cost seconds. */
 const KNAPSACK_TASKS_MAX = 250;
-const KNAPSACK_ITERATION_MS = 30;
+const KNAPSACK_ITERATION_MS = 10;
 const BOUND_ITERATIONS = 40;
 const BOUND_MS = 4;
 

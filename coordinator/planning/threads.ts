@@ -25,8 +25,9 @@ export interface PlanningThreads {
   close(): Promise<void>;
 }
 
-/** Searched for, beside the flow: what nobody notices in the time to a first token. */
-export const SEARCH_MS = 25;
+/** Searched for, beside the flow: a share of what the answers take, so that nobody notices it in the time to a first token. */
+const SEARCH_SHARE = 0.02;
+const SEARCH_MAX_MS = 25;
 /** A plan that takes longer is given up: the queries behind it wait. */
 const PLAN_MAX_MS = 2_000;
 const STUDY_MAX_MS = 60_000;
@@ -122,6 +123,12 @@ const isAmple = ({ tasks, sites }: Problem): boolean => {
   );
 };
 
+const searchMsOf = ({ tasks }: Problem): number => {
+  const latencies = tasks.flatMap(({ options }) => options.map(({ cost }) => cost.latency));
+  const mean = latencies.reduce((sum, latency) => sum + latency, 0) / Math.max(1, latencies.length);
+  return Math.min(SEARCH_MAX_MS, SEARCH_SHARE * mean);
+};
+
 /** Is it planned in less time than a thread is asked? */
 export const isSmall = (problem: Problem): boolean =>
   (problem.couplings ?? []).length === 0 &&
@@ -153,7 +160,7 @@ export const createPlanningThreads = (
         const { siteOf, ...plan } = PlanReply.parse(
           await plans.run(
             'plan',
-            { problem: packed, seed, timeMs: SEARCH_MS },
+            { problem: packed, seed, timeMs: searchMsOf(problem) },
             { signal: AbortSignal.timeout(PLAN_MAX_MS), transfer: buffersOf(packed) },
           ),
         );
