@@ -126,7 +126,7 @@ describe('the live planner', () => {
     });
     two[0]?.done(5);
     const three = await Promise.all([planner.place(request()), planner.place(request())]);
-    expect(three.map((one) => one?.site).toSorted()).toEqual([fast, slow]);
+    expect(new Set(three.map((one) => one?.site))).toEqual(new Set([fast, slow]));
     planner.close();
   });
 
