@@ -21,6 +21,7 @@ import type { AccessPolicy } from './access/policy.ts';
 import { registerBudgetRaise } from './api/budget-raise.ts';
 import { createBudgetRaise } from './budget-raise.ts';
 import { createPseudonyms } from './access/pseudonyms.ts';
+import { createAffinity } from './answer/affinity.ts';
 import { createAsk } from './answer/ask.ts';
 import { setUpAsk } from './answer/ask-records/setup.ts';
 import { createContribute } from './answer/contribute.ts';
@@ -54,6 +55,7 @@ export const VERSION = '0.1.0';
 const BACKEND_SILENCE_MAX_MS = 120_000;
 /** Remaining shares are told in tenths, rounded down: a hint for planning that says little. */
 const TENTHS = 10n;
+const MICROS = 1e6;
 
 export interface AgentDeps extends AgentHomeOptions {
   readonly clock: Clock;
@@ -72,7 +74,8 @@ export interface RunningAgent {
   close(): Promise<void>;
 }
 
-const accessPolicy = ({ security }: AgentConfig): AccessPolicy => ({
+const accessPolicy = ({ security, departmentPriorities }: AgentConfig): AccessPolicy => ({
+  departmentPriorities,
   rolePermissions: Object.fromEntries(security.rolePermissions),
   restrictedTravelsTo: [],
   restrictedAcceptedFrom: [],
@@ -138,12 +141,12 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
         return rolePermissions;
       },
     };
-    const external = config.llm.map(({ name, url, apiKeyEnv, models, slots }) =>
+    const external = config.llm.map(({ name, url, apiKeyEnv, models, ...capacity }) =>
       createOpenAiBackend({
         name,
         baseUrl: url.replace(/\/$/, ''),
         apiKey: apiKeyEnv === null ? undefined : env[apiKeyEnv],
-        slots,
+        ...capacity,
         models: models ?? undefined,
         silenceMaxMs: BACKEND_SILENCE_MAX_MS,
       }),
@@ -164,6 +167,12 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
         ? null
         : Number((lifetime.remainingUnits * TENTHS) / lifetime.budgetUnits);
     };
+    const microEpsilonLeft = (): number | null => {
+      const tenths = budgetTenths();
+      return tenths === null
+        ? null
+        : Math.floor((tenths * config.privacy.siteLifetimeBudgetEpsilon * MICROS) / Number(TENTHS));
+    };
     const telemetry = async (): Promise<Telemetry> => ({
       atMs: Math.trunc(clock.nowMs()),
       source: models.source(),
@@ -171,6 +180,7 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
       models: await models.telemetry(),
       records: await hasRecords(),
       budgetTenths: budgetTenths(),
+      microEpsilonLeft: microEpsilonLeft(),
     });
     const metrics = createMetrics('agent');
     const meters = createAgentMetrics(metrics.registry, self, ledger, () => federation.link, audit);
@@ -246,6 +256,7 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
       random,
       board,
       meters,
+      affinity: createAffinity(vault.secretFor('affinity'), clock),
     });
     const outbox = createOutbox(store, clock);
     const statistics = createStatistics({

@@ -1,6 +1,6 @@
 /** The coordinator's own measurements; each is taken where the thing happens. Labels never name a person. */
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
-import type { AuditLog } from '../shared/audit/audit-log.ts';
+import { watchLoopDelay } from '../shared/health/monitor.ts';
 import type { Presence } from './sites/presence.ts';
 
 export interface CoordinatorMeters {
@@ -15,6 +15,18 @@ const FIRST_BUCKETS_S = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30];
 /** Plans over which the 95th percentile is taken. */
 const PLANS_KEPT = 1_000;
 
+/** What every connection waits for, whoever holds the event loop. @returns ends the measurement */
+export const registerLoopDelay = (registry: Registry): (() => void) => {
+  const delay = watchLoopDelay();
+  const gauge: Gauge = new Gauge({
+    name: 'qfl_event_loop_delay_max_seconds',
+    help: 'Longest time the event loop was kept since the last scrape',
+    registers: [registry],
+    collect: () => gauge.set((delay.takeLongestMs() ?? Number.NaN) / 1_000),
+  });
+  return () => delay.close();
+};
+
 export const percentile = (values: readonly number[], share: number): number | null => {
   const sorted = [...values].toSorted((left, right) => left - right);
   return sorted[Math.min(sorted.length - 1, Math.ceil(share * sorted.length) - 1)] ?? null;
@@ -22,8 +34,8 @@ export const percentile = (values: readonly number[], share: number): number | n
 
 export const createCoordinatorMetrics = (
   registry: Registry,
-  presence: Presence,
-  audit: AuditLog,
+  presence: Pick<Presence, 'online'>,
+  audit: { readonly log: { readonly size: number } },
 ): CoordinatorMeters => {
   const registers = [registry];
   const recent: number[] = [];

@@ -29,9 +29,11 @@ import { type Access, startAccess } from './access/start.ts';
 import { type Emergency, startEmergency } from './emergency/start.ts';
 import { type CoordinatorHome, type HomeOptions, openCoordinatorHome } from './home.ts';
 import { federationInfo, policyOf } from './identity.ts';
-import { createCoordinatorMetrics } from './metrics.ts';
+import { createCoordinatorMetrics, registerLoopDelay } from './metrics.ts';
 import { createLivePlanner } from './planning/live.ts';
 import { registerPlanningMetrics } from './planning/metrics.ts';
+import { openPlanShelf } from './planning/plan-shelf.ts';
+import { createPlanningThreads } from './planning/threads.ts';
 import { openPolicyBook } from './policy.ts';
 import { collectStatistics } from './relay/collect.ts';
 import { relayChat } from './relay/dispatch.ts';
@@ -114,12 +116,21 @@ export const startCoordinator = async (
     let inForce = settings;
     const metrics = createMetrics('coordinator');
     const meters = createCoordinatorMetrics(metrics.registry, presence, audit);
+    undo.push(registerLoopDelay(metrics.registry));
+    const plannerFailed = (error: unknown): void =>
+      logger.error({ err: error }, 'a thread of the planner failed; it goes on without');
+    const threads = createPlanningThreads(clock, { failed: plannerFailed });
+    undo.push(() => threads.close());
+    const plans = await openPlanShelf(store, plannerFailed);
+    undo.push(() => plans.close());
     const planner = createLivePlanner({
+      records: plans.records,
       presence,
       clock,
       meters,
+      threads,
       tuning: () => inForce.planning,
-      failed: (error) => logger.error({ err: error }, 'the planner could not measure itself'),
+      failed: plannerFailed,
     });
     undo.push(() => planner.close());
     registerPlanningMetrics(metrics.registry, planner);

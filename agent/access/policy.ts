@@ -20,18 +20,19 @@ const ROLE_CLASS: Readonly<Record<string, DataClass>> = {
   researcher: 'internal',
 };
 
-const DEPARTMENT_PRIORITY: Readonly<Record<string, number>> = {
-  emergency: 9,
-  icu: 8,
-  surgery: 6,
-  general: 4,
-  research: 2,
-};
 const OTHER_PRIORITY = 4;
-export const priorityOf = (department: string): number => DEPARTMENT_PRIORITY[department] ?? OTHER_PRIORITY;
+/** 0 (background) to 9 (emergency); a department that is not named is in the middle. */
+export const priorityOf = (
+  { departmentPriorities }: Pick<AccessPolicy, 'departmentPriorities'>,
+  department: string,
+): number =>
+  Object.hasOwn(departmentPriorities, department)
+    ? (departmentPriorities[department] ?? OTHER_PRIORITY)
+    : OTHER_PRIORITY;
 
 export interface AccessPolicy {
   readonly rolePermissions: Readonly<Record<string, readonly string[]>>;
+  readonly departmentPriorities: Readonly<Record<string, number>>;
   /** Sites to which restricted questions may travel; nowhere by default. */
   readonly restrictedTravelsTo: readonly SiteId[];
   /** Sites from which restricted questions are accepted; none by default. */

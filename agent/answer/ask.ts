@@ -19,11 +19,18 @@ import type { DirectoryMirror } from '../federation/directory.ts';
 import type { Link } from '../federation/link.ts';
 import type { Models } from '../llm/models.ts';
 import type { AgentMeters } from '../metrics.ts';
+import type { Affinity } from './affinity.ts';
 import { drawSome, offering } from './candidates.ts';
 import { heardOut } from './hear-out.ts';
 import { createLineReader } from './lines.ts';
 import { checkReceipt } from './receipts.ts';
-import { type Asker, sealQuestion, type SealingOptions, type SentQuestion } from './sealing.ts';
+import {
+  type Asker,
+  type Coupling,
+  sealQuestion,
+  type SealingOptions,
+  type SentQuestion,
+} from './sealing.ts';
 
 /** The longest silence before a question counts as lost. */
 export const ANSWER_SILENCE_MAX_MS = 120_000;
@@ -57,6 +64,7 @@ export interface AskOptions {
   readonly clock: Clock;
   readonly random: RandomBytes;
   readonly meters: Pick<AgentMeters, 'answered'>;
+  readonly affinity: Affinity;
   board(): Board | undefined;
 }
 
@@ -77,10 +85,10 @@ const trustOf = (ready: () => Promise<void>): Promise<QflError | undefined> =>
   ready().then(() => undefined, toQflError);
 
 export const createAsk = (options: AskOptions) => {
-  const { self, policy, models, link, mirror, audit, random } = options;
+  const { self, policy, models, link, mirror, audit, random, affinity } = options;
 
-  /** Sites to seal to, this one included; empty when none offers the model. */
-  const choose = async (question: ChatQuestion): Promise<readonly SiteId[]> => {
+  /** Sites to seal to, this one and the one that has the conversation warm included; empty when none offers the model. */
+  const choose = async (question: ChatQuestion, coupling: Coupling): Promise<readonly SiteId[]> => {
     const { model } = question.request;
     const here = (await models.offers(model)) ? [self] : [];
     const stale = await trustOf(() => options.directoryReady());
@@ -102,7 +110,10 @@ export const createAsk = (options: AskOptions) => {
         next: '"GET /v1/models" lists what the federation offers.',
       });
     }
-    return [...here, ...drawSome(others, CHAT_CANDIDATES_MAX - here.length, random)];
+    const warm = others.filter((site) => site === affinity.warmSite(coupling));
+    const cold = others.filter((site) => !warm.includes(site));
+    const room = CHAT_CANDIDATES_MAX - here.length - warm.length;
+    return [...here, ...warm, ...drawSome(cold, room, random)];
   };
 
   async function* locally(
@@ -142,6 +153,7 @@ export const createAsk = (options: AskOptions) => {
   async function* remotely(
     question: ChatQuestion,
     sites: readonly SiteId[],
+    coupling: Coupling,
     signal: AbortSignal,
   ): AsyncGenerator<AnswerEvent> {
     const { request, dataClass, asker, priority } = question;
@@ -158,6 +170,7 @@ export const createAsk = (options: AskOptions) => {
         microEpsilon: 0,
         sizeBytes,
         priority,
+        coupling,
       },
       sites,
       options.sealing,
@@ -211,16 +224,18 @@ export const createAsk = (options: AskOptions) => {
     let place: SiteId | undefined;
     const startedMs = options.clock.monotonicMs();
     try {
-      const sites = await choose(question);
+      const coupling = affinity.couplingOf(question.request, question.asker.pseudonym);
+      const sites = await choose(question, coupling);
       const events =
         sites.length === 1 && sites[0] === self
           ? locally(question, null, signal)
-          : remotely(question, sites, signal);
+          : remotely(question, sites, coupling, signal);
       for await (const event of events) {
         // No entry, no action: the question may be on its way, but nothing of the answer is shown before its entry is on the disk.
         await logged;
         if (event.kind === 'placed') {
           place = event.site;
+          affinity.served(coupling, place);
           options.meters.answered(
             place === self ? 'local' : 'federation',
             (options.clock.monotonicMs() - startedMs) / 1_000,

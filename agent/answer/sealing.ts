@@ -19,6 +19,12 @@ export interface Asker {
   readonly department: string;
 }
 
+/** Blind tokens of what a question belongs to (`affinity.ts`). */
+export interface Coupling {
+  readonly affinity?: string;
+  readonly apart?: string;
+}
+
 export interface Question {
   readonly kind: Envelope['kind'];
   readonly asker: Asker;
@@ -30,6 +36,7 @@ export interface Question {
   readonly microEpsilon: number;
   readonly sizeBytes: number;
   readonly priority: number;
+  readonly coupling?: Coupling;
 }
 
 /** A question under way; `reply.seed` opens its answer and is forgotten with this object. */
@@ -83,6 +90,7 @@ export const sealQuestion = (
       model: question.model,
       sizeBucketBytes: sizeBucket(question.sizeBytes),
       priority: question.priority,
+      ...question.coupling,
     },
     recipients,
     content: {

@@ -187,7 +187,7 @@ export const registerChat = (app: HttpApp, options: ChatRouteOptions): void => {
         request: request.body,
         dataClass: classOf(key, request.headers[CLASS_HEADER] ?? metadata?.data_class),
         asker: { pseudonym: pseudonyms.of(key), role: key.role, department: key.department },
-        priority: priorityOf(key.department),
+        priority: priorityOf(policy, key.department),
         requestId: request.id,
       };
       if (request.body.stream === true) {

@@ -5,18 +5,15 @@
  */
 import type { Clock } from '../../shared/clock.ts';
 import { abortedBy, QflError } from '../../shared/errors.ts';
+import { EMERGENCY_PRIORITY } from '../../shared/wire/envelope.ts';
+import { createSlots } from './slots.ts';
 
-/** From this priority on a request is an emergency. */
-export const EMERGENCY_PRIORITY = 8;
 /** One step of priority per this long waited, so that nobody starves. */
 export const AGEING_MS = 10_000;
 /** Of the places to wait, kept for emergencies. */
 const EMERGENCY_WAITING_SHARE = 0.1;
 /** Of the slots; with fewer than this many slots none is held back, and emergencies overtake in the queue. */
 const EMERGENCY_SLOT_SHARE = 0.1;
-/** A back end that refuses gives up a quarter of its slots; it gets one back after this many good answers while all slots were in use. */
-const KEPT_AFTER_REFUSAL = 0.75;
-const ANSWERS_PER_SLOT = 20;
 /** Weight of the newest measurement. */
 const AVERAGE_WEIGHT = 0.2;
 /** Times are reported in steps of this, so that they tell little. */
@@ -29,9 +26,18 @@ export interface AdmissionLimits {
   readonly waitingMax: number;
 }
 
+/** What a back end takes at once. */
+export interface Capacity {
+  readonly slots: number;
+  /** Up to which more slots may be tried while it keeps up; without it, none. */
+  readonly slotsMax?: number | undefined;
+  /** Tokens of prompts and answers together; null or absent where nobody knows. */
+  readonly tokensMax?: number | null | undefined;
+}
+
 export interface Admission {
   /** Waits for a slot. @throws QflError `overloaded` when the queue is full or drains, and the reason of an aborted signal */
-  enter(priority: number, signal: AbortSignal): Promise<Ticket>;
+  enter(priority: number, signal: AbortSignal, tokens?: number): Promise<Ticket>;
   /** Takes nobody in any more; resolves when the last one left. */
   drain(): Promise<void>;
   readonly isDraining: boolean;
@@ -55,6 +61,10 @@ export interface AdmissionReading {
   /** Moving averages, quantised; null until measured. */
   readonly firstTokenMs: number | null;
   readonly serviceMs: number | null;
+  /** null where nobody knows; then none are counted as in use. */
+  readonly tokensMax: number | null;
+  /** Of requests that run, by their size; quantised upwards. */
+  readonly tokensInUse: number;
   /** Measured lately, or inferred from earlier and from counts. */
   readonly source: 'measured' | 'inferred';
 }
@@ -93,27 +103,6 @@ const quantiseLoad = (inFlight: number, slots: number): number => {
 const quantiseMs = (value: number | null): number | null =>
   value === null ? null : Math.round(value / QUANTUM_MS) * QUANTUM_MS;
 
-/** Learned by refusals: fewer slots at once when the back end says it is full, one more after a run of answers with all slots in use. */
-const createSlots = (configured: number) => {
-  let [limit, good] = [configured, 0];
-  return {
-    get limit() {
-      return Math.max(1, Math.floor(limit));
-    },
-    answered(wasFull: boolean): void {
-      if (!wasFull || limit >= configured) return;
-      good += 1;
-      if (good < ANSWERS_PER_SLOT) return;
-      good = 0;
-      limit = Math.min(configured, Math.floor(limit) + 1);
-    },
-    refused(inFlight: number): void {
-      good = 0;
-      limit = Math.max(1, Math.min(limit, inFlight) * KEPT_AFTER_REFUSAL);
-    },
-  };
-};
-
 const createAverage = () => {
   let value: number | null = null;
   return {
@@ -127,15 +116,16 @@ const createAverage = () => {
 };
 
 export const createAdmission = (
-  configuredSlots: number,
+  capacity: Capacity,
   clock: Clock,
   { waitingMax }: AdmissionLimits,
 ): Admission => {
-  const slots = createSlots(configuredSlots);
+  const slots = createSlots(capacity.slots, capacity.slotsMax);
+  const tokensMax = capacity.tokensMax ?? null;
   const waiting: Waiter[] = [];
   const [firstToken, service] = [createAverage(), createAverage()];
   const idle: (() => void)[] = [];
-  let [inFlight, measuredMs, isDraining] = [0, -Infinity, false];
+  let [inFlight, tokensInUse, measuredMs, isDraining] = [0, 0, -Infinity, false];
 
   const ordinaryMay = (): boolean => inFlight < slots.limit - emergencySlotsOf(slots.limit);
   /** Starts whoever may start. A slot passes straight on, so a newcomer cannot slip in between. */
@@ -149,7 +139,8 @@ export const createAdmission = (
     }
     if (inFlight === 0 && waiting.length === 0) for (const resolve of idle.splice(0)) resolve();
   };
-  const ticket = (): Ticket => {
+  const ticket = (tokens: number): Ticket => {
+    tokensInUse += tokens;
     const startedMs = clock.monotonicMs();
     let isHeld = true;
     return {
@@ -162,10 +153,12 @@ export const createAdmission = (
         isHeld = false;
         if (outcome === 'overloaded') slots.refused(inFlight);
         else if (outcome === 'answered') {
-          service.add(clock.monotonicMs() - startedMs);
-          slots.answered(inFlight >= slots.limit);
+          const serviceMs = clock.monotonicMs() - startedMs;
+          service.add(serviceMs);
+          slots.answered(inFlight >= slots.limit, serviceMs);
         }
         inFlight -= 1;
+        tokensInUse -= tokens;
         startNext();
       },
     };
@@ -185,12 +178,12 @@ export const createAdmission = (
   };
 
   return {
-    enter(priority, signal) {
+    enter(priority, signal, tokens = 0) {
       const mayStart =
         inFlight < slots.limit && (priority >= EMERGENCY_PRIORITY || ordinaryMay()) && !isDraining;
       if (mayStart) {
         inFlight += 1;
-        return Promise.resolve(ticket());
+        return Promise.resolve(ticket(tokens));
       }
       refuseIfFull(priority);
       return new Promise((resolve, reject) => {
@@ -199,7 +192,7 @@ export const createAdmission = (
           sinceMs: clock.monotonicMs(),
           start() {
             signal.removeEventListener('abort', onAbort);
-            resolve(ticket());
+            resolve(ticket(tokens));
           },
         };
         const onAbort = (): void => {
@@ -231,6 +224,8 @@ export const createAdmission = (
         waiting: quantiseWaiting(waiting.length),
         firstTokenMs: quantiseMs(firstToken.value),
         serviceMs: quantiseMs(service.value),
+        tokensMax,
+        tokensInUse: tokensMax === null ? 0 : quantiseLoad(tokensInUse, tokensMax),
         source: clock.monotonicMs() - measuredMs <= FRESH_MS ? 'measured' : 'inferred',
       };
     },

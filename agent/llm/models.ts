@@ -32,10 +32,17 @@ export interface Models {
 const outcomeOf = (thrown: unknown): Parameters<Ticket['leave']>[0] =>
   toQflError(thrown).code === 'overloaded' ? 'overloaded' : 'failed';
 
+/** Characters of a token, and tokens of an answer that nobody limited: estimates, as the planner's. */
+const CHARS_PER_TOKEN = 4;
+const ANSWER_TOKENS = 512;
+const tokensOf = ({ messages, max_completion_tokens, max_tokens, n }: ChatRequest): number =>
+  Math.ceil(JSON.stringify(messages).length / CHARS_PER_TOKEN) +
+  (max_completion_tokens ?? max_tokens ?? ANSWER_TOKENS) * (n ?? 1);
+
 export const createModels = (backends: readonly Backend[], clock: Clock, limits: ModelsLimits): Models => {
   const lanes: Lane[] = backends.map((backend) => ({
     backend,
-    admission: createAdmission(backend.slots, clock, limits),
+    admission: createAdmission(backend, clock, limits),
   }));
 
   const laneOf = async (model: string): Promise<Lane | undefined> => {
@@ -50,7 +57,7 @@ export const createModels = (backends: readonly Backend[], clock: Clock, limits:
         detail: `this site does not offer ${request.model}`,
         next: '"GET /v1/models" lists what there is.',
       });
-    const ticket = await lane.admission.enter(priority, signal);
+    const ticket = await lane.admission.enter(priority, signal, tokensOf(request));
     let isFirst = true;
     // Whoever stops reading in the middle leaves without an outcome to learn from.
     let outcome: Parameters<Ticket['leave']>[0] = 'failed';
@@ -77,7 +84,8 @@ export const createModels = (backends: readonly Backend[], clock: Clock, limits:
       const reports = await Promise.all(
         lanes.map(async ({ backend, admission }) => {
           const { source: _source, ...reading } = admission.reading();
-          return (await backend.models()).map(({ id }) => ({ id, ...reading }));
+          const { tokenPriceMicros = null } = backend;
+          return (await backend.models()).map(({ id }) => ({ id, ...reading, tokenPriceMicros }));
         }),
       );
       return reports.flat();

@@ -11,6 +11,9 @@ export interface OpenAiBackendOptions {
   readonly baseUrl: string;
   readonly apiKey: string | undefined;
   readonly slots: number;
+  readonly slotsMax?: number;
+  readonly tokensMax?: number | null;
+  readonly tokenPriceMicros?: number | null;
   /** Only these are offered; all when undefined. */
   readonly models: readonly string[] | undefined;
   /** Silence after which a stream counts as dead. */
@@ -64,6 +67,7 @@ const refusalText = async (body: AsyncIterable<Uint8Array>): Promise<string> => 
 
 export const createOpenAiBackend = (options: OpenAiBackendOptions): Backend & { close(): Promise<void> } => {
   const { name, baseUrl, apiKey, slots, silenceMaxMs } = options;
+  const { slotsMax = slots, tokensMax = null, tokenPriceMicros = null } = options;
   const dispatcher = new Agent({
     connections: null,
     headersTimeout: silenceMaxMs,
@@ -135,6 +139,9 @@ export const createOpenAiBackend = (options: OpenAiBackendOptions): Backend & { 
   return {
     name,
     slots,
+    slotsMax,
+    tokensMax,
+    tokenPriceMicros,
     chat,
     async models() {
       if (known !== undefined && performance.now() < known.untilMs) return known.models;

@@ -11,6 +11,12 @@ export interface Backend {
   readonly name: string;
   /** Requests it may run at once; more wait in the agent, where urgent work can overtake and cancelling is cheap. */
   readonly slots: number;
+  /** Up to which more may be tried while it keeps up; without it, none. */
+  readonly slotsMax?: number;
+  /** Tokens that it holds at once, prompt and answer together; null or absent where nobody knows. */
+  readonly tokensMax?: number | null;
+  /** Announced price of a thousand tokens, in millionths of the federation's currency unit. */
+  readonly tokenPriceMicros?: number | null;
   /** What it offers now; empty when it does not answer. */
   models(): Promise<readonly ModelInfo[]>;
   /**

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { QflError } from '../../shared/errors.ts';
 import type { HttpApp } from '../../shared/http/app.ts';
 import { PlanList, PlanRecord } from '../../shared/wire/plan.ts';
+import { PLANS_ON_DISK } from '../planning/plan-shelf.ts';
 import { PLANS_KEPT, type PlanRecords } from '../planning/records.ts';
 
 const LIMIT_DEFAULT = 50;
@@ -46,7 +47,7 @@ export const registerPlanRoutes = (
       if (record === undefined)
         throw new QflError('not_found', {
           detail: `no plan of the query ${request.params.queryId} is kept`,
-          next: `The newest ${PLANS_KEPT} plans since the coordinator started are there: "qfl plan list".`,
+          next: `The newest ${PLANS_KEPT} plans are kept, ${PLANS_ON_DISK} of them over a restart: "qfl plan list".`,
         });
       return record;
     },

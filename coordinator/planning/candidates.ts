@@ -7,7 +7,7 @@ import {
   type Problem,
   type TaskOption,
 } from './problem.ts';
-import type { Prediction, Predictor } from './predictor.ts';
+import type { Forecaster, Prediction } from './predictor.ts';
 import type { Weights } from './strategies.ts';
 
 export interface CandidateSite {
@@ -18,6 +18,15 @@ export interface CandidateSite {
   readonly busySlots: number;
   /** What the site itself says a service takes; used until it was measured from here. */
   readonly serviceMs?: number | null;
+  /** Slots beyond `slots` that only emergencies may take. */
+  readonly emergencySlots?: number;
+  /** Tokens that it runs at once, as it reports, and how many it runs now; without them they do not bind. */
+  readonly tokensMax?: number | undefined;
+  readonly tokensBusy?: number;
+  /** Announced price of a thousand tokens, in millionths of the federation's currency unit. */
+  readonly tokenPriceMicros?: number | undefined;
+  /** Privacy budget left, in millionths of epsilon: a hint. */
+  readonly microEpsilonLeft?: number | undefined;
 }
 
 export interface PlanRequest {
@@ -29,9 +38,17 @@ export interface PlanRequest {
   readonly excludedSites: readonly SiteId[];
   /** Where earlier requests of the same conversation went. */
   readonly affinitySite?: SiteId | undefined;
+  /** Where other copies of it went. */
+  readonly apartSites?: readonly SiteId[];
   readonly sizeBucketBytes?: number;
   /** 0 to 9. */
   readonly priority?: number;
+  /** Who asks. */
+  readonly sender?: SiteId | undefined;
+  /** Of prompt and answer. */
+  readonly tokens?: number;
+  /** What each site would charge. */
+  readonly microEpsilon?: number;
   /** On the clock of `CandidateOptions.nowMs`. */
   readonly arrivedMs?: number;
   readonly deadlineMs?: number;
@@ -57,6 +74,8 @@ export const CANDIDATE_DEFAULTS: Omit<CandidateOptions, 'weights'> = {
 
 /** Not serving a request at all, in typical service times: above every sum of what serving it could cost. */
 const NOT_SERVED = 1_000;
+/** Price of putting two together that should not meet, as a share of a typical service. */
+export const APART_SHARE = 0.5;
 const PRIORITY_MAX = 9;
 
 export interface Forecasts {
@@ -77,7 +96,7 @@ const guess = (meanMs: number): Prediction => ({
 export const forecastsOf = (
   requests: readonly PlanRequest[],
   sites: readonly CandidateSite[],
-  predictor: Predictor,
+  predictor: Forecaster,
   { unmeasuredMs }: Pick<CandidateOptions, 'unmeasuredMs'>,
 ): Forecasts => {
   const [sample] = requests;
@@ -129,21 +148,54 @@ const siteOf = (
     const ahead = Math.max(0, place - slots + 1);
     return Math.round(load + (Math.max(1, weights.latency) * meanMs * ahead) / Math.max(1, slots));
   };
-  return { siteId, slotCosts: Array.from({ length: places }, (_, at) => costOf(busySlots + at)) };
+  const { tokensMax, tokensBusy = 0, microEpsilonLeft } = site;
+  return {
+    siteId,
+    slotCosts: Array.from({ length: places }, (_, at) => costOf(busySlots + at)),
+    ...(tokensMax === undefined ? {} : { tokensMax: Math.max(0, Math.floor(tokensMax - tokensBusy)) }),
+    ...(microEpsilonLeft === undefined ? {} : { microEpsilonMax: microEpsilonLeft }),
+  };
+};
+
+const TOKENS_PER_PRICE = 1_000;
+const MICROS_PER_MILLI = 1_000;
+
+const moneyOf = (tokens: number, { tokenPriceMicros = 0 }: CandidateSite, { money }: Weights): number =>
+  Math.round((money * tokens * tokenPriceMicros) / (TOKENS_PER_PRICE * MICROS_PER_MILLI));
+
+/** The coordinator cannot see how sensitive a question is: where it may go its agent has decided. What is left is that it stays home if it can. */
+const privacyOf = (
+  { sender, microEpsilon = 0 }: PlanRequest,
+  { siteId, microEpsilonLeft }: CandidateSite,
+  typicalMs: number,
+  { privacy }: Weights,
+): number => {
+  const away = sender === undefined || sender === siteId ? 0 : 1;
+  const drawn =
+    microEpsilonLeft === undefined ? 0 : Math.min(1, microEpsilon / Math.max(1, microEpsilonLeft));
+  return Math.round(privacy * typicalMs * (away + drawn));
 };
 
 const optionOf = (
   request: PlanRequest,
-  { siteId }: CandidateSite,
+  site: CandidateSite,
   { meanMs, q95Ms }: Prediction,
+  typicalMs: number,
   { weights, affinityShare }: CandidateOptions,
 ): TaskOption => {
+  const { siteId } = site;
+  const { tokens = 0, microEpsilon = 0 } = request;
   const saved = request.affinitySite === siteId ? affinityShare * meanMs : 0;
+  const shared = request.apartSites?.includes(siteId) === true ? APART_SHARE * meanMs : 0;
   return {
     siteId,
+    ...(tokens === 0 ? {} : { tokens }),
+    ...(microEpsilon === 0 ? {} : { microEpsilon }),
     cost: {
+      money: moneyOf(tokens, site, weights),
+      privacy: privacyOf(request, site, typicalMs, weights),
       latency: Math.round(weights.latency * meanMs + weights.tail * Math.max(0, q95Ms - meanMs)),
-      preference: saved === 0 ? 0 : -Math.round(Math.max(1, weights.latency) * saved),
+      preference: Math.round(Math.max(1, weights.latency) * (shared - saved)) || 0,
     },
   };
 };
@@ -152,6 +204,19 @@ export const mayServe = (request: PlanRequest, { siteId, models }: CandidateSite
   models.includes(request.model) &&
   request.allowedSites.includes(siteId) &&
   !request.excludedSites.includes(siteId);
+
+/** Those that may serve a request, found by name: a request allows few of many sites. In the order of `sites`. */
+export const ableAmong = (
+  sites: readonly CandidateSite[],
+): ((request: PlanRequest) => readonly CandidateSite[]) => {
+  const places = new Map(sites.map((site, at) => [site.siteId, { site, at }]));
+  return (request) =>
+    request.allowedSites
+      .flatMap((siteId) => places.get(siteId) ?? [])
+      .filter(({ site }) => mayServe(request, site))
+      .toSorted((one, other) => one.at - other.at)
+      .map(({ site }) => site);
+};
 
 /**
  * Price of not serving a request in this plan. Where slots are scarce the dearest go first: who is urgent, has waited, or would miss a
@@ -175,12 +240,13 @@ const waitingCostOf = (
 export const buildProblem = (
   requests: readonly PlanRequest[],
   sites: readonly CandidateSite[],
-  predictor: Predictor,
+  predictor: Forecaster,
   options: CandidateOptions,
 ): Problem => {
   const forecasts = forecastsOf(requests, sites, predictor, options);
   const { typicalMs } = forecasts;
   const [sample] = requests;
+  const ableSites = ableAmong(sites);
   return {
     sites: sites.map((site) =>
       siteOf(
@@ -192,13 +258,13 @@ export const buildProblem = (
       ),
     ),
     tasks: requests.map((request): PlanningTask => {
-      const able = sites.filter((site) => mayServe(request, site));
+      const able = ableSites(request);
       const predictions = able.map((site) => forecasts.of(request, site));
       const bestMs = Math.min(...predictions.map(({ meanMs }) => meanMs), Number.MAX_SAFE_INTEGER);
       return {
         taskId: request.taskId,
         waitingCost: waitingCostOf(request, able.length === 0 ? 0 : bestMs, typicalMs, options),
-        options: able.map((site, at) => optionOf(request, site, predictions[at]!, options)),
+        options: able.map((site, at) => optionOf(request, site, predictions[at]!, typicalMs, options)),
       };
     }),
   };
@@ -210,7 +276,7 @@ export const buildProblem = (
 export const lossesOf = (
   requests: readonly PlanRequest[],
   sites: readonly CandidateSite[],
-  predictor: Predictor,
+  predictor: Forecaster,
   options: CandidateOptions,
 ): readonly number[] =>
   buildProblem(

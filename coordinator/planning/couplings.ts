@@ -1,15 +1,18 @@
 /** Pairs of tasks whose costs depend on each other's place, and the groups that such pairs tie together. */
 
-/** What is added to the plan's cost when both tasks share a site: negative rewards it (affinity), positive punishes it. */
-export interface Coupling {
-  readonly first: number;
-  readonly second: number;
-  readonly weight: number;
-}
+import type { Coupling } from './problem.ts';
+
+export type { Coupling };
 
 /** Tasks in one declared group at most, and groups at once: 5 tasks over 10 sites have 100,000 joint places, which can be enumerated. */
 export const GROUP_TASKS_MAX = 5;
 export const GROUPS_MAX = 50;
+
+export interface GroupLimits {
+  readonly tasksMax: number;
+  readonly groupsMax: number;
+}
+export const GROUP_LIMITS: GroupLimits = { tasksMax: GROUP_TASKS_MAX, groupsMax: GROUPS_MAX };
 
 /** Connected components of the coupling graph, each in ascending order, ordered by their first task; a task without couplings is its own. */
 export const componentsOf = (
@@ -46,11 +49,12 @@ export interface CouplingTokens {
 
 /**
  * Couplings among open tasks: consecutive holders of a token are tied, so a group of n has n − 1 ties, and no group grows past
- * GROUP_TASKS_MAX; further holders begin another. At most GROUPS_MAX groups; what comes later is planned on its own.
+ * `tasksMax`; further holders begin another. At most `groupsMax` groups; what comes later is planned on its own.
  */
 export const couplingsOf = (
   tasks: readonly CouplingTokens[],
   weights: { readonly affinity: number; readonly apart: number },
+  { tasksMax, groupsMax }: GroupLimits = GROUP_LIMITS,
 ): readonly Coupling[] => {
   const couplings: Coupling[] = [];
   let groups = 0;
@@ -60,12 +64,13 @@ export const couplingsOf = (
       const token = tokenOf(task);
       if (token === undefined) return;
       const group = held.get(token);
-      if (group === undefined || group.length >= GROUP_TASKS_MAX) {
+      if (group === undefined || group.length >= tasksMax) {
         held.set(token, [at]);
         return;
       }
+      // A group within the limit may still grow.
+      if (group.length === 1 && groups >= groupsMax) return;
       if (group.length === 1) groups += 1;
-      if (groups > GROUPS_MAX) return;
       couplings.push({ first: group.at(-1)!, second: at, weight });
       group.push(at);
     });

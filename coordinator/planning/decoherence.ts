@@ -1,6 +1,4 @@
-/** Decoherence mitigation: what makes a standing plan stale, and the part of it that has to be made again. */
-import type { Coupling } from './couplings.ts';
-import { componentsOf } from './couplings.ts';
+/** Decoherence mitigation: what makes a standing plan stale. Which part of it has to be made again is in `components.ts`. */
 import { COHERENCE_THRESHOLD } from './coherence.ts';
 
 export type Trigger = 'coherence' | 'outcome' | 'site_lost';
@@ -30,13 +28,3 @@ export const triggerOf = ({
     return 'outcome';
   return coherence !== null && coherence < threshold ? 'coherence' : null;
 };
-
-/** Tasks to plan again when a site changed: every task of a component in which one task may go there. */
-export const touchedTasks = (
-  mayServe: readonly (readonly string[])[],
-  couplings: readonly Coupling[],
-  site: string,
-): readonly number[] =>
-  componentsOf(mayServe.length, couplings)
-    .filter((tasks) => tasks.some((task) => mayServe[task]!.includes(site)))
-    .flat();

@@ -110,8 +110,10 @@ export interface DeferralMeter {
   served(request: ServedRequest): void;
   /** True when enough came since the last measurement. */
   isDue(): boolean;
-  /** One measurement in steps; the verdict changes when it ends. */
-  measuring(slotsOf: ReadonlyMap<SiteId, number>, weights: Weights): Generator<void, void>;
+  /** What is to be measured now: a replay of what was served last. */
+  begin(slotsOf: ReadonlyMap<SiteId, number>, weights: Weights): DeferralInput;
+  /** The verdict changes. */
+  judged(value: DeferralValue | null): void;
   readonly isOn: boolean;
   readonly value: DeferralValue | null;
 }
@@ -127,11 +129,12 @@ export const createDeferralMeter = (): DeferralMeter => {
       fresh += 1;
     },
     isDue: () => fresh >= SERVED_MIN,
-    *measuring(slotsOf, weights) {
+    begin(slotsOf, weights) {
       fresh = 0;
       seed += 1;
-      value = yield* measuringDeferral({ served: [...served], slotsOf, weights, seed });
+      return { served: [...served], slotsOf, weights, seed };
     },
+    judged: (next) => void (value = next),
     get isOn() {
       return value !== null && value.lowMs > 0;
     },

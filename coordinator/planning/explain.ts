@@ -3,6 +3,7 @@ import type { SiteId } from '../../shared/ids.ts';
 import type { PlanCandidate, PlanRecord } from '../../shared/wire/plan.ts';
 import type { CandidateSite } from './candidates.ts';
 import type { Commit } from './desk.ts';
+import type { PlanCost } from './plan.ts';
 import type { Predictor } from './predictor.ts';
 import type { KnownPresence } from './sites-now.ts';
 
@@ -43,14 +44,21 @@ const candidateOf = (siteId: SiteId, input: ExplainInput): PlanCandidate => {
     verdict: verdictOf(siteId, input, site),
     latencyCost: option?.cost.latency ?? null,
     preferenceCost: option?.cost.preference ?? null,
+    moneyCost: option?.cost.money ?? null,
+    privacyCost: option?.cost.privacy ?? null,
     placePrice: plan.sitePrices.get(siteId) ?? null,
     predictedMeanMs: prediction?.meanMs ?? null,
     predictedQ95Ms: prediction?.q95Ms ?? null,
     busySlots: site?.busySlots ?? null,
     slots: site?.slots ?? null,
+    busyTokens: site?.tokensMax === undefined ? null : (site.tokensBusy ?? 0),
+    tokensMax: site?.tokensMax ?? null,
     telemetryAgeMs: presence.telemetryAgeMs(siteId) ?? null,
   };
 };
+
+const MICROS_PER_MS = 1_000;
+const partsOf = ({ total: _total, ...parts }: PlanCost): PlanRecord['costParts'] => parts;
 
 export const explain = (input: ExplainInput): PlanRecord => {
   const { commit, queryIdOf } = input;
@@ -73,6 +81,9 @@ export const explain = (input: ExplainInput): PlanRecord => {
     solver: plan.solver,
     seed: plan.seed,
     cost: plan.interference.planCost,
+    costParts: partsOf(plan.cost),
+    certificate: plan.certificate?.kind ?? null,
+    tokens: request.tokens ?? 0,
     bound: plan.interference.bound,
     independentCost: plan.interference.independentCost,
     batch: plan.problem.tasks.length,
@@ -83,5 +94,7 @@ export const explain = (input: ExplainInput): PlanRecord => {
     committedMs: input.committedMs,
     waitedMs: input.waitedMs,
     planMicros: input.planMicros,
+    solveMicros: Math.round(plan.wallMs * MICROS_PER_MS),
+    cpuMicros: plan.cpuMs === null ? null : Math.round(plan.cpuMs * MICROS_PER_MS),
   };
 };

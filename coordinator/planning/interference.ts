@@ -3,6 +3,7 @@
  * next best where that is full, scored on the whole objective. gain = (J_independent − J_plan)/|J_independent|; efficiency = the share
  * of the provable distance (J_independent − J_plan)/(J_independent − bound). Only a circuit has physical interference.
  */
+import type { Knapsack } from './instance.ts';
 import { coupledCost, type CoupledInstance } from '../solvers/coupled/instance.ts';
 
 export interface InterferenceReport {
@@ -12,22 +13,31 @@ export interface InterferenceReport {
   readonly bound: number;
 }
 
-/** Best own site in arrival order with capacity repair; slots are priced, couplings are not looked at. */
-export const independentPlan = ({ tasks, sites, costs, slotCosts }: CoupledInstance): Int32Array => {
+/** Best own site in arrival order, the next best where slots, tokens or budget are used up; couplings are not looked at. */
+export const independentPlan = (
+  { tasks, sites, costs, slotCosts }: CoupledInstance,
+  knapsacks: readonly Knapsack[] = [],
+): Int32Array => {
   const load = new Int32Array(sites);
+  const used = knapsacks.map(() => new Float64Array(sites));
   return Int32Array.from({ length: tasks }, (_, task) => {
     let [best, least] = [sites - 1, Infinity];
     for (let site = 0; site < sites; site += 1) {
-      const own = costs[task * sites + site]!;
-      if (own < least && load[site]! < slotCosts[site]!.length) [best, least] = [site, own];
+      const at = task * sites + site;
+      const fits = knapsacks.every(
+        ({ needs, rooms }, kind) => used[kind]![site]! + needs[at]! <= rooms[site]!,
+      );
+      if (fits && costs[at]! < least && load[site]! < slotCosts[site]!.length)
+        [best, least] = [site, costs[at]!];
     }
     load[best]! += 1;
+    knapsacks.forEach(({ needs }, kind) => (used[kind]![best]! += needs[task * sites + best]!));
     return best;
   });
 };
 
-export const independentCost = (instance: CoupledInstance): number =>
-  coupledCost(instance, independentPlan(instance));
+export const independentCost = (instance: CoupledInstance, knapsacks?: readonly Knapsack[]): number =>
+  coupledCost(instance, independentPlan(instance, knapsacks));
 
 /** Sums over plans, so that a plan counts as much as it costs. */
 export interface InterferenceTotals {

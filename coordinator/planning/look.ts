@@ -1,28 +1,36 @@
-/** One look at what is open: the ensemble of plans that telemetry cannot tell apart, and what follows from it for every task and pair. */
+/**
+ * One look at what is open: the ensemble of plans that telemetry cannot tell apart, and what follows from it for every task and pair. The problem and its
+ * errors are put together where the predictor is; drawing plans is arithmetic on them and runs in a worker thread (`threads.ts`).
+ */
 import type { SiteId } from '../../shared/ids.ts';
 import { solveLinear } from '../solvers/coupled/bound.ts';
-import { buildProblem, type CandidateOptions, type CandidateSite, forecastsOf } from './candidates.ts';
-import { type Coupling, couplingsOf } from './couplings.ts';
-import { couplingWeights } from './batch.ts';
-import type { DeskRequest } from './desk.ts';
+import { type BatchInput, batchProblem } from './batch.ts';
+import { forecastsOf } from './candidates.ts';
+import type { Coupling } from './couplings.ts';
 import { type ComponentEnsemble, drawPlans, marginalsOf, type SiteOf, weighPlans } from './ensemble.ts';
 import { chanceAgreement, type PairStrength, pairStrength } from './entanglement.ts';
 import { planGroups } from './groups.ts';
 import { toInstance } from './instance.ts';
-import type { Predictor } from './predictor.ts';
+import type { Problem } from './problem.ts';
 
-/** Plans drawn at one look: enough for weights of a few per cent. */
-export const ENSEMBLE_PLANS = 32;
+/** Plans drawn at one look at least, however long they take: enough for weights of a few per cent. */
+export const ENSEMBLE_PLANS_MIN = 32;
+/** `coherence_pool_size`: plans drawn at most. */
+export const ENSEMBLE_PLANS = 1_000;
+/** A look that has its least number of plans ends after this. */
+export const LOOK_MS = 40;
 
-export interface LookInput {
-  /** Of one model. */
-  readonly requests: readonly DeskRequest[];
-  readonly sites: readonly CandidateSite[];
-  readonly predictor: Predictor;
-  readonly options: CandidateOptions;
+export interface LookProblem {
+  readonly problem: Problem;
+  /** Standard error of every task's cost at every site, task-major, the waiting place last and exact. */
+  readonly errors: Float64Array<ArrayBuffer>;
+}
+
+export interface LookOptions {
   readonly seed: number;
-  readonly plans?: number;
-  readonly coupled?: boolean;
+  readonly plansMax?: number;
+  readonly timeMs?: number;
+  readonly nowMs: () => number;
 }
 
 export interface Look {
@@ -36,20 +44,23 @@ export interface Look {
   /** The plan of the costs as they are: site index of each task. */
   readonly best: SiteOf;
   readonly pairs: readonly (Coupling & PairStrength)[];
+  /** Drawn. */
+  readonly plans: number;
 }
 
-/** Standard error of the cost of the request at every site, the waiting place included as exact. */
-const noiseOf = (
-  request: DeskRequest,
-  { sites, predictor, options }: LookInput,
-  siteIds: readonly SiteId[],
-): Float64Array => {
-  const forecasts = forecastsOf([request], sites, predictor, options);
+export const poseLook = (input: BatchInput): LookProblem => {
+  const { requests, sites, predictor, options } = input;
+  const problem = batchProblem(input);
   const byId = new Map(sites.map((site) => [site.siteId, site]));
-  return Float64Array.from([...siteIds, null], (siteId) => {
-    const site = siteId === null ? undefined : byId.get(siteId);
-    return site === undefined ? 0 : options.weights.latency * forecasts.of(request, site).errorMs;
-  });
+  const width = problem.sites.length + 1;
+  const errors = new Float64Array(requests.length * width);
+  const forecasts = forecastsOf(requests, sites, predictor, options);
+  requests.forEach((request, task) =>
+    problem.sites.forEach(({ siteId }, at) => {
+      errors[task * width + at] = options.weights.latency * forecasts.of(request, byId.get(siteId)!).errorMs;
+    }),
+  );
+  return { problem, errors };
 };
 
 const pairOf = (component: ComponentEnsemble, { first, second }: Coupling) => {
@@ -61,29 +72,27 @@ const pairOf = (component: ComponentEnsemble, { first, second }: Coupling) => {
   };
 };
 
-/** Yields between plans, so that a caller can share its thread. */
-export function* looking(input: LookInput): Generator<void, Look> {
-  const { requests, sites, predictor, options, seed, plans = ENSEMBLE_PLANS, coupled = true } = input;
-  const problem = buildProblem(requests, sites, predictor, options);
-  const couplings = coupled ? couplingsOf(requests, couplingWeights(problem, options.affinityShare)) : [];
-  const { instance, siteIds } = toInstance(problem, couplings);
+export const lookAt = ({ problem, errors }: LookProblem, options: LookOptions): Look => {
+  const { seed, plansMax = ENSEMBLE_PLANS, timeMs = LOOK_MS, nowMs } = options;
+  const { couplings = [] } = problem;
+  const { instance, siteIds } = toInstance(problem);
+  const endMs = nowMs() + timeMs;
   const { prices } = solveLinear(instance.tasks, instance.slotCosts, instance.costs);
-  const noises = requests.map((request) => noiseOf(request, input, siteIds));
   const drawn: SiteOf[] = [];
   const drawing = drawPlans(instance, {
-    count: plans,
+    count: plansMax,
     seed,
-    siteNoise: noises[0] ?? [],
+    siteNoise: errors.subarray(0, instance.sites),
     // Groups are chosen exactly; annealing moves would cost more than a look is worth.
     solve: (costs) => planGroups({ ...instance, costs }, seed, 0).siteOf,
   });
   for (const plan of drawing) {
     drawn.push(plan);
-    yield;
+    if (drawn.length >= ENSEMBLE_PLANS_MIN && nowMs() >= endMs) break;
   }
   const best = drawn[0]!;
   const tauOf = (tasks: readonly number[]): number =>
-    Math.sqrt(tasks.reduce((sum, task) => sum + noises[task]![best[task]!]! ** 2, 0));
+    Math.sqrt(tasks.reduce((sum, task) => sum + errors[task * instance.sites + best[task]!]! ** 2, 0));
   const components = weighPlans({ instance, sitePrices: prices }, drawn, tauOf);
   const marginals = marginalsOf(components, instance.tasks, instance.sites);
   const chance = chanceAgreement(marginals);
@@ -99,5 +108,6 @@ export function* looking(input: LookInput): Generator<void, Look> {
     taus: components.map(({ tasks }) => tauOf(tasks)),
     best,
     pairs,
+    plans: drawn.length,
   };
-}
+};

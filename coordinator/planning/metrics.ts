@@ -60,6 +60,16 @@ const READINGS: readonly Reading[] = [
     },
   ],
   [
+    'qfl_planning_threads_lost',
+    'Worker threads of the planner that died since the start',
+    ({ threads }) => threads.lost,
+  ],
+  [
+    'qfl_planning_stand_ins',
+    'Plans that a simple one stood in for, because a thread died or was too late',
+    ({ threads }) => threads.standIns,
+  ],
+  [
     'qfl_planning_regret',
     'What the best strategy would have brought more than the ones that `adaptive` tried',
     ({ strategist }) => strategist.report().regret,

@@ -39,6 +39,8 @@ export interface Sight {
 export interface ObservatoryReport {
   readonly tasksActive: number;
   readonly meanEffectiveSites: number | null;
+  /** Plans drawn at the last look; null before the first. */
+  readonly plansDrawn: number | null;
   readonly coherence: number | null;
   readonly leastCoherence: number | null;
   readonly t2Ms: number | null;
@@ -101,7 +103,8 @@ const entanglementOf = (
   return { average: mean(strengths), groups: strengths.length, entangled };
 };
 
-export const createObservatory = (resolution: number): Observatory => {
+/** @param resolution asked at every look: `interference_resolution` */
+export const createObservatory = (resolution: () => number): Observatory => {
   const decay = createDecayMeter();
   const shapes = new Map<string, { readonly p: Map<SiteId, number>; readonly atMs: number }>();
   const standing = new Map<string, SiteId | null>();
@@ -110,6 +113,7 @@ export const createObservatory = (resolution: number): Observatory => {
   const replansMs: number[] = [];
   const triggers: Record<Trigger, number> = { coherence: 0, outcome: 0, site_lost: 0 };
   let [tasksActive, churn, held] = [0, 0, 0];
+  let plansDrawn: number | null = null;
   let effective: number | null = null;
   let coherences: readonly (number | null)[] = [];
   let entanglement: ReturnType<typeof entanglementOf> = { average: null, groups: 0, entangled: 0 };
@@ -155,7 +159,7 @@ export const createObservatory = (resolution: number): Observatory => {
       );
       const gain = known === -1 ? Infinity : component.energies[known]! - component.energies[planned]!;
       const isNew = stood.every((site) => site === undefined);
-      const changes = isNew || changesAssignment(gain, look.taus[at]!, resolution);
+      const changes = isNew || changesAssignment(gain, look.taus[at]!, resolution());
       if (!isSame && !isNew && changes) churn += 1;
       if (!isSame && !changes) held += 1;
       if (!changes) return;
@@ -188,6 +192,7 @@ export const createObservatory = (resolution: number): Observatory => {
       for (const taskId of standing.keys()) if (!waiting.has(taskId)) standing.delete(taskId);
       sights.forEach(noteFidelity);
       sights.forEach(noteChurn);
+      for (const { look } of sights) plansDrawn = look.plans;
       const open = sights.flatMap(openTasks);
       tasksActive = open.length;
       coherences = open.map(({ coherence }) => coherence);
@@ -207,6 +212,7 @@ export const createObservatory = (resolution: number): Observatory => {
       return {
         tasksActive,
         meanEffectiveSites: effective,
+        plansDrawn,
         coherence: coherenceUtilization(coherences),
         leastCoherence: known.length === 0 ? null : Math.min(...known),
         t2Ms: decay.t2Ms(),

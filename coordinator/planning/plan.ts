@@ -1,10 +1,14 @@
-/** A plan as everyone sees it: who serves what, what it costs by cause, and how far from the best it can be at most. */
+/**
+ * A plan as everyone sees it, whichever solver made it: who serves what, what it costs by cause, how far from the best it can be at most, the proof
+ * of that, and what it took.
+ */
 import type { Clock } from '../../shared/clock.ts';
 import { assert } from '../../shared/errors.ts';
 import type { SiteId } from '../../shared/ids.ts';
-import type { Solution, Solver } from '../solvers/port.ts';
-import { checkProblem, type Problem } from './problem.ts';
-import { verifyCertificate } from './verify-certificate.ts';
+import type { Solver } from '../solvers/port.ts';
+import { threadCpuMs } from './cpu.ts';
+import { checkProblem, type Problem, type Resource } from './problem.ts';
+import { verifyPlan } from './verify-plan.ts';
 
 export interface Assignment {
   readonly taskId: string;
@@ -12,71 +16,102 @@ export interface Assignment {
   readonly siteId: SiteId | null;
 }
 
+/** Weighted milliseconds by cause. */
 export interface PlanCost {
   readonly latency: number;
   readonly preference: number;
   readonly load: number;
+  readonly money: number;
+  readonly privacy: number;
+  readonly coupling: number;
   readonly waiting: number;
   readonly total: number;
 }
 
+/** The price of a place at each site, in cost units. */
+type SitePrices = Readonly<Record<string, number>>;
+
+/** What proves a bound: anyone can recompute it from this and the problem (`verify-plan.ts`). Integers throughout. */
+export type Certificate =
+  /** Duals of the flow. */
+  | { readonly kind: 'prices'; readonly sitePrices: SitePrices }
+  /** Couplings shared out between their tasks, and prices in costs times scale; coupling-major, sites in the problem's order, waiting last. */
+  | {
+      readonly kind: 'shares';
+      readonly sitePrices: SitePrices;
+      readonly scale: number;
+      readonly shares: Int32Array;
+      readonly prices: Float64Array;
+    }
+  /** One multiplier a task, of one over scale, with slots priced and the knapsacks of a resource kept. */
+  | {
+      readonly kind: 'multipliers';
+      readonly sitePrices: SitePrices;
+      readonly resource: Resource;
+      readonly scale: number;
+      readonly multipliers: Float64Array;
+    };
+
 export interface Plan {
   readonly solver: string;
+  readonly seed: number;
   readonly assignments: readonly Assignment[];
-  /** Weighted milliseconds. */
   readonly cost: PlanCost;
   /** No plan costs less; null when the solver proves nothing. */
   readonly bound: number | null;
   /** cost.total − bound; 0 is proven optimal. */
   readonly gap: number | null;
-  /** The proof: anyone can recompute `bound` from it and the problem. */
-  readonly certificate: { readonly sitePrices: Readonly<Record<string, number>> } | null;
+  readonly certificate: Certificate | null;
   readonly createdMs: number;
-  readonly solveMs: number;
+  readonly wallMs: number;
+  /** Of the thread that solved; null where the system does not tell. */
+  readonly cpuMs: number | null;
 }
 
-const costOf = (problem: Problem, sites: Solution['sites']): PlanCost => {
-  const load = new Map<SiteId, number>();
-  let latency = 0;
-  let preference = 0;
-  let waiting = 0;
-  problem.tasks.forEach((task, at) => {
-    const option = task.options.find(({ siteId }) => siteId === sites[at]);
-    if (option === undefined) {
-      waiting += task.waitingCost;
-      return;
-    }
-    latency += option.cost.latency;
-    preference += option.cost.preference;
-    load.set(option.siteId, (load.get(option.siteId) ?? 0) + 1);
-  });
-  const slots = problem.sites.flatMap(({ siteId, slotCosts }) => slotCosts.slice(0, load.get(siteId) ?? 0));
-  const loadCost = slots.reduce((sum, cost) => sum + cost, 0);
-  return { latency, preference, load: loadCost, waiting, total: latency + preference + loadCost + waiting };
-};
+export interface Proposal {
+  readonly solver: string;
+  /** Site of each task, in the problem's order. */
+  readonly sites: readonly (SiteId | null)[];
+  readonly certificate: Certificate | null;
+}
 
-/**
- * Solves and checks. A solver whose plan breaks the problem or whose proof does not hold is a bug and stops here
- * (`InvariantError`); a plan that is merely not optimal shows as its gap.
- * @throws QflError `invalid_request` for a malformed problem
- */
-export const makePlan = (problem: Problem, solver: Solver, clock: Clock): Plan => {
-  checkProblem(problem);
+/** Runs and checks. @throws InvariantError when the proposal breaks the problem or its proof does not hold: a bug of the solver */
+export const checkedPlan = (problem: Problem, seed: number, clock: Clock, solve: () => Proposal): Plan => {
   const begunMs = clock.monotonicMs();
-  const { sites, sitePrices } = solver.solve(problem);
-  const solveMs = clock.monotonicMs() - begunMs;
-  const check = verifyCertificate(problem, sites, sitePrices);
-  assert(check.faults.length === 0, `solver ${solver.name}: ${check.faults.join('; ')}`);
-  const cost = costOf(problem, sites);
-  assert(cost.total === check.cost, 'cost and its check agree');
+  const begunCpuMs = threadCpuMs();
+  const { solver, sites, certificate } = solve();
+  const wallMs = clock.monotonicMs() - begunMs;
+  const endCpuMs = threadCpuMs();
+  const { faults, cost, bound } = verifyPlan(problem, sites, certificate);
+  assert(faults.length === 0, `solver ${solver}: ${faults.join('; ')}`);
   return {
-    solver: solver.name,
+    solver,
+    seed,
     assignments: problem.tasks.map(({ taskId }, at) => ({ taskId, siteId: sites[at] ?? null })),
     cost,
-    bound: check.bound,
-    gap: check.bound === null ? null : cost.total - check.bound,
-    certificate: sitePrices === null ? null : { sitePrices: Object.fromEntries(sitePrices) },
+    bound,
+    gap: bound === null ? null : cost.total - bound,
+    certificate,
     createdMs: clock.nowMs(),
-    solveMs,
+    wallMs,
+    cpuMs: begunCpuMs === null || endCpuMs === null ? null : endCpuMs - begunCpuMs,
   };
+};
+
+export const pricesCertificate = (prices: ReadonlyMap<SiteId, number>): Certificate => ({
+  kind: 'prices',
+  sitePrices: Object.fromEntries(prices),
+});
+
+/** One solver alone. @throws QflError `invalid_request` for a malformed problem */
+export const makePlan = (problem: Problem, solver: Solver, clock: Clock): Plan => {
+  checkProblem(problem);
+  return checkedPlan(problem, 0, clock, () => {
+    const { sites, sitePrices } = solver.solve(problem);
+    return {
+      solver: solver.name,
+      sites,
+      certificate: sitePrices === null ? null : pricesCertificate(sitePrices),
+    };
+  });
 };

@@ -15,23 +15,27 @@ export interface Prediction extends Forecast {
   readonly samples: number;
 }
 
-export type Forecaster = 'quantiles' | 'moving_average';
+export type ForecasterName = 'quantiles' | 'moving_average';
 
 export interface PredictorReport {
   readonly observations: number;
-  readonly used: Forecaster;
+  readonly used: ForecasterName;
   readonly forecasters: Readonly<
-    Record<Forecaster, { readonly pinballLossMs: number | null; readonly coverage95: number | null }>
+    Record<ForecasterName, { readonly pinballLossMs: number | null; readonly coverage95: number | null }>
   >;
 }
 
-export interface Predictor {
+/** What a plan asks of a predictor; also a table of what was asked before (`forecast-table.ts`). */
+export interface Forecaster {
+  /** null when this model was never measured at this site. */
+  predict(siteId: SiteId, model: string, sizeBucketBytes: number): Prediction | null;
+}
+
+export interface Predictor extends Forecaster {
   /** Records one measured time. */
   observe(siteId: SiteId, model: string, latencyMs: number, sizeBucketBytes?: number): void;
   /** Moving average over all sizes; null when never measured. */
   predictMs(siteId: SiteId, model: string): number | null;
-  /** null when this model was never measured at this site. */
-  predict(siteId: SiteId, model: string, sizeBucketBytes: number): Prediction | null;
   report(): PredictorReport;
   /** Drops a site that left. */
   forget(siteId: SiteId): void;
@@ -116,7 +120,7 @@ const shrunk = (record: ModelRecord, bucket: number, ratio: number): Prediction 
   };
 };
 
-const createRecords = (): Record<Forecaster, ForecastRecord> => ({
+const createRecords = (): Record<ForecasterName, ForecastRecord> => ({
   quantiles: createForecastRecord(),
   moving_average: createForecastRecord(),
 });
@@ -130,7 +134,7 @@ export const createPredictor = (): Predictor => {
   const sites = new Map<SiteId, Map<string, ModelRecord>>();
   const sizes = createSizes();
   const judged = createRecords();
-  const used = (): Forecaster => {
+  const used = (): ForecasterName => {
     const [quantiles, average] = [judged.quantiles.lossMs(), judged.moving_average.lossMs()];
     const isWorse = quantiles !== null && average !== null && average < quantiles;
     return judged.quantiles.observations >= JUDGED_MIN && isWorse ? 'moving_average' : 'quantiles';

@@ -3,24 +3,29 @@ import type { SiteId } from '../../shared/ids.ts';
 import type { Presence } from '../sites/presence.ts';
 import type { CandidateSite } from './candidates.ts';
 
-/** Queries under way at a site that went through here: telemetry is seconds old, this is not. A place is taken with the plan and given back when it ends. */
+/**
+ * Queries under way at a site that went through here, and their tokens: telemetry is seconds old, this is not. A place is taken with the plan and given
+ * back when it ends.
+ */
 export interface Taken {
-  of(site: SiteId): number;
-  enter(site: SiteId): void;
-  leave(site: SiteId): void;
+  of(site: SiteId): { readonly slots: number; readonly tokens: number };
+  enter(site: SiteId, tokens: number): void;
+  leave(site: SiteId, tokens: number): void;
 }
 
+const NOTHING = { slots: 0, tokens: 0 };
+
 export const createTaken = (): Taken => {
-  const counts = new Map<SiteId, number>();
-  const change = (site: SiteId, by: number): void => {
-    const next = (counts.get(site) ?? 0) + by;
-    if (next === 0) counts.delete(site);
-    else counts.set(site, next);
+  const counts = new Map<SiteId, { readonly slots: number; readonly tokens: number }>();
+  const change = (site: SiteId, slots: number, tokens: number): void => {
+    const before = counts.get(site) ?? NOTHING;
+    if (before.slots + slots === 0) counts.delete(site);
+    else counts.set(site, { slots: before.slots + slots, tokens: before.tokens + tokens });
   };
   return {
-    of: (site) => counts.get(site) ?? 0,
-    enter: (site) => change(site, 1),
-    leave: (site) => change(site, -1),
+    of: (site) => counts.get(site) ?? NOTHING,
+    enter: (site, tokens) => change(site, 1, tokens),
+    leave: (site, tokens) => change(site, -1, -tokens),
   };
 };
 
@@ -35,16 +40,22 @@ export const sitesOffering = (
   presence.online().flatMap((siteId): CandidateSite[] => {
     const telemetry = presence.telemetry(siteId);
     const offer = telemetry?.draining === true ? undefined : telemetry?.models.find(({ id }) => id === model);
-    return offer === undefined
-      ? []
-      : [
-          {
-            siteId,
-            models: [model],
-            slots: offer.slots,
-            // The back end's own queue counts, whoever filled it.
-            busySlots: Math.max(taken.of(siteId), offer.inFlight + offer.waiting),
-            serviceMs: offer.serviceMs ?? offer.firstTokenMs,
-          },
-        ];
+    if (offer === undefined) return [];
+    const { tokensMax, tokensInUse = 0, tokenPriceMicros } = offer;
+    const here = taken.of(siteId);
+    return [
+      {
+        siteId,
+        models: [model],
+        slots: offer.slots,
+        emergencySlots: offer.emergencySlots ?? 0,
+        // The back end's own queue counts, whoever filled it.
+        busySlots: Math.max(here.slots, offer.inFlight + offer.waiting),
+        serviceMs: offer.serviceMs ?? offer.firstTokenMs,
+        tokensMax: tokensMax ?? undefined,
+        tokensBusy: Math.max(here.tokens, tokensInUse),
+        tokenPriceMicros: tokenPriceMicros ?? undefined,
+        microEpsilonLeft: telemetry?.microEpsilonLeft ?? undefined,
+      },
+    ];
   });

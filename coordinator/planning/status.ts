@@ -3,7 +3,7 @@ import type { SiteId } from '../../shared/ids.ts';
 import type { CoherenceStatus, OptimizationStatus, QuantumStatus } from '../../shared/wire/plan.ts';
 import { percentile } from '../metrics.ts';
 import { COHERENCE_THRESHOLD } from './coherence.ts';
-import { GROUPS_MAX, GROUP_TASKS_MAX } from './couplings.ts';
+import { GROUP_LIMITS } from './couplings.ts';
 import type { DeferralMeter } from './deferral.ts';
 import { SERVED_MIN } from './deferral.ts';
 import { INTERFERENCE_RESOLUTION } from './interference.ts';
@@ -26,15 +26,17 @@ const whyDeferral = ({ isOn, value }: DeferralMeter, isEnabled: boolean): string
 export const quantumStatus = (planner: LivePlanner, planSeconds: readonly number[]): QuantumStatus => {
   const report = planner.observatory.report();
   const { value, isOn } = planner.deferral;
-  const { strategy, inForce, superposition = true, entanglement = true } = planner.tuning();
+  const tuning = planner.tuning();
+  const { strategy, inForce, superposition = true, entanglement = true, groups = GROUP_LIMITS } = tuning;
   return {
     what: 'figures of a classical ensemble of plans; amplitudes say how open a decision is and are no physical state',
     superposition: {
       enabled: superposition,
       tasksActive: report.tasksActive,
       waiting: planner.waiting,
-      tasksMax: SUPERPOSITIONS_MAX,
-      ensemblePlans: ENSEMBLE_PLANS,
+      tasksMax: tuning.superpositionsMax ?? SUPERPOSITIONS_MAX,
+      ensemblePlans: report.plansDrawn,
+      ensemblePlansMax: tuning.ensemblePlansMax ?? ENSEMBLE_PLANS,
       meanEffectiveSites: report.meanEffectiveSites,
       deferral: {
         isOn: superposition && isOn,
@@ -48,8 +50,8 @@ export const quantumStatus = (planner: LivePlanner, planSeconds: readonly number
       enabled: entanglement,
       strengthAverage: report.entanglement,
       groups: report.groups,
-      groupsMax: GROUPS_MAX,
-      tasksPerGroupMax: GROUP_TASKS_MAX,
+      groupsMax: groups.groupsMax,
+      tasksPerGroupMax: groups.tasksMax,
       pairsEntangled: report.pairsEntangled,
     },
     interference: {
@@ -58,13 +60,15 @@ export const quantumStatus = (planner: LivePlanner, planSeconds: readonly number
       optimizationEfficiency: report.efficiency,
       churn: report.churn,
       heldByHysteresis: report.held,
-      resolution: INTERFERENCE_RESOLUTION,
+      resolution: tuning.interferenceResolution ?? INTERFERENCE_RESOLUTION,
     },
     planner: {
       strategy,
       strategyInForce: inForce,
       planned: planner.planned,
       planningP95Seconds: percentile(planSeconds, 0.95),
+      threadsLost: planner.threads.lost,
+      standIns: planner.threads.standIns,
     },
   };
 };

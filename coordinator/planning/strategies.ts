@@ -21,14 +21,27 @@ export interface Weights {
   readonly urgency: number;
   /** A request about to miss its deadline, in typical service times, when slots are scarce. */
   readonly deadline: number;
+  /** A thousandth of the federation's currency unit, in milliseconds. */
+  readonly money: number;
+  /** Leaving the asking site, in typical service times; for what charges a budget, taking all that a site has left. */
+  readonly privacy: number;
 }
 
 /**
  * latency_focused keeps the slowest answers short: who waited longest goes first. throughput_focused serves the short ones first and asks the
- * fastest site: most answers in the time. balanced stands between them, spreads load and looks at deadlines.
+ * fastest site: most answers in the time. balanced stands between them, spreads load and looks at deadlines, prices and what leaves a site.
  */
 export const STRATEGY_WEIGHTS: Readonly<Record<FixedStrategy, Weights>> = {
-  latency_focused: { latency: 1, tail: 0.2, load: 0.1, age: 3, urgency: 0.2, deadline: 0 },
-  throughput_focused: { latency: 3, tail: 0, load: 0, age: 0, urgency: 0, deadline: 0 },
-  balanced: { latency: 2, tail: 0, load: 0.5, age: 0.5, urgency: 0.5, deadline: 2 },
+  latency_focused: {
+    latency: 1,
+    tail: 0.2,
+    load: 0.1,
+    age: 3,
+    urgency: 0.2,
+    deadline: 0,
+    money: 0,
+    privacy: 0,
+  },
+  throughput_focused: { latency: 3, tail: 0, load: 0, age: 0, urgency: 0, deadline: 0, money: 0, privacy: 0 },
+  balanced: { latency: 2, tail: 0, load: 0.5, age: 0.5, urgency: 0.5, deadline: 2, money: 5, privacy: 0.1 },
 };

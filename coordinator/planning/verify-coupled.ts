@@ -26,7 +26,7 @@ export interface CoupledCheck {
   readonly bound: number;
 }
 
-const boundOf = (
+export const boundOf = (
   problem: CoupledProblem,
   { scale, shares, prices }: CoupledCertificate,
   faults: string[],

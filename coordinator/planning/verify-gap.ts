@@ -20,7 +20,7 @@ export interface GapCheck {
 }
 
 /** Best total of some of the (value, weight) pairs within the room, by the list of undominated (weight, value) sums (Nemhauser, Ullmann 1969). */
-const mostWithin = (pairs: readonly { value: number; weight: number }[], room: number): number => {
+export const mostWithin = (pairs: readonly { value: number; weight: number }[], room: number): number => {
   let states: { weight: number; value: number }[] = [{ weight: 0, value: 0 }];
   for (const { value, weight } of pairs) {
     if (value <= 0 || weight > room) continue;

@@ -128,6 +128,7 @@ export const relayChat = (options: RelayOptions) => {
         candidates,
         priority: envelope.priority,
         sizeBucketBytes: envelope.sizeBucketBytes,
+        microEpsilon: envelope.microEpsilon,
         queryId: envelope.queryId,
         sender: envelope.sender,
         // By the asker's clock it may be over already: how long it is worth is what counts.

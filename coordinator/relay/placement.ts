@@ -8,6 +8,8 @@ export interface PlacementRequest {
   readonly candidates: readonly SiteId[];
   readonly priority: number;
   readonly sizeBucketBytes: number;
+  /** What each site would charge, in millionths of epsilon. */
+  readonly microEpsilon?: number;
   readonly queryId?: string;
   readonly sender?: SiteId;
   /** Wall clock; the query is worth nothing after it. */
@@ -32,6 +34,6 @@ export interface Placement {
 }
 
 export interface Planner {
-  /** Undefined when no candidate can take it now, or the asker went away. */
+  /** Undefined when no candidate can take it now, or the asker went away. @throws QflError `overloaded` when too many wait */
   place(request: PlacementRequest): Promise<Placement | undefined>;
 }

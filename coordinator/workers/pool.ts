@@ -18,6 +18,8 @@ export interface JobProgress {
 export interface JobOptions {
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: JobProgress) => void;
+  /** Buffers of the input that are handed over instead of copied. */
+  readonly transfer?: readonly ArrayBuffer[];
 }
 
 export interface WorkerPool {
@@ -177,7 +179,8 @@ export const createWorkerPool = (options: PoolOptions): WorkerPool => {
 
   const give = (seat: Seat, job: Job): void => {
     seat.job = job;
-    seat.worker.postMessage({ job: job.number, name: job.name, input: job.input }, []);
+    const { transfer = [] } = job.options;
+    seat.worker.postMessage({ job: job.number, name: job.name, input: job.input }, transfer);
   };
 
   /** As many threads as there should be, and work for those that have none. */

@@ -26,10 +26,20 @@ const candidateRow = (candidate: PlanRecord['candidates'][number]): string[] => 
   shown(candidate.predictedQ95Ms),
   shown(candidate.latencyCost),
   shown(candidate.preferenceCost),
+  shown(candidate.moneyCost),
+  shown(candidate.privacyCost),
   shown(candidate.placePrice),
   candidate.slots === null ? '–' : `${candidate.busySlots ?? '–'}/${candidate.slots}`,
+  candidate.tokensMax === null ? '–' : `${candidate.busyTokens ?? '–'}/${candidate.tokensMax}`,
   candidate.telemetryAgeMs === null ? '–' : `${(candidate.telemetryAgeMs / 1_000).toFixed(1)} s`,
 ];
+
+const millis = (micros: number): string => (micros / 1_000).toFixed(2);
+const parts = (costs: PlanRecord['costParts']): string =>
+  Object.entries(costs)
+    .filter(([, cost]) => cost !== 0)
+    .map(([cause, cost]) => `${cause} ${cost}`)
+    .join(', ') || 'nothing costs anything';
 
 /** A plan in words and tables. */
 export const planText = (plan: PlanRecord): string => {
@@ -39,13 +49,27 @@ export const planText = (plan: PlanRecord): string => {
     `Query ${plan.queryId} for ${plan.model} (priority ${plan.priority}) went to ${plan.site}, ${COMMITS[plan.commit]}.`,
     '',
     table(
-      ['candidate', 'verdict', 'mean ms', 'q95 ms', 'latency', 'preference', 'place price', 'busy', 'heard'],
+      [
+        'candidate',
+        'verdict',
+        'mean ms',
+        'q95 ms',
+        'latency',
+        'preference',
+        'money',
+        'privacy',
+        'place price',
+        'busy',
+        'tokens',
+        'heard',
+      ],
       plan.candidates.map(candidateRow),
     ),
     '',
     `Plan of ${plan.batch} ${plan.batch === 1 ? 'query' : 'queries'}: cost ${plan.cost}, bound ${plan.bound}: ${proof}.`,
+    `By cause: ${parts(plan.costParts)}.`,
     `Everyone for himself would have cost ${plan.independentCost}. Costs are weighted milliseconds.`,
-    `Solver ${plan.solver}, seed ${plan.seed}, strategy ${plan.strategy}, planned in ${(plan.planMicros / 1_000).toFixed(2)} ms, waited ${plan.waitedMs} ms.`,
+    `Solver ${plan.solver}, proof by ${plan.certificate ?? 'nothing'}, seed ${plan.seed}, strategy ${plan.strategy}; planned in ${millis(plan.planMicros)} ms (solver ${millis(plan.solveMicros)} ms, processor ${plan.cpuMicros === null ? '–' : millis(plan.cpuMicros)} ms), waited ${plan.waitedMs} ms.`,
     ...plan.couplings.map(
       ({ queryId, weight }) =>
         `Tied to query ${queryId}: sharing a site ${weight < 0 ? `saves ${-weight}` : `costs ${weight}`}.`,

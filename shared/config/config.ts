@@ -17,12 +17,16 @@ const strategyOf = (
   return { strategy: name, queueFactor: 1 };
 };
 
-const planningOf = ({ quantum_planning: planning }: ConfigFile) => ({
+const planningOf = ({ quantum_planning: planning, resources }: ConfigFile) => ({
   ...strategyOf(planning.optimization_strategy),
   superposition: planning.enable_superposition,
   entanglement: planning.enable_entanglement,
   mitigation: planning.decoherence_mitigation,
   coherenceThreshold: planning.coherence_threshold,
+  interferenceResolution: planning.interference_resolution,
+  groups: { tasksMax: planning.max_entangled_tasks, groupsMax: resources.max_entanglements },
+  superpositionsMax: resources.max_superpositions,
+  ensemblePlansMax: resources.coherence_pool_size,
 });
 
 const tlsOf = ({ tls }: ConfigFile) => ({
@@ -213,13 +217,18 @@ export const coordinatorConfig = (file: CoordinatorFile): CoordinatorConfig =>
 const agentOf = (file: AgentFile) => ({
   ...sharedOf(file),
   coordinator: { url: file.coordinator.url, caFile: file.coordinator.ca_file },
-  llm: file.llm.map(({ name, url, api_key_env: apiKeyEnv, models, slots }) => ({
+  llm: file.llm.map(({ name, url, api_key_env: apiKeyEnv, models, slots, ...llm }) => ({
     name,
     url,
     apiKeyEnv,
     models,
     slots,
+    slotsMax: Math.max(slots, llm.slots_max ?? slots),
+    tokensMax: llm.tokens,
+    tokenPriceMicros:
+      llm.price_per_thousand_tokens === null ? null : Math.round(llm.price_per_thousand_tokens * 1e6),
   })),
+  departmentPriorities: file.department_priorities,
 });
 
 export type AgentConfig = DeepReadonly<ReturnType<typeof agentOf>>;

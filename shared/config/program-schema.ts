@@ -111,6 +111,12 @@ const llm = section({
     .default(null),
   models: z.array(z.string()).nullable().default(null),
   slots: atLeastOne.default(4),
+  /** Slots that it may learn to use beyond `slots` while the back end keeps up; null: no more than `slots`. */
+  slots_max: atLeastOne.nullable().default(null),
+  /** Tokens that it holds at once (its KV cache), prompt and answer together; null: nobody knows, and the planner does not count them. */
+  tokens: atLeastOne.nullable().default(null),
+  /** Announced price of a thousand tokens in the federation's currency; null: free. */
+  price_per_thousand_tokens: z.number().nonnegative().max(1_000).nullable().default(null),
 });
 
 export const AgentFile = z.strictObject({
@@ -126,6 +132,10 @@ export const AgentFile = z.strictObject({
     ca_file: z.string().nullable().default(null),
   }).prefault({}),
   llm: z.array(llm).max(32).default([]),
+  /** Priority of a department's questions, 0 (background) to 9 (emergency; 8 and 9 may use the slots that are kept for emergencies). */
+  department_priorities: z
+    .record(z.string(), z.int().min(0).max(9))
+    .default({ emergency: 9, icu: 8, surgery: 6, general: 4, research: 2 }),
 });
 export type AgentFile = z.infer<typeof AgentFile>;
 

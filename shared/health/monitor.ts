@@ -52,23 +52,27 @@ export const memoryUtilisation = (limitBytes = memoryLimitBytes()): number =>
 export interface LoopDelay {
   /** 99th percentile in ms since the last call; null when nothing was sampled. */
   takeP99Ms(): number | null;
+  /** Longest wait in ms since the last call of either; null when nothing was sampled. */
+  takeLongestMs(): number | null;
   close(): void;
 }
 
 const RESOLUTION_MS = 10;
 
 /** How late the event loop is. */
-export const watchLoopDelay = (): LoopDelay => {
-  const histogram = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
+export const watchLoopDelay = (resolutionMs = RESOLUTION_MS): LoopDelay => {
+  const histogram = monitorEventLoopDelay({ resolution: resolutionMs });
   histogram.enable();
+  const take = (nanosOf: () => number): number | null => {
+    if (histogram.count === 0) return null;
+    // The timer itself takes the resolution; what is above it is delay.
+    const delayMs = Math.max(0, nanosOf() / 1e6 - resolutionMs);
+    histogram.reset();
+    return delayMs;
+  };
   return {
-    takeP99Ms() {
-      if (histogram.count === 0) return null;
-      // The timer itself takes the resolution; what is above it is delay.
-      const p99Ms = Math.max(0, histogram.percentile(99) / 1e6 - RESOLUTION_MS);
-      histogram.reset();
-      return p99Ms;
-    },
+    takeP99Ms: () => take(() => histogram.percentile(99)),
+    takeLongestMs: () => take(() => histogram.max),
     close: () => void histogram.disable(),
   };
 };

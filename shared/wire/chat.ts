@@ -22,6 +22,20 @@ export const ChatRequest = z.looseObject({
 });
 export type ChatRequest = z.infer<typeof ChatRequest>;
 
+/**
+ * What a request may say of its ties to others: the conversation it belongs to (OpenAI's `prompt_cache_key` says the same), and a group of copies of
+ * which no two should be answered at one site. Outside its site only blind tokens of them are seen (`agent/answer/affinity.ts`). What has another form is
+ * some back end's own affair and ties nothing.
+ */
+const tie = z.string().min(1).max(256).optional().catch(undefined);
+export const CouplingHints = z.object({
+  metadata: z
+    .object({ conversation_id: tie, session_id: tie, redundancy_group: tie })
+    .nullish()
+    .catch(undefined),
+  prompt_cache_key: tie.nullable(),
+});
+
 /** What a back end sends: `data` of one event of a stream, or the one whole completion; JSON texts. */
 export const ChatChunk = z.looseObject({
   id: z.string().optional(),

@@ -9,6 +9,8 @@ import { Pseudonym, QueryId, SiteId } from '../ids.ts';
 export const ENVELOPE_VERSION = 'fed-e2e/1';
 export const RECIPIENTS_MAX = 64;
 export const CHAT_CANDIDATES_MAX = 3;
+/** From this priority on a request is an emergency: slots that are kept for emergencies are open to it. */
+export const EMERGENCY_PRIORITY = 8;
 
 export const PrekeyId = z
   .string()

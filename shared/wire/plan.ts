@@ -11,12 +11,17 @@ export const PlanCandidate = z.strictObject({
   /** Weighted milliseconds of the plan's objective. */
   latencyCost: Measured,
   preferenceCost: Measured,
+  moneyCost: Measured,
+  privacyCost: Measured,
   /** Price of a place there: what taking it costs everybody else (dual). */
   placePrice: Measured,
   predictedMeanMs: Measured,
   predictedQ95Ms: Measured,
   busySlots: z.int().nullable(),
   slots: z.int().nullable(),
+  /** Tokens in use there and the most it holds; null where they do not bind. */
+  busyTokens: z.int().nullable(),
+  tokensMax: z.int().nullable(),
   telemetryAgeMs: Measured,
 });
 export type PlanCandidate = z.infer<typeof PlanCandidate>;
@@ -33,8 +38,21 @@ export const PlanRecord = z.strictObject({
   strategy: z.string().max(40),
   solver: z.string().max(40),
   seed: z.int(),
-  /** Of the whole batch, in weighted milliseconds. */
+  /** Of the whole batch, in weighted milliseconds, and its parts by cause. */
   cost: z.number(),
+  costParts: z.strictObject({
+    latency: z.number(),
+    preference: z.number(),
+    load: z.number(),
+    money: z.number(),
+    privacy: z.number(),
+    coupling: z.number(),
+    waiting: z.number(),
+  }),
+  /** What proves the bound. */
+  certificate: z.enum(['prices', 'shares', 'multipliers']).nullable(),
+  /** Tokens of prompt and answer, as estimated from the size class. */
+  tokens: z.int().nonnegative(),
   bound: z.number(),
   independentCost: z.number(),
   batch: z.int().positive(),
@@ -47,6 +65,9 @@ export const PlanRecord = z.strictObject({
   committedMs: z.number(),
   waitedMs: z.number(),
   planMicros: z.number(),
+  /** The solver's own time, and its thread's processor time where the system tells it. */
+  solveMicros: z.number(),
+  cpuMicros: z.number().nullable(),
 });
 export type PlanRecord = z.infer<typeof PlanRecord>;
 
@@ -68,7 +89,9 @@ export const QuantumStatus = z.strictObject({
     tasksActive: z.int(),
     waiting: z.int(),
     tasksMax: z.int(),
-    ensemblePlans: z.int(),
+    /** Drawn at the last look, and at most. */
+    ensemblePlans: z.int().nullable(),
+    ensemblePlansMax: z.int(),
     meanEffectiveSites: Measured,
     deferral: Deferral,
   }),
@@ -93,6 +116,9 @@ export const QuantumStatus = z.strictObject({
     strategyInForce: z.string(),
     planned: z.int(),
     planningP95Seconds: Measured,
+    /** Threads that died, and plans that a simple one stood in for. */
+    threadsLost: z.int(),
+    standIns: z.int(),
   }),
 });
 export type QuantumStatus = z.infer<typeof QuantumStatus>;

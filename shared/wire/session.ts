@@ -104,6 +104,11 @@ export const ModelTelemetry = z.strictObject({
   serviceMs: z.int().nonnegative().nullable().optional(),
   /** Slots that only emergencies may take, besides `slots`. */
   emergencySlots: z.int().nonnegative().optional(),
+  /** Tokens that the back end holds at once (its KV cache), and how many it holds now, quantised upwards; absent where nobody knows. */
+  tokensMax: z.int().positive().nullable().optional(),
+  tokensInUse: z.int().nonnegative().optional(),
+  /** Announced price of a thousand tokens, in millionths of the federation's currency unit. */
+  tokenPriceMicros: z.int().nonnegative().nullable().optional(),
 });
 /** What a site tells of itself; quantised, and nothing about patients. */
 export const Telemetry = z.strictObject({
@@ -115,6 +120,8 @@ export const Telemetry = z.strictObject({
   records: z.boolean(),
   /** Remaining share of the site-lifetime privacy budget in tenths, rounded down; a hint for planning. */
   budgetTenths: z.int().min(0).max(10).nullable(),
+  /** The same in millionths of epsilon, rounded down to tenths of the whole. */
+  microEpsilonLeft: z.int().nonnegative().nullable().optional(),
 });
 export type Telemetry = z.infer<typeof Telemetry>;
 

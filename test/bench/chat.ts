@@ -29,17 +29,21 @@ const LIMITS = `limits:
   requests_per_minute: 10000000
   chats_in_flight: 1024
 `;
-const BODY = JSON.stringify({
-  model: MODEL,
-  temperature: 0,
-  max_tokens: 32,
-  stream: true,
-  stream_options: { include_usage: true },
-  messages: [
-    { role: 'system', content: 'You are a clinical assistant.' },
-    { role: 'user', content: 'Summarise the note. '.padEnd(600, 'lorem ipsum dolor ') },
-  ],
-});
+let asked = 0;
+/** Each asks for itself: the same words again and again would look like one long conversation and be kept at one site. */
+const bodyOf = (): string =>
+  JSON.stringify({
+    model: MODEL,
+    metadata: { conversation_id: String((asked += 1)) },
+    temperature: 0,
+    max_tokens: 32,
+    stream: true,
+    stream_options: { include_usage: true },
+    messages: [
+      { role: 'system', content: 'You are a clinical assistant.' },
+      { role: 'user', content: 'Summarise the note. '.padEnd(600, 'lorem ipsum dolor ') },
+    ],
+  });
 const FIRST_TOKEN = Buffer.from('"content":"');
 const TICKS_PER_SECOND = 100;
 
@@ -112,7 +116,7 @@ const streamOnce = async (pool: Pool, headers: Target['headers']): Promise<Sampl
     method: 'POST',
     path: '/v1/chat/completions',
     headers: { 'content-type': 'application/json', accept: 'text/event-stream', ...headers },
-    body: BODY,
+    body: bodyOf(),
   });
   let firstTokenMs = Number.NaN;
   let tail = '';

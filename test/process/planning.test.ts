@@ -7,6 +7,7 @@ import { backendConfig, call, type Federation, startFederation } from './federat
 import { z } from 'zod';
 
 const MODEL = 'steady';
+const SLOW = 'slow-and-steady';
 let federation: Federation;
 let mock: MockLlm;
 let key: string;
@@ -21,7 +22,7 @@ const metric = (text: string, name: string): number =>
 const planList = () => qflJson(z.array(PlanRecord), ['plan', 'list', '--home', federation.coordinator.home]);
 
 beforeAll(async () => {
-  mock = await startMockLlm([MODEL]);
+  mock = await startMockLlm([MODEL, SLOW]);
   const config = backendConfig('wardserver', mock.url, 2);
   federation = await startFederation({
     sites: [{ name: 'alpha' }, { name: 'bravo', config }, { name: 'charlie', config }],
@@ -86,6 +87,78 @@ describe('the planning layer', () => {
       'interference_optimization_gain',
     ])
       expect(after).toMatch(new RegExp(`^${name}\\{`, 'm'));
+  });
+
+  test('keeps the turns of a conversation at one site, sends copies to two, and measures how requests hang together', async () => {
+    const talk = async (metadata: object, content: string) => {
+      const { status, headers } = await call(`${federation.site('alpha').url}/v1/chat/completions`, {
+        key,
+        body: { model: SLOW, messages: [{ role: 'user', content }], metadata },
+      });
+      expect(status).toBe(200);
+      return headers.get('x-qfl-site');
+    };
+    const conversations = ['one', 'two', 'three'];
+    const sites = new Map(conversations.map((id) => [id, [] as (string | null)[]]));
+    for (let turn = 0; turn < 4; turn += 1)
+      await Promise.all(
+        conversations.map(async (id) =>
+          sites.get(id)?.push(await talk({ conversation_id: id }, `turn ${turn} of ${id}`)),
+        ),
+      );
+    // Every later turn is drawn to where the one before was served, and stays there while that pays: a site that was measured slower may lose one.
+    const drawn = (await planList()).filter(({ candidates }) =>
+      candidates.some(({ preferenceCost }) => (preferenceCost ?? 0) < 0),
+    );
+    expect(drawn.length).toBeGreaterThanOrEqual(9);
+    const stayed = [...sites.values()].flatMap((turns) =>
+      turns.slice(1).filter((site, before) => site === turns[before]),
+    );
+    expect(stayed.length).toBeGreaterThanOrEqual(6);
+    const groups = await Promise.all(
+      ['g', 'h', 'i'].map(async (group) => {
+        const copy = () => talk({ redundancy_group: group }, 'a second opinion');
+        return new Set(await Promise.all([copy(), copy()])).size;
+      }),
+    );
+    expect(groups.filter((size) => size === 2).length).toBeGreaterThanOrEqual(2);
+    const status = async () =>
+      QuantumStatus.parse(
+        (await call(`${federation.coordinator.url}/quantum/status`, { key: federation.adminKey })).body,
+      );
+    const tied: PlanRecord[] = [];
+    // Those that come in one turn of the event loop are planned together: some of every wave do, on a quiet machine.
+    await eventually(
+      'requests of one conversation are planned together and measured as a group',
+      async () => {
+        await Promise.all(
+          Array.from({ length: 8 }, (_, at) => talk({ conversation_id: 'crowd' }, `part ${at}`)),
+        );
+        tied.push(...(await planList()).filter(({ couplings }) => couplings.length > 0));
+        const { entanglement } = await status();
+        return tied.length > 0 && entanglement.groups > 0 && entanglement.strengthAverage !== null;
+      },
+    );
+    const plans = await planList();
+    expect(new Set(tied.map(({ solver }) => solver))).toEqual(new Set(['coupled']));
+    expect(plans.every(({ bound, cost }) => bound <= cost)).toBe(true);
+    // Of what was said, nothing is kept; of conversations, not even their names.
+    expect(JSON.stringify(plans)).not.toMatch(/crowd|second opinion|turn \d/);
+    const { body } = await call(`${federation.coordinator.url}/metrics`);
+    const text = z.string().parse(body);
+    expect(metric(text, 'entanglement_strength_avg')).not.toBeNaN();
+    expect(metric(text, 'qfl_event_loop_delay_max_seconds')).toBeGreaterThan(0);
+  });
+
+  test('explains plans after a restart', async () => {
+    const [plan] = await planList();
+    const { coordinator } = federation;
+    await coordinator.program.stop();
+    await coordinator.restart();
+    const explained = await qfl(['plan', 'explain', plan!.queryId, '--home', coordinator.home]);
+    expect(explained.out).toContain(`went to ${plan!.site}`);
+    expect(explained.out).toMatch(/By cause: .*latency \d+/);
+    await eventually('the sites are back', async () => (await chat()).status === 200);
   });
 
   test('moves on when a site is killed, and the plan says who refused', async () => {

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Registry } from 'prom-client';
 import { executorsOf, type TaskExecutor } from '../../coordinator/tasks/executor.ts';
+import { TASK_LIMITS } from '../../coordinator/tasks/limits.ts';
 import { createTaskMeters } from '../../coordinator/tasks/meters.ts';
 import { openTasks } from '../../coordinator/tasks/tasks.ts';
 import { systemClock } from '../../shared/clock.ts';
@@ -66,6 +67,8 @@ const tasks = await openTasks({
     healthScore: none,
   }),
   settings: () => ({ parallelMax: 8, timeoutMs: 60_000 }),
+  // Every end is asked for at the end: none may be forgotten for being old, as many kills as there are.
+  limits: { ...TASK_LIMITS, keptMax: 1_000_000 },
 });
 
 const requestOf = (kind: 'train' | 'quantum', rest: object = {}): TaskRequest =>

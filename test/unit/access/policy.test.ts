@@ -21,6 +21,7 @@ const policy: AccessPolicy = {
     researcher: ['query'],
     admin: ['all'],
   },
+  departmentPriorities: { emergency: 9, icu: 8, research: 1 },
   restrictedTravelsTo: [there],
   restrictedAcceptedFrom: [],
 };
@@ -98,10 +99,9 @@ describe('data classes', () => {
   });
 });
 
-test('departments have the priority of their urgency', () => {
-  expect(['emergency', 'icu', 'surgery', 'general', 'research', 'other'].map(priorityOf)).toEqual([
-    9, 8, 6, 4, 2, 4,
-  ]);
+test('departments have the priority that the configuration gives them, others the middle', () => {
+  const asked = ['emergency', 'icu', 'research', 'other', 'toString'];
+  expect(asked.map((department) => priorityOf(policy, department))).toEqual([9, 8, 1, 4, 4]);
 });
 
 test('a pseudonym is stable per person and site, and tells nothing to another site', () => {

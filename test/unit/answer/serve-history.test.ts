@@ -24,7 +24,12 @@ test('two sites that were shown two histories find out by their first question',
   });
   const serve = createServe({
     self: south.name,
-    policy: { rolePermissions: {}, restrictedTravelsTo: [], restrictedAcceptedFrom: [] },
+    policy: {
+      rolePermissions: {},
+      departmentPriorities: {},
+      restrictedTravelsTo: [],
+      restrictedAcceptedFrom: [],
+    },
     vault: south.vault,
     mirror: south.guard.mirror,
     audit: createAuditLog({ log, source: 'south', clock: world.clock, random }),

@@ -184,7 +184,7 @@ describe('settings', () => {
 
   it('reach the planner', async () => {
     const file = await fileOf(
-      'quantum_planning: {enable_superposition: false, enable_entanglement: false, decoherence_mitigation: false, coherence_threshold: 0.6}',
+      'quantum_planning: {enable_superposition: false, enable_entanglement: false, decoherence_mitigation: false, coherence_threshold: 0.6, interference_resolution: 0.3, max_entangled_tasks: 3}\nresources: {max_superpositions: 20, max_entanglements: 7, coherence_pool_size: 64}',
     );
     const { config, notices } = await loadConfig('coordinator', { file, env: {} });
     expect(config.planning).toMatchObject({
@@ -192,8 +192,16 @@ describe('settings', () => {
       entanglement: false,
       mitigation: false,
       coherenceThreshold: 0.6,
+      interferenceResolution: 0.3,
+      groups: { tasksMax: 3, groupsMax: 7 },
+      superpositionsMax: 20,
+      ensemblePlansMax: 64,
     });
     expect(notices).toEqual([]);
+    const agent = await loadConfig('agent', { file, env: {} });
+    expect(agent.notices.every(({ kind, message }) => kind === 'replaced' && message.includes('agent'))).toBe(
+      true,
+    );
   });
 });
 

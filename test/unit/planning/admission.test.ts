@@ -3,11 +3,11 @@ import { describe, expect, it } from 'vitest';
 import {
   AGEING_MS,
   createAdmission,
-  EMERGENCY_PRIORITY,
   nextWaiter,
   quantiseWaiting,
   type Ticket,
 } from '../../../agent/llm/admission.ts';
+import { EMERGENCY_PRIORITY } from '../../../shared/wire/envelope.ts';
 
 const clockAt = () => {
   let nowMs = 0;
@@ -18,7 +18,7 @@ const settle = () => new Promise((resolve) => setImmediate(resolve));
 
 const queueOf = (slots: number, waitingMax = 20) => {
   const clock = clockAt();
-  const admission = createAdmission(slots, clock, { waitingMax });
+  const admission = createAdmission({ slots }, clock, { waitingMax });
   const order: string[] = [];
   const tickets = new Map<string, Ticket>();
   const ask = (name: string, priority: number, signal = never): Promise<void> =>

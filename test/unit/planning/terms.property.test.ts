@@ -91,7 +91,7 @@ describe('the definitions', () => {
   it('everyone for himself is feasible and never better than the exact plan', () => {
     fc.assert(
       fc.property(problemArbitrary, (problem) => {
-        const { instance } = toInstance(problem, []);
+        const { instance } = toInstance(problem);
         const cost = coupledCost(instance, independentPlan(instance));
         expect(cost).toBeLessThan(Infinity);
         expect(cost).toBeGreaterThanOrEqual(bruteForceCost(problem));

@@ -6,7 +6,8 @@ import {
   createDecayMeter,
   fidelityOf,
 } from '../../../coordinator/planning/coherence.ts';
-import { touchedTasks, triggerOf } from '../../../coordinator/planning/decoherence.ts';
+import { touchedTasks } from '../../../coordinator/planning/components.ts';
+import { triggerOf } from '../../../coordinator/planning/decoherence.ts';
 import {
   agreementKappa,
   chanceAgreement,
@@ -142,7 +143,7 @@ describe('mitigation', () => {
 
   it('touches the components that may use the site, and no others', () => {
     const mayServe = [['a'], ['b'], ['b'], ['c']];
-    expect(touchedTasks(mayServe, [{ first: 0, second: 1, weight: -1 }], 'a')).toEqual([0, 1]);
+    expect(touchedTasks(mayServe, [{ first: 0, second: 1, weight: -1 }], 'a')).toEqual([0, 1, 2]);
     expect(touchedTasks(mayServe, [], 'b')).toEqual([1, 2]);
   });
 });

@@ -12,7 +12,7 @@ import type {
 } from '../../../coordinator/tasks/executor.ts';
 import { executorsOf } from '../../../coordinator/tasks/executor.ts';
 import type { TaskFiles } from '../../../coordinator/tasks/files.ts';
-import { createTaskMeters } from '../../../coordinator/tasks/meters.ts';
+import { createTaskMeters, type TaskReadings } from '../../../coordinator/tasks/meters.ts';
 import { TASK_LIMITS, type TaskLimits } from '../../../coordinator/tasks/limits.ts';
 import { openTasks, type Tasks } from '../../../coordinator/tasks/tasks.ts';
 import type { AuditEvent } from '../../../shared/audit/audit-log.ts';
@@ -100,6 +100,8 @@ export interface BenchOptions {
   readonly ageingMs?: number;
   readonly seed?: number;
   readonly stateKey?: Uint8Array;
+  /** What the meters read beside the tasks; not measured without it. */
+  readonly readings?: Partial<TaskReadings>;
 }
 
 export const openBench = async (options: BenchOptions): Promise<Bench> => {
@@ -135,6 +137,7 @@ export const openBench = async (options: BenchOptions): Promise<Bench> => {
       memoryUtilisation: none,
       cacheHitRatio: none,
       healthScore: none,
+      ...options.readings,
     }),
     settings: () => ({ parallelMax: options.parallelMax ?? 8, timeoutMs: 3_600_000 }),
     limits: { ...TASK_LIMITS, ...options.limits },
