@@ -255,7 +255,8 @@ export const openDirectoryMirror = async (options: MirrorOptions): Promise<Direc
   };
   const adoptConfirmed = async (next: Confirmed, view: View): Promise<void> => {
     // Verification took turns of the event loop: a newer one may have come in between.
-    if (confirmed !== undefined && (next.size < confirmed.size || next.atMs < confirmed.atMs)) return;
+    const isOlder = confirmed?.size === next.size && next.atMs < confirmed.atMs;
+    if (isOlder || (confirmed !== undefined && next.size < confirmed.size)) return;
     const { size, atMs, note } = next;
     await store.write([
       {

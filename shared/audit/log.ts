@@ -22,7 +22,7 @@ import {
 import { type NoteSigner, parseVerifierKey } from './note.ts';
 import { same, verifyEntries } from './self-check.ts';
 import { BUNDLE_ENTRY_BYTES_MAX, entryBundle, type TileAddress } from './tile-paths.ts';
-import { damaged, indexKey, readTileBytes, TILE_WIDTH, TileEdge, tileReader } from './tiles.ts';
+import { damaged, indexKey, readTileBytes, TILE_WIDTH, TileCache, TileEdge, tileReader } from './tiles.ts';
 
 /** About 10 ms of hashing and sealing: what the event loop may be kept for. */
 const BATCH_ENTRIES_MAX = 512;
@@ -73,6 +73,7 @@ export class AppendLog {
   readonly #edge: TileEdge;
   readonly #range: CompactRange;
   readonly #batcher: Batcher<Pending>;
+  readonly #tiles = new TileCache();
   #nextIndex: number;
   #minimumIndex: number;
   #durable: { readonly size: number; readonly root: Uint8Array };
@@ -224,13 +225,13 @@ export class AppendLog {
   /** @throws QflError `not_found` when `index` is not below `size`, or `size` above the durable size */
   async inclusionProof(index: number, size = this.size): Promise<readonly Uint8Array[]> {
     this.#assertKnown(index + 1, size);
-    return inclusionPath(this.#reader(), index, size);
+    return inclusionPath(this.#cachedReader(), index, size);
   }
 
   /** @throws QflError `not_found` unless 0 < oldSize ≤ newSize ≤ the durable size */
   async consistencyProof(oldSize: number, newSize = this.size): Promise<readonly Uint8Array[]> {
     this.#assertKnown(oldSize, newSize);
-    return consistencyPath(this.#reader(), oldSize, newSize);
+    return consistencyPath(this.#cachedReader(), oldSize, newSize);
   }
 
   /** Root of the first `size` leaves. */
@@ -294,6 +295,11 @@ export class AppendLog {
       if (gone.length === 0) return;
       await store.write(gone);
     }
+  }
+
+  /** For proofs; what is checked is read from the disk. */
+  #cachedReader() {
+    return tileReader(this.#options.store, this.#options.prefix, this.#tiles);
   }
 
   #reader() {

@@ -62,21 +62,68 @@ export const readTileBytes = async (
     : tile.subarray(0, width * HASH_BYTES);
 };
 
-/** Reads nodes of the stored tree; remembers the tiles it has read, so make one per proof. */
-export const tileReader = (store: Store, prefix: string): NodeReader => {
-  const seen = new Map<string, Promise<Uint8Array[]>>();
+/** A tile's hashes, then row by row what lies above them, as far as it was asked for. */
+type Rows = Uint8Array[][];
+
+const rowOf = (rows: Rows, within: number): readonly Uint8Array[] => {
+  while (rows.length <= within) {
+    const below = rows.at(-1) ?? [];
+    rows.push(
+      Array.from({ length: Math.floor(below.length / 2) }, (_, pair) =>
+        nodeHash(below[2 * pair]!, below[2 * pair + 1]!),
+      ),
+    );
+  }
+  return rows[within]!;
+};
+
+/** Full tiles never change: those read last are kept, with what was computed over them. About 25 KB each. */
+export class TileCache {
+  readonly #tiles = new Map<string, Rows>();
+  readonly #tilesMax: number;
+
+  constructor(tilesMax = 512) {
+    this.#tilesMax = tilesMax;
+  }
+
+  get(key: string): Rows | undefined {
+    const rows = this.#tiles.get(key);
+    if (rows === undefined) return undefined;
+    this.#tiles.delete(key);
+    this.#tiles.set(key, rows);
+    return rows;
+  }
+
+  keep(key: string, rows: Rows): void {
+    this.#tiles.set(key, rows);
+    const [oldest] = this.#tiles.keys();
+    if (this.#tiles.size > this.#tilesMax && oldest !== undefined) this.#tiles.delete(oldest);
+  }
+}
+
+/**
+ * Reads nodes of the stored tree; remembers the tiles it has read, so make one per proof. With a cache, full tiles outlive it: for proofs, not
+ * for checks of what is on the disk.
+ */
+export const tileReader = (store: Store, prefix: string, cache?: TileCache): NodeReader => {
+  const seen = new Map<string, Promise<Rows>>();
+  const load = async (key: string, level: number, index: number): Promise<Rows> => {
+    const kept = cache?.get(key);
+    if (kept !== undefined) return kept;
+    const rows = [await readTile(store, prefix, level, index)];
+    if (rows[0]?.length === TILE_WIDTH) cache?.keep(key, rows);
+    return rows;
+  };
   return async (level, index) => {
     const within = level % TILE_HEIGHT;
     const tileLevel = (level - within) / TILE_HEIGHT;
     const perTile = 2 ** (TILE_HEIGHT - within);
     const tileIndex = Math.floor(index / perTile);
     const key = tileKey(prefix, tileLevel, tileIndex);
-    const hashes = await (seen.get(key) ??
-      seen.set(key, readTile(store, prefix, tileLevel, tileIndex)).get(key)!);
-    const begin = (index % perTile) * 2 ** within;
-    const nodes = hashes.slice(begin, begin + 2 ** within);
-    if (nodes.length !== 2 ** within) throw damaged(`tile ${tileLevel}/${tileIndex} is too short`);
-    return fold(nodes);
+    const rows = await (seen.get(key) ?? seen.set(key, load(key, tileLevel, tileIndex)).get(key)!);
+    const node = rowOf(rows, within)[index % perTile];
+    if (node === undefined) throw damaged(`tile ${tileLevel}/${tileIndex} is too short`);
+    return node;
   };
 };
 
