@@ -6,6 +6,13 @@ import { type AuditLog, createAuditLog } from '../shared/audit/audit-log.ts';
 import { AppendLog } from '../shared/audit/log.ts';
 import type { PersonalDetails } from '../shared/audit/personal.ts';
 import { AUDIT_PREFIX, openPersonalDetails } from '../shared/audit/program-log.ts';
+import {
+  readRestored,
+  restoredAnchor,
+  restoredOrigin,
+  restoredPrefix,
+  type RestoredState,
+} from '../shared/backup/restored.ts';
 import { fromUtf8, utf8 } from '../shared/bytes.ts';
 import type { Clock } from '../shared/clock.ts';
 import { siteLogOrigin } from '../shared/directory/quorum.ts';
@@ -49,6 +56,9 @@ export interface AgentHome {
   readonly audit: AuditLog;
   /** Personal detail beside its entries. */
   readonly personal: PersonalDetails;
+  readonly restored: RestoredState;
+  /** Of the records beside the store. */
+  readonly recordStore: Store;
   readonly apiKeys: ApiKeys;
   readonly records: Records;
   readonly documents: Documents;
@@ -108,16 +118,18 @@ export const openAuditLog = (
   home: string,
   create: boolean,
   clock: Clock,
+  epoch: number,
   logQueueEntries?: number,
 ): Promise<AppendLog> => {
-  const { signer, cosigner } = vault.logSigner(siteLogOrigin(profile.federation.name, profile.site), OWN_LOG);
+  const origin = restoredOrigin(siteLogOrigin(profile.federation.name, profile.site), epoch);
+  const { signer, cosigner } = vault.logSigner(origin, OWN_LOG);
   return AppendLog.open({
     store,
-    prefix: AUDIT_PREFIX,
+    prefix: restoredPrefix(AUDIT_PREFIX, epoch),
     signer,
     cosigner: { by: cosigner, nowMs: () => clock.nowMs() },
     create,
-    anchor: fileAnchor(join(home, 'audit.checkpoint')),
+    anchor: fileAnchor(join(home, restoredAnchor('audit.checkpoint', epoch))),
     ...(logQueueEntries === undefined ? {} : { queueEntriesMax: logQueueEntries }),
   });
 };
@@ -139,6 +151,7 @@ export const openAgentHome = async (options: AgentHomeOptions): Promise<AgentHom
       });
     let profile = found;
     const vault = await openVault(store, random);
+    const restored = await readRestored(store);
     const log = await openAuditLog(
       store,
       vault,
@@ -146,10 +159,16 @@ export const openAgentHome = async (options: AgentHomeOptions): Promise<AgentHom
       sources.home,
       false,
       clock,
+      restored.epoch,
       options.logQueueEntries,
     );
     undo.push(() => log.close());
-    const personal = await openPersonalDetails(store, vault.secretFor('audit subjects'), random);
+    const personal = await openPersonalDetails(
+      store,
+      vault.secretFor('audit subjects'),
+      random,
+      restored.epoch,
+    );
     const recordStore = encryptedStore(await openLevelStore(join(sources.home, 'records')), dataKey, random);
     undo.push(() => recordStore.close());
     const records = createRecords({
@@ -167,12 +186,14 @@ export const openAgentHome = async (options: AgentHomeOptions): Promise<AgentHom
       vault,
       dataKey,
       records,
+      recordStore,
       documents,
       get profile() {
         return profile;
       },
       audit: createAuditLog({ log, source: profile.site, clock, random, personal }),
       personal,
+      restored,
       apiKeys: createApiKeys({ store, prefix: 'apikey/', clock, random }),
       async saveProfile(next) {
         await writeProfile(store, next);
@@ -184,4 +205,14 @@ export const openAgentHome = async (options: AgentHomeOptions): Promise<AgentHom
     await close();
     throw error;
   }
+};
+
+/** The audit log of after a restore, empty. It has to be there before the agent starts. */
+export const createRestoredAudit = async (
+  home: AgentHome,
+  epoch: number,
+  { clock, random }: Pick<AgentHomeOptions, 'clock' | 'random'>,
+): Promise<AuditLog> => {
+  const log = await openAuditLog(home.store, home.vault, home.profile, home.path, true, clock, epoch);
+  return createAuditLog({ log, source: home.profile.site, clock, random });
 };

@@ -176,6 +176,7 @@ export const joinFederation = async (options: JoinOptions): Promise<JoinResult> 
       options.sources.home,
       kept === undefined,
       options.clock,
+      0,
     );
     const audit = createAuditLog({ log, source: token.site, clock: options.clock, random: options.random });
     await audit.record({ action: 'site.joined', outcome: 'begun' });

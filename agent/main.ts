@@ -15,6 +15,7 @@ import { loadConfig } from '../shared/config/load.ts';
 import { createLogger } from '../shared/log.ts';
 import { masterKeyAdvice } from '../shared/keys/master.ts';
 import { secureRandomBytes } from '../shared/random.ts';
+import { registerDirectoryCopy } from './cli/directory.ts';
 import { registerBudget } from './cli/budget.ts';
 import { registerLedger } from './cli/ledger.ts';
 import { registerLocal } from './cli/local.ts';
@@ -104,6 +105,8 @@ const withAgent = (command: Command): Command =>
     .option('--coordinator-ca <FILE>', 'PEM file of a private certificate authority of the coordinator')
     .option('--json', 'print JSON');
 
+export { backups } from './cli/backup.ts';
+
 export const register = (program: Command): void => {
   const agent = program.command('agent').description('the part at one hospital');
   withAgent(agent.command('join <URL>').description('make keys here and join a federation'))
@@ -118,6 +121,7 @@ export const register = (program: Command): void => {
   );
   registerLocal(agent);
   registerBudget(agent);
+  registerDirectoryCopy(agent);
   registerReceipts(agent);
   registerLedger(agent);
 };

@@ -18,6 +18,8 @@ import type { Logger } from '../shared/log.ts';
 import type { RandomBytes } from '../shared/random.ts';
 import { METHODS, type Telemetry } from '../shared/wire/session.ts';
 import type { AccessPolicy } from './access/policy.ts';
+import { registerBackupRoute } from '../shared/http/backup-route.ts';
+import { agentBackup } from './backup.ts';
 import { registerBudgetRaise } from './api/budget-raise.ts';
 import { createBudgetRaise } from './budget-raise.ts';
 import { createPseudonyms } from './access/pseudonyms.ts';
@@ -317,7 +319,7 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
       fingerprint,
       ledgerFault: () => ledger.status().fault ?? null,
     });
-    registerDirectory(app, federation);
+    registerDirectory(app, federation, store);
     registerAuditRoutes(app, {
       audit,
       retention: retentionOf(home, clock, random, config.audit.retention),
@@ -355,6 +357,11 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
       ledger,
       pseudonyms,
       defaultEpsilon: config.privacy.epsilonPerQuery,
+    });
+    registerBackupRoute(app, {
+      audit,
+      sources: deps.sources,
+      source: () => agentBackup(home, clock, `qfl ${VERSION}`),
     });
     registerBudgetRaise(app, raise);
     registerAdmin(app, {

@@ -6,6 +6,13 @@ import { AppendLog } from '../shared/audit/log.ts';
 import type { PersonalDetails } from '../shared/audit/personal.ts';
 import { AUDIT_PREFIX, openPersonalDetails } from '../shared/audit/program-log.ts';
 import { ed25519NoteSigner, type NoteSigner } from '../shared/audit/note.ts';
+import {
+  readRestored,
+  restoredAnchor,
+  restoredOrigin,
+  restoredPrefix,
+  type RestoredState,
+} from '../shared/backup/restored.ts';
 import type { Clock } from '../shared/clock.ts';
 import { COORDINATOR_NAME, fingerprintOf } from '../shared/directory/record.ts';
 import { QflError } from '../shared/errors.ts';
@@ -33,6 +40,7 @@ export interface CoordinatorHome {
   readonly audit: AuditLog;
   /** Personal detail beside its entries. */
   readonly personal: PersonalDetails;
+  readonly restored: RestoredState;
   readonly apiKeys: ApiKeys;
   readonly exportSigner: NoteSigner;
   /** 32 bytes that name the coordinator's identity. */
@@ -58,28 +66,62 @@ const readName = async (store: Store): Promise<string> => {
   return Federation.parse(JSON.parse(fromUtf8(value))).name;
 };
 
+interface LogParts {
+  readonly store: Store;
+  readonly vault: Vault;
+  readonly name: string;
+  readonly options: HomeOptions;
+}
+
+/** @param epoch of the audit log. Agents mirror the directory whole, so a restored one is brought up to date and keeps its name. */
+const openLogOf = (
+  kind: 'keys' | 'audit',
+  epoch: number,
+  create: boolean,
+  { store, vault, name, options: { sources, clock, logQueueEntries } }: LogParts,
+): Promise<AppendLog> => {
+  const base = `qfl/${name}/${kind}`;
+  const { signer, cosigner } = vault.logSigner(restoredOrigin(base, epoch), base);
+  return AppendLog.open({
+    store,
+    prefix: kind === 'audit' ? restoredPrefix(AUDIT_PREFIX, epoch) : `log/${kind}/`,
+    signer,
+    cosigner: { by: cosigner, nowMs: () => clock.nowMs() },
+    create,
+    anchor: fileAnchor(join(sources.home, restoredAnchor(`${kind}.checkpoint`, epoch))),
+    ...(logQueueEntries === undefined ? {} : { queueEntriesMax: logQueueEntries }),
+  });
+};
+
+/** The audit log of after a restore, empty. It has to be there before the coordinator starts. */
+export const createRestoredAudit = async (
+  { store, vault, name }: CoordinatorHome,
+  epoch: number,
+  options: HomeOptions,
+): Promise<AuditLog> => {
+  const log = await openLogOf('audit', epoch, true, { store, vault, name, options });
+  return createAuditLog({ log, source: 'coordinator', clock: options.clock, random: options.random });
+};
+
 const assemble = async (
   store: Store,
   vault: Vault,
   name: string,
   create: boolean,
-  { sources, clock, random, logQueueEntries }: HomeOptions,
+  options: HomeOptions,
 ): Promise<CoordinatorHome> => {
-  const openLog = (kind: 'keys' | 'audit'): Promise<AppendLog> => {
-    const { signer, cosigner } = vault.logSigner(`qfl/${name}/${kind}`);
-    return AppendLog.open({
-      store,
-      prefix: kind === 'audit' ? AUDIT_PREFIX : `log/${kind}/`,
-      signer,
-      cosigner: { by: cosigner, nowMs: () => clock.nowMs() },
-      create,
-      anchor: fileAnchor(join(sources.home, `${kind}.checkpoint`)),
-      ...(logQueueEntries === undefined ? {} : { queueEntriesMax: logQueueEntries }),
-    });
-  };
+  const { sources, clock, random } = options;
+  const restored = await readRestored(store);
+  const openLog = (kind: 'keys' | 'audit'): Promise<AppendLog> =>
+    openLogOf(kind, kind === 'audit' ? restored.epoch : 0, create, { store, vault, name, options });
   const keyLog = await openKeyLog(await openLog('keys'));
   const auditLog = await openLog('audit');
-  const personal = await openPersonalDetails(store, vault.secretFor('audit subjects'), random);
+  const personal = await openPersonalDetails(
+    store,
+    vault.secretFor('audit subjects'),
+    random,
+    restored.epoch,
+  );
   return {
     name,
     folder: sources.home,
@@ -88,6 +130,7 @@ const assemble = async (
     keyLog,
     audit: createAuditLog({ log: auditLog, source: 'coordinator', clock, random, personal }),
     personal,
+    restored,
     apiKeys: createApiKeys({ store, prefix: 'apikey/', clock, random }),
     exportSigner: ed25519NoteSigner(`qfl/${name}/export`, vault.noteSeed('export')),
     fingerprint: fingerprintOf(vault.identity.publicKeys),

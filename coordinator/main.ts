@@ -105,6 +105,8 @@ const start = async (options: Options): Promise<void> => {
   await runUntilSignal(() => running.close());
 };
 
+export { backups } from './cli-backup.ts';
+
 export const register = (program: Command): void => {
   const coordinator = program.command('coordinator').description('the meeting point of a federation');
   withService(coordinator.command('init').description('make keys, logs and a setup code in an empty folder'))

@@ -5,6 +5,7 @@ import { fingerprintPhrase } from '../shared/directory/record.ts';
 import { QflError } from '../shared/errors.ts';
 import { retentionOf } from '../shared/audit/program-log.ts';
 import { registerAuditRoutes } from '../shared/http/audit-routes.ts';
+import { registerBackupRoute } from '../shared/http/backup-route.ts';
 import { registerLogRoutes } from '../shared/http/log-routes.ts';
 import { createHttpApp, type HttpAddress } from '../shared/http/app.ts';
 import { removeControlFile, withControlKey, writeControlFile } from '../shared/http/control.ts';
@@ -26,6 +27,7 @@ import { registerQuantumRoutes } from './api/quantum.ts';
 import { registerRoutes } from './api/routes.ts';
 import { registerTaskRoutes } from './api/tasks.ts';
 import { type Access, startAccess } from './access/start.ts';
+import { coordinatorBackup } from './backup.ts';
 import { type Emergency, startEmergency } from './emergency/start.ts';
 import { type CoordinatorHome, type HomeOptions, openCoordinatorHome } from './home.ts';
 import { federationInfo, policyOf } from './identity.ts';
@@ -273,6 +275,11 @@ export const startCoordinator = async (
       audit,
       random,
       passwordPolicy: () => inForce.accounts.passwordPolicy,
+    });
+    registerBackupRoute(app, {
+      audit,
+      sources: deps.sources,
+      source: () => coordinatorBackup(home, clock, `qfl ${VERSION}`),
     });
     registerEmergencyRoutes(app, emergency);
     registerReportRoutes(app, {

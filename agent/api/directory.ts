@@ -1,11 +1,14 @@
 /** The key directory as this site sees it: how far it is confirmed, by whom, what alarms there are, and the end of a lockdown. */
+import { Readable } from 'node:stream';
 import { z } from 'zod';
 import { fingerprintOf, fingerprintPhrase } from '../../shared/directory/record.ts';
 import { quorumOf, witnessesOf } from '../../shared/directory/quorum.ts';
 import { toQflError } from '../../shared/errors.ts';
+import { toBase64 } from '../../shared/bytes.ts';
 import type { HttpApp } from '../../shared/http/app.ts';
 import { principalOf } from '../../shared/http/bearer.ts';
 import { Alarm } from '../../shared/wire/alarm.ts';
+import type { Store } from '../../shared/store/port.ts';
 import type { Federation } from '../federation/federation.ts';
 
 const DirectoryShown = z.strictObject({
@@ -61,7 +64,25 @@ export const showDirectory = (federation: Federation): z.infer<typeof DirectoryS
   };
 };
 
-export const registerDirectory = ({ fastify }: HttpApp, federation: Federation): void => {
+/** Names of the mirrored records in the store. */
+const LEAF = /^directory\/\d{12}$/;
+
+/** Every record that this hospital mirrors, base64, one a line: what brings a restored coordinator up to date. */
+async function* leafLines(store: Pick<Store, 'list'>): AsyncGenerator<string> {
+  for await (const { key, value } of store.list({ prefix: 'directory/' }))
+    if (LEAF.test(key)) yield `${toBase64(value)}\n`;
+}
+
+export const registerDirectory = (
+  { fastify }: HttpApp,
+  federation: Federation,
+  store: Pick<Store, 'list'>,
+): void => {
+  fastify.get(
+    '/v1/directory/leaves',
+    { config: { access: 'status.read' }, schema: { summary: 'The mirrored records of the key directory' } },
+    (_request, reply) => reply.type('text/plain; charset=utf-8').send(Readable.from(leafLines(store))),
+  );
   fastify.get(
     '/v1/directory',
     { config: { access: 'status.read' }, schema: { response: { 200: DirectoryShown } } },

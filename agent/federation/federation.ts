@@ -2,7 +2,8 @@
  * The agent's part in the federation: one link, the directory mirror and the board it keeps current, prekeys made in time, telemetry sent
  * in time, and the coordinator's word on the date for the ledger.
  */
-import { parseVerifierKey } from '../../shared/audit/verifier-key.ts';
+import { baseOrigin } from '../../shared/backup/restored.ts';
+import { parseVerifierKey, renamed } from '../../shared/audit/verifier-key.ts';
 import { fromBase64, fromUtf8, toHex } from '../../shared/bytes.ts';
 import { type Clock, DAY_MS, HOUR_MS } from '../../shared/clock.ts';
 import { STATEMENT_LABEL } from '../../shared/crypto/handshake.ts';
@@ -220,13 +221,11 @@ export const startFederation = async (options: FederationOptions): Promise<Feder
       (one) => one.online && mirror.seen.has(one.site) && !mirror.state.has(one.site),
     );
 
-  const cosigned = createCosignedLogs(
-    home.store,
-    new Map([
-      [auditLog[0]?.name ?? '', auditLog],
-      [home.audit.log.origin, home.audit.log.verifierKeys.map(parseVerifierKey)],
-    ]),
-  );
+  const cosigned = createCosignedLogs(home.store, (origin) => {
+    if (origin === home.audit.log.origin) return home.audit.log.verifierKeys.map(parseVerifierKey);
+    const isCoordinators = baseOrigin(origin) === baseOrigin(auditLog[0]?.name ?? '');
+    return isCoordinators ? auditLog.map((key) => renamed(key, origin)) : undefined;
+  });
   const handlers: Handlers = {
     ...options.handlers(),
     [METHODS.witness]: guard.witness,

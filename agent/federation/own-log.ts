@@ -34,7 +34,7 @@ export interface CosignedLogs {
 
 export const createCosignedLogs = (
   store: Store,
-  logs: ReadonlyMap<string, readonly VerifierKey[]>,
+  keysOf: (origin: string) => readonly VerifierKey[] | undefined,
 ): CosignedLogs => {
   const newest = async (origin: string): Promise<string | undefined> => {
     const value = await store.get(PREFIX + origin);
@@ -45,7 +45,7 @@ export const createCosignedLogs = (
     async keep({ header, payload }) {
       const { origin } = CosignedLog.parse(header);
       if (payload.byteLength > COSIGNED_BYTES_MAX) throw new QflError('too_large', { detail: origin });
-      const keys = logs.get(origin);
+      const keys = keysOf(origin);
       if (keys === undefined)
         throw new QflError('unknown_key', { detail: 'a checkpoint of a log that is not kept here' });
       const { checkpoint } = openCheckpoint(payload, keys);

@@ -2,7 +2,8 @@
  * The agent as a witness of the federation's logs: the directory, the coordinator's audit log, and other sites' audit logs. It remembers
  * before it signs. Of the directory it cosigns only what it has mirrored whole and checked: chains, own name, root.
  */
-import type { VerifierKey } from '../../shared/audit/verifier-key.ts';
+import { baseOrigin } from '../../shared/backup/restored.ts';
+import { renamed, type VerifierKey } from '../../shared/audit/verifier-key.ts';
 import { ADD_CHECKPOINT_BYTES_MAX, createWitness, type Witness } from '../../shared/audit/witness.ts';
 import { equalConstantTime, fromUtf8, utf8 } from '../../shared/bytes.ts';
 import type { Clock } from '../../shared/clock.ts';
@@ -34,9 +35,10 @@ export interface AgentWitnessOptions {
 
 export const createAgentWitness = (options: AgentWitnessOptions): { witness: Witness; handler: Handler } => {
   const { store, vault, self, federation, keysLog, auditLog, mirror, lockdown, clock } = options;
-  const [keysOrigin, auditOrigin] = [keysLog[0]?.name, auditLog[0]?.name];
+  const [keysOrigin, auditOrigin] = [keysLog[0]?.name, baseOrigin(auditLog[0]?.name ?? '')];
   const siteKeys = (origin: string): readonly VerifierKey[] | undefined => {
-    const keys = [...mirror.state.values()].find(({ site }) => siteLogOrigin(federation, site) === origin);
+    const base = baseOrigin(origin);
+    const keys = [...mirror.state.values()].find(({ site }) => siteLogOrigin(federation, site) === base);
     // A site's word about its own log is no witness.
     return keys === undefined || keys.site === self ? undefined : logKeysOf(origin, keys.log);
   };
@@ -47,7 +49,9 @@ export const createAgentWitness = (options: AgentWitnessOptions): { witness: Wit
     nowMs: () => clock.nowMs(),
     keysOf(origin) {
       if (origin === keysOrigin) return keysLog;
-      return origin === auditOrigin ? auditLog : siteKeys(origin);
+      if (baseOrigin(origin) !== auditOrigin) return siteKeys(origin);
+      // A restored coordinator goes on under the next name, with the same key.
+      return auditLog.map((key) => renamed(key, origin));
     },
     async approve({ origin, size, root }) {
       lockdown.require();

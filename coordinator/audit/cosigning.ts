@@ -2,6 +2,7 @@
  * Has the sites cosign the federation's logs: every minute, and soon after the directory changed or a site came. A round takes one
  * checkpoint to every site that is there; as soon as a quorum has signed, the note goes out to all.
  */
+import { baseOrigin } from '../../shared/backup/restored.ts';
 import { readCheckpoint } from '../../shared/audit/checkpoint.ts';
 import type { AppendLog } from '../../shared/audit/log.ts';
 import { parseNote, signatureHolds, signedBy } from '../../shared/audit/note.ts';
@@ -240,7 +241,7 @@ export const startCosigning = async (options: CosigningOptions): Promise<Cosigni
     };
     const { checkpoint: note } = await head(0);
     const { origin, size } = readCheckpoint(note);
-    if (origin !== siteLogOrigin(federation, site))
+    if (baseOrigin(origin) !== siteLogOrigin(federation, site))
       throw new QflError('protocol', { detail: `${site} showed the log ${origin}` });
     const last = newest.get(origin);
     if (size === 0 || (last !== undefined && readCheckpoint(last).size === size)) return;

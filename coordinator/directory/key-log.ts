@@ -17,6 +17,8 @@ export interface KeyLog {
    * @throws QflError `forbidden` for another's name, and whatever `applyLeaf` refuses
    */
   publish(site: SiteId, leaf: Uint8Array): Promise<number>;
+  /** Takes a record as a hospital's mirror has it: after a restore. @throws QflError whatever `applyLeaf` refuses */
+  adopt(leaf: Uint8Array): Promise<void>;
   /** The site whose identity leaf this is, unless it was revoked or its KEM epoch ended. */
   siteOfLeaf(leafHash: Uint8Array, nowMs: number): { keys: SiteKeys; key: Uint8Array } | undefined;
   /** Told of each new size. */
@@ -50,6 +52,11 @@ export const openKeyLog = async (log: AppendLog): Promise<KeyLog> => {
       const result = turn.then(() => append(site, leaf));
       turn = result.catch(() => undefined);
       return result;
+    },
+    async adopt(leaf) {
+      const next = applyLeaf(state, leaf);
+      await log.append({ leaf });
+      state = next;
     },
     siteOfLeaf(leafHash, nowMs) {
       const name = toHex(leafHash);

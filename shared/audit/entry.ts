@@ -79,6 +79,8 @@ export const AUDIT_ACTIONS = [
   'audit.hold_released',
   'audit.pruned',
   'audit.exported',
+  'backup.made',
+  'log.restored',
 ] as const;
 export const AuditAction = z.enum(AUDIT_ACTIONS);
 export type AuditAction = z.infer<typeof AuditAction>;

@@ -1,4 +1,5 @@
 /** What both programs put around their own audit log: where it lies, persons' detail, retention. */
+import { type RestoredState, restoredPrefix } from '../backup/restored.ts';
 import type { Clock } from '../clock.ts';
 import type { RandomBytes } from '../random.ts';
 import type { Store } from '../store/port.ts';
@@ -8,26 +9,44 @@ import { createRetention, type Retention, type RetentionRules } from './retentio
 
 export const AUDIT_PREFIX = 'log/audit/';
 
-/** Opens persons' detail; what was logged as erased is erased, also when the program ended in the middle of it. */
+/**
+ * Opens persons' detail; what was logged as erased is erased, also when the program ended in the middle of it. Detail beside the logs of before a
+ * restore is erased with the rest.
+ * @param epoch how often the home was restored
+ */
 export const openPersonalDetails = async (
   store: Store,
   blindingKey: Uint8Array,
   random: RandomBytes,
+  epoch: number,
 ): Promise<PersonalDetails> => {
-  const personal = createPersonalDetails({ store, prefix: AUDIT_PREFIX, blindingKey, random });
-  await personal.resume();
-  return personal;
+  const of = (one: number): PersonalDetails =>
+    createPersonalDetails({ store, prefix: restoredPrefix(AUDIT_PREFIX, one), blindingKey, random });
+  const before = Array.from({ length: epoch }, (_, one) => of(one));
+  const personal = of(epoch);
+  for (const one of [...before, personal]) await one.resume();
+  return {
+    ...personal,
+    async erase(subject) {
+      for (const one of [...before, personal]) await one.erase(subject);
+    },
+  };
 };
 
 export const retentionOf = (
-  home: { readonly store: Store; readonly audit: AuditLog; readonly personal: PersonalDetails },
+  home: {
+    readonly store: Store;
+    readonly audit: AuditLog;
+    readonly personal: PersonalDetails;
+    readonly restored: RestoredState;
+  },
   clock: Clock,
   random: RandomBytes,
   rules: RetentionRules,
 ): Retention =>
   createRetention({
     store: home.store,
-    prefix: AUDIT_PREFIX,
+    prefix: restoredPrefix(AUDIT_PREFIX, home.restored.epoch),
     audit: home.audit,
     personal: home.personal,
     clock,

@@ -38,6 +38,10 @@ export const verifierKeyOf = (name: string, type: number, publicKey: Uint8Array)
   return { name, keyHash, type, publicKey, text: `${name}+${toHex(keyHash)}+${toBase64(typed)}` };
 };
 
+/** The same key under another name: a log that goes on after a restore. */
+export const renamed = ({ type, publicKey }: VerifierKey, name: string): VerifierKey =>
+  verifierKeyOf(name, type, publicKey);
+
 const malformed = (detail: string): never => {
   throw new QflError('protocol', { detail });
 };

@@ -90,7 +90,10 @@ export const decodePart = (bytes: Uint8Array): BackupPart => {
     if (kind === 'head') return { kind, head: BackupHead.parse(JSON.parse(fromUtf8(first))) };
     if (kind === 'end') return { kind, end: BackupEnd.parse(JSON.parse(fromUtf8(first))) };
     if (kind === 'file' && second !== undefined && third !== undefined && rest.length === 0) {
-      const offset = z.int().nonnegative().parse(Number(fromUtf8(second)));
+      const offset = z
+        .int()
+        .nonnegative()
+        .parse(Number(fromUtf8(second)));
       return { kind, path: SafePath.parse(fromUtf8(first)), offset, bytes: third };
     }
     if (kind !== 'entries') throw damagedBackup('a part is of an unknown kind');

@@ -56,7 +56,7 @@ export async function* readBackup(
   if (magic === undefined || fromUtf8(magic) !== BACKUP_MAGIC) throw damagedBackup('it is no backup of ours');
   const header = await taker.take(STREAM_HEADER_BYTES);
   if (header === undefined) throw damagedBackup('it ends in the middle');
-  const stream = openPullStream(header, backupKey(masterKey));
+  const stream = openPullStream(backupKey(masterKey), header);
   try {
     for (;;) {
       const length = await taker.take(4);
@@ -67,7 +67,8 @@ export async function* readBackup(
       const opened = sealed === undefined ? undefined : stream.pull(sealed, null);
       if (opened === undefined) throw damagedBackup('a piece does not open');
       const part = decodePart(opened.message);
-      if ((part.kind === 'end') !== (opened.tag === 'final')) throw damagedBackup('its end is not where it should be');
+      if ((part.kind === 'end') !== (opened.tag === 'final'))
+        throw damagedBackup('its end is not where it should be');
       yield part;
       if (part.kind !== 'end') continue;
       if ((await taker.take(1)) !== undefined) throw damagedBackup('something follows its end');
@@ -93,7 +94,10 @@ export interface Restored {
   readonly dataKey: Uint8Array;
 }
 
-const writePart = async (folder: string, { path, offset, bytes }: BackupPart & { kind: 'file' }): Promise<void> => {
+const writePart = async (
+  folder: string,
+  { path, offset, bytes }: BackupPart & { kind: 'file' },
+): Promise<void> => {
   const whole = join(folder, path);
   await mkdir(dirname(whole), { recursive: true, mode: 0o700 });
   const file = await open(whole, offset === 0 ? 'w' : 'r+', 0o600);
@@ -141,7 +145,11 @@ export const restoreBackup = async (options: RestoreOptions): Promise<Restored> 
     /** The data key is a file of the backup, wrapped by the master key; it comes before any entry. */
     const storeOf = async (name: string): Promise<Store> => {
       dataKey ??= await openDataKey(
-        { home: folder, environment: Buffer.from(masterKey).toString('base64'), credentialsFolder: undefined },
+        {
+          home: folder,
+          environment: Buffer.from(masterKey).toString('base64'),
+          credentialsFolder: undefined,
+        },
         { create: false, random },
       );
       const known = stores.get(name);
@@ -169,7 +177,9 @@ export const restoreBackup = async (options: RestoreOptions): Promise<Restored> 
     } finally {
       for (const store of stores.values()) await store.close();
     }
-    const isWhole = end !== undefined && Object.entries(end).every(([name, count]) => counts[name as keyof BackupEnd] === count);
+    const isWhole =
+      end !== undefined &&
+      Object.entries(end).every(([name, count]) => counts[name as keyof BackupEnd] === count);
     if (head === undefined || end === undefined || dataKey === undefined || !isWhole)
       throw damagedBackup('it does not hold what it says it holds');
     return { head, end, dataKey };

@@ -66,7 +66,13 @@ async function* storeParts(name: 'store' | 'records', store: Store): AsyncGenera
   if (batch.length > 0) yield { kind: 'entries', store: name, entries: batch };
 }
 
-async function* partsOf({ head, folder, filesBefore, stores, filesAfter }: BackupSource): AsyncGenerator<BackupPart> {
+async function* partsOf({
+  head,
+  folder,
+  filesBefore,
+  stores,
+  filesAfter,
+}: BackupSource): AsyncGenerator<BackupPart> {
   yield { kind: 'head', head };
   for (const path of filesBefore) yield* fileParts(folder, path);
   for (const { name, store } of stores) yield* storeParts(name, store);

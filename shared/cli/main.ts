@@ -3,6 +3,7 @@
 import { Command } from 'commander';
 import { registerAccount } from './account.ts';
 import { registerAudit } from './audit.ts';
+import { registerBackup } from './backup.ts';
 import { registerConfig } from './config.ts';
 import { registerEmergency } from './emergency.ts';
 import { registerLogin } from './login.ts';
@@ -32,6 +33,7 @@ registerPrivacy(program);
 registerTask(program);
 registerAudit(program);
 registerEmergency(program);
+registerBackup(program);
 registerConfig(program);
 
 await program.parseAsync();

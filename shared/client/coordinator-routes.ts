@@ -101,6 +101,7 @@ export const COORDINATOR_ROUTES = {
       answer: emergency.LockdownShown,
     }),
   },
+  machine: { backup: route('POST', '/v1/admin/backup', { answer: 'bytes' }) },
   proposals: {
     list: route('GET', '/v1/proposals', {
       query: z.strictObject({

@@ -119,7 +119,7 @@ const commandLines = (): string[][] => {
   const lines = [...code.split('\n'), ...inText].map((line) => line.replace(/\s+#.*$/, ''));
   return lines.flatMap((line) => {
     const [, command] =
-      /(?:^|\s)(?:qfl|as_service (?:coordinator|agent)|docker compose run --rm (?:coordinator|agent)) ((?:login|logout)(?: .*)?|(?:coordinator|agent|site|audit|config|account|key|role|proposal|lockdown) [a-z].*)$/.exec(
+      /(?:^|\s)(?:qfl|as_service (?:coordinator|agent)|docker compose run --rm (?:coordinator|agent)) ((?:login|logout|backup|restore)(?: .*)?|(?:coordinator|agent|site|audit|config|account|key|role|proposal|lockdown) [a-z].*)$/.exec(
         line,
       ) ?? [];
     return command === undefined ? [] : [command.split(' ')];
@@ -134,7 +134,7 @@ const unbuilt = isBuilt ? '' : ' (skipped: the programs are not built here; npm 
 describe.skipIf(!isBuilt)(`the commands of the operators’ page${unbuilt}`, () => {
   const lines = commandLines();
   const wordsOf = (line: readonly string[]): string[] => {
-    if (line[0] === 'login' || line[0] === 'logout') return line.slice(0, 1);
+    if (['login', 'logout', 'backup', 'restore'].includes(line[0] ?? '')) return line.slice(0, 1);
     const isDeep = line[0] === 'agent' && ['key', 'ledger', 'budget'].includes(line[1] ?? '');
     return line.slice(0, isDeep ? 3 : 2);
   };

@@ -1,0 +1,45 @@
+/** A backup of the running program, for commands on its own machine: sealed under its master key before it leaves. */
+import { Readable } from 'node:stream';
+import type { AuditLog } from '../audit/audit-log.ts';
+import { type BackupSource, writeBackup } from '../backup/write.ts';
+import { QflError } from '../errors.ts';
+import { findMasterKey, type MasterKeySources } from '../keys/master.ts';
+import type { HttpApp } from './app.ts';
+import { principalOf } from './bearer.ts';
+
+export interface BackupRouteOptions {
+  readonly audit: Pick<AuditLog, 'record'>;
+  readonly sources: MasterKeySources;
+  readonly source: () => Promise<BackupSource>;
+}
+
+export const registerBackupRoute = ({ fastify }: HttpApp, options: BackupRouteOptions): void => {
+  let isRunning = false;
+  fastify.post(
+    '/v1/admin/backup',
+    {
+      config: { access: 'machine.files' },
+      schema: { summary: 'A backup of everything, sealed under the master key; only from this machine' },
+    },
+    async (request, reply) => {
+      if (isRunning) throw new QflError('conflict', { detail: 'a backup is under way' });
+      isRunning = true;
+      try {
+        const masterKey = await findMasterKey(options.sources);
+        if (masterKey === undefined)
+          throw new QflError('config_invalid', { detail: 'the master key is not where it was' });
+        await options.audit.record({
+          action: 'backup.made',
+          outcome: 'begun',
+          role: principalOf(request).role,
+        });
+        const stream = Readable.from(writeBackup(await options.source(), masterKey), { objectMode: false });
+        stream.once('close', () => (isRunning = false));
+        return await reply.type('application/octet-stream').send(stream);
+      } catch (error) {
+        isRunning = false;
+        throw error;
+      }
+    },
+  );
+};
