@@ -18,6 +18,7 @@ import type { Logger } from '../shared/log.ts';
 import type { RandomBytes } from '../shared/random.ts';
 import type { Envelope } from '../shared/wire/envelope.ts';
 import { registerAccountRoutes } from './api/accounts.ts';
+import { EXAMPLES } from './api/examples.ts';
 import { registerAuthRoutes } from './api/auth.ts';
 import { registerEmergencyRoutes } from './api/emergency.ts';
 import { registerReportRoutes } from './api/reports.ts';
@@ -254,6 +255,7 @@ export const startCoordinator = async (
             .catch((error: unknown) => logger.error({ err: error }, 'a refusal could not be logged')),
       },
       metrics,
+      examples: EXAMPLES,
       tls,
     });
     registerRoutes(app, {
