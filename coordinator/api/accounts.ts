@@ -222,6 +222,19 @@ const helpRoutes = ({ fastify }: HttpApp, options: AccountRouteOptions): void =>
     () => ({ sessions: sessions.list().map((one) => showSession(one, access)) }),
   );
   fastify.delete(
+    '/v1/sessions',
+    {
+      config: changes,
+      schema: { summary: 'Revoke every token: everybody signs in again', response: { 200: Revoked } },
+    },
+    async (request) => {
+      await log('tokens.revoked', principalOf(request), [{ kind: 'sessions', id: 'all' }]);
+      const ended = await sessions.endAll();
+      await access.tokenKeys.rotate(true);
+      return { sessions: ended, keys: 0 };
+    },
+  );
+  fastify.delete(
     '/v1/sessions/:session',
     {
       config: changes,

@@ -20,6 +20,7 @@ export const EXAMPLES: Examples = {
       scopes: ['sites.read'],
     },
   },
+  'DELETE /v1/sessions': { response: { sessions: 4, keys: 0 } },
   'DELETE /v1/sessions/:session': {
     response: {
       sessions: 1,

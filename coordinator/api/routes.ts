@@ -20,6 +20,7 @@ import {
   InvitationMade,
   InvitationShown,
   PolicyInForce,
+  SiteListQuery,
   SiteShown,
 } from '../../shared/wire/admin.ts';
 
@@ -147,10 +148,21 @@ const siteRoutes = ({ fastify }: HttpApp, { home, registry, invitations, presenc
       config: reads,
       schema: {
         summary: 'Sites, their state and models',
+        querystring: SiteListQuery,
         response: { 200: z.strictObject({ sites: z.array(SiteShown) }) },
       },
     },
-    () => ({ sites: registry.list().map((entry) => showSite(entry, presence)) }),
+    (request) => {
+      const { status, after, limit } = request.query;
+      const found = registry
+        .list()
+        .filter(
+          (one) =>
+            (status === undefined || one.status === status) && (after === undefined || one.site > after),
+        )
+        .toSorted((a, b) => (a.site < b.site ? -1 : 1));
+      return { sites: found.slice(0, limit).map((entry) => showSite(entry, presence)) };
+    },
   );
   fastify.post(
     '/v1/invitations',

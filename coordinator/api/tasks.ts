@@ -59,7 +59,7 @@ const makeRoutes = ({ fastify }: HttpApp, { tasks }: TaskRouteOptions): void => 
   fastify.post(
     '/v1/tasks',
     {
-      config: { access: 'tasks.create' },
+      config: { access: 'tasks.create', idempotency: 'own' },
       schema: {
         summary: 'Make tasks',
         body: z.union([TaskRequest, TasksRequest]),

@@ -244,6 +244,16 @@ const registerSessions = (account: Command): void => {
       }, options.json ?? false),
   );
   withTarget(
+    account.command('revoke-all').description('revoke every token: everybody signs in again'),
+    'coordinator',
+  ).action((options: TargetOptions) =>
+    run(async () => {
+      const ended = await withCoordinator(options, (coordinator) => coordinator.sessions.endAll());
+      if (options.json === true) return printJson(ended);
+      say(`${ended.sessions} sign-ins are over; tokens of before are refused.`);
+    }, options.json ?? false),
+  );
+  withTarget(
     account.command('end-session <ID>').description('end one sign-in at once'),
     'coordinator',
   ).action((session: string, options: TargetOptions) =>

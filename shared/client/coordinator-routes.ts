@@ -60,6 +60,7 @@ export const COORDINATOR_ROUTES = {
   sessions: {
     list: route('GET', '/v1/sessions', { answer: accounts.SessionPage }),
     end: route('DELETE', '/v1/sessions/:session', { answer: accounts.Revoked }),
+    endAll: route('DELETE', '/v1/sessions', { answer: accounts.Revoked }),
   },
   keys: {
     list: route('GET', '/v1/keys', { answer: accounts.ServiceKeyPage }),
@@ -68,7 +69,10 @@ export const COORDINATOR_ROUTES = {
   },
   roles: { list: route('GET', '/v1/roles', { answer: accounts.RolesShown }) },
   sites: {
-    list: route('GET', '/v1/sites', { answer: z.object({ sites: z.array(admin.SiteShown) }) }),
+    list: route('GET', '/v1/sites', {
+      query: admin.SiteListQuery,
+      answer: z.object({ sites: z.array(admin.SiteShown) }),
+    }),
     approve: route('POST', '/v1/sites/:site/approve', {
       body: z.strictObject({ fingerprint: z.string().optional() }),
       answer: admin.SiteShown,

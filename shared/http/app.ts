@@ -24,6 +24,7 @@ import type { Clock } from '../clock.ts';
 import { QflError } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import { type HttpAccess, installBearer } from './bearer.ts';
+import { installIdempotency } from './idempotency.ts';
 import { faultFrom } from './faults.ts';
 import { installLimits } from './limits.ts';
 import type { Metrics } from './metrics.ts';
@@ -202,6 +203,7 @@ export const createHttpApp = async (options: HttpAppOptions): Promise<HttpApp> =
   installLimits(app, options);
   await installDocuments(app, options);
   installBearer(app, options.access);
+  installIdempotency(app, options.clock);
   return {
     fastify: app,
     streams,

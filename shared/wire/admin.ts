@@ -17,6 +17,11 @@ export const SiteShown = z.strictObject({
   models: z.array(ModelTelemetry).nullable(),
   budgetTenths: z.int().nullable(),
 });
+export const SiteListQuery = z.strictObject({
+  status: z.enum(['pending', 'approved', 'revoked']).optional(),
+  after: SiteId.optional(),
+  limit: z.coerce.number().int().min(1).max(1_000).default(1_000),
+});
 export const InvitationShown = z.strictObject({
   tokenId: z.string(),
   site: SiteId,

@@ -177,3 +177,38 @@ describe('a raise of what is relayed', () => {
     expect(answers.map(({ status }) => status).toSorted((a, b) => a - b)).toEqual([200, 409]);
   });
 });
+
+describe('an idempotency key', () => {
+  const post = (headers: Record<string, string>, username: string, key = alice) =>
+    coordinator.call('/v1/accounts', { key, body: { username, role: 'viewer' }, headers });
+
+  it('does a request once and gives its answer again; another request under it is refused', async () => {
+    const headers = { 'idempotency-key': 'one-and-only' };
+    const [first, second] = [await post(headers, 'judy'), await post(headers, 'judy')];
+    expect([first.status, second.status]).toEqual([201, 201]);
+    expect(second.body).toEqual(first.body);
+    expect(second.headers.get('idempotent-replayed')).toBe('true');
+    expect((await post(headers, 'karl')).status).toBe(409);
+    // It is the caller's own: somebody else's same key is another.
+    expect((await post(headers, 'karl', bob)).status).toBe(201);
+    expect((await post({ 'idempotency-key': 'bad key' }, 'lena')).status).toBe(400);
+  });
+
+  it('lets what failed be tried again, and one of two at one moment go ahead', async () => {
+    const headers = { 'idempotency-key': 'again' };
+    expect((await post(headers, 'judy')).status).toBe(409);
+    expect((await post(headers, 'judy')).status).toBe(409);
+    const atOnce = { 'idempotency-key': 'at-once' };
+    const both = await Promise.all([post(atOnce, 'mona'), post(atOnce, 'mona')]);
+    expect(both.map(({ status }) => status).toSorted((a, b) => a - b)).toEqual([201, 409]);
+  });
+});
+
+describe('revoking every token', () => {
+  it('ends every sign-in at once, the own one too', async () => {
+    const admin = await coordinator.key('admin');
+    const { body } = await coordinator.call('/v1/sessions', { key: admin, method: 'DELETE' });
+    expect((body as { sessions: number }).sessions).toBeGreaterThan(2);
+    for (const key of [alice, bob]) expect((await coordinator.call('/v1/auth/me', { key })).status).toBe(401);
+  });
+});
