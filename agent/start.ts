@@ -1,5 +1,6 @@
 /** Puts an agent together: opens its home, joins its parts, binds its face, and takes it apart in reverse order. */
 import { toHex } from '../shared/bytes.ts';
+import { always } from '../shared/crypto/signature.ts';
 import { accessRulesOf } from '../shared/access/rules.ts';
 import type { Clock } from '../shared/clock.ts';
 import type { AgentConfig } from '../shared/config/config.ts';
@@ -41,6 +42,7 @@ import { registerStatus } from './api/status.ts';
 import { streamAuditLog } from './federation/audit-log.ts';
 import { type Federation, startFederation } from './federation/federation.ts';
 import { createLedgerWitness } from './federation/ledger-witness.ts';
+import { identitiesIn } from './federation/identities.ts';
 import { readTrust } from './federation/trust.ts';
 import { type AgentHome, type AgentHomeOptions, openAgentHome } from './home.ts';
 import { lifetimeReading, openAgentLedger, verifyDaily } from './ledger.ts';
@@ -131,6 +133,7 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
         'a raise of budgets waits for two people: qfl agent budget show',
       );
     undo.push(verifyDaily(ledger, logger));
+    let keyEpochDays = config.keyEpochDays;
     let rolePermissions = accessPolicy(config).rolePermissions;
     const policy: AccessPolicy = {
       ...accessPolicy(config),
@@ -189,16 +192,26 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
       planners: { measures: createMeasuresPlanner(records), ...asking.planners },
       dataBlocks: { first: config.privacy.dataBlockFirst, nowMs: () => clock.nowMs() },
     });
-    const ledgerWitness = createLedgerWitness({ ledger, self, identity: vault.identity, clock, logger });
+    const ledgerWitness = createLedgerWitness({
+      ledger,
+      self,
+      identity: vault.identity,
+      own: (atMs) =>
+        identitiesIn(() => federation.mirror.seen, self, always(vault.identity.publicKeys))(atMs),
+      clock,
+      logger,
+    });
     const federation: Federation = await startFederation({
       home,
       url: config.coordinator.url ?? home.profile.url,
       ca: await readTrust(config),
+      caFile: config.coordinator.caFile ?? undefined,
       env,
       clock,
       random,
       logger,
       directoryAgeMaxMs: config.audit.directoryAgeMaxMs,
+      keyEpochDays: () => keyEpochDays,
       telemetry,
       confirmDay: confirmTime,
       connected: (peer, coordinator) => ledgerWitness.connected(peer, coordinator),
@@ -233,8 +246,10 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
     });
     const sealing = { self, vault, mirror, clock, random };
     const directoryReady = () => federation.directoryReady();
+    const refreshDirectory = () => federation.refreshDirectory();
     const ask = createAsk({
       directoryReady,
+      refreshDirectory,
       self,
       policy,
       models,
@@ -250,6 +265,7 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
     const outbox = createOutbox(store, clock);
     const statistics = createStatistics({
       directoryReady,
+      refreshDirectory,
       self,
       link,
       mirror,
@@ -292,6 +308,7 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
       // The ledger first: it is the one part that can refuse, and then nothing has changed.
       await changeBudgets(next, (wanted) => raise.allowed(wanted));
       ({ rolePermissions } = accessPolicy(next));
+      keyEpochDays = next.keyEpochDays;
       accessRules = accessRulesOf(next.security);
     };
     const fingerprint = fingerprintPhrase(fingerprintOf(vault.identity.publicKeys));

@@ -35,7 +35,7 @@ export interface CoordinatorHome {
   readonly personal: PersonalDetails;
   readonly apiKeys: ApiKeys;
   readonly exportSigner: NoteSigner;
-  /** 32 bytes that name the coordinator's identity. */
+  /** 32 bytes that name the coordinator's identity of now. */
   readonly fingerprint: Uint8Array;
   close(): Promise<void>;
 }
@@ -90,7 +90,9 @@ const assemble = async (
     personal,
     apiKeys: createApiKeys({ store, prefix: 'apikey/', clock, random }),
     exportSigner: ed25519NoteSigner(`qfl/${name}/export`, vault.noteSeed('export')),
-    fingerprint: fingerprintOf(vault.identity.publicKeys),
+    get fingerprint() {
+      return fingerprintOf(vault.identity.publicKeys);
+    },
     async close() {
       await auditLog.close();
       await keyLog.log.close();

@@ -12,7 +12,7 @@ import { metricsPlace, serveMetrics } from '../shared/http/metrics-server.ts';
 import { createMetrics } from '../shared/http/metrics.ts';
 import { tlsOf } from '../shared/http/tls.ts';
 import type { CoordinatorConfig } from '../shared/config/config.ts';
-import type { XWingKeyPair } from '../shared/crypto/xwing.ts';
+import { identitiesAt } from '../shared/directory/chain.ts';
 import type { Logger } from '../shared/log.ts';
 import type { RandomBytes } from '../shared/random.ts';
 import type { Envelope } from '../shared/wire/envelope.ts';
@@ -28,6 +28,7 @@ import { registerTaskRoutes } from './api/tasks.ts';
 import { type Access, startAccess } from './access/start.ts';
 import { type Emergency, startEmergency } from './emergency/start.ts';
 import { type CoordinatorHome, type HomeOptions, openCoordinatorHome } from './home.ts';
+import { startCoordinatorKeys } from './directory/own-keys.ts';
 import { federationInfo, policyOf } from './identity.ts';
 import { createCoordinatorMetrics } from './metrics.ts';
 import { createLivePlanner } from './planning/live.ts';
@@ -98,7 +99,12 @@ export const startCoordinator = async (
     const registry = await openRegistry(store, keyLog, vault.identity, clock);
     const invitations = createInvitations(
       store,
-      { fingerprint: home.fingerprint, tlsFingerprint: tlsPin },
+      {
+        get fingerprint() {
+          return home.fingerprint;
+        },
+        tlsFingerprint: tlsPin,
+      },
       clock,
       random,
     );
@@ -123,7 +129,24 @@ export const startCoordinator = async (
     });
     undo.push(() => planner.close());
     registerPlanningMetrics(metrics.registry, planner);
-    const kemPairs: readonly XWingKeyPair[] = (await vault.kemKeys()).map(({ pair }) => pair);
+    const describe = () => federationInfo(home.name, vault.identity, keyLog, audit.log.verifierKeys);
+    let info = await describe();
+    const ownKeys = await startCoordinatorKeys({
+      vault,
+      keyLog,
+      audit,
+      clock,
+      logger,
+      epochDays: () => inForce.keyEpochDays,
+      async rotated(kind) {
+        info = await describe();
+        // Whoever may have the old keys is out; honest sites come back under the new ones at once.
+        if (kind === 'emergency')
+          presence.closeAll(new QflError('key_changed', { detail: 'the coordinator has new keys' }));
+      },
+    });
+    undo.push(() => ownKeys.close());
+    info = await describe();
     const work = await startTasks(settings, {
       home,
       registry,
@@ -158,15 +181,19 @@ export const startCoordinator = async (
         await access.sessions.endAll();
         await access.tokenKeys.rotate(true);
         await work.tasks.halt();
+        await ownKeys.announceLockdown(true);
         presence.closeAll(new QflError('lockdown', { detail: 'an administrator stopped all processing' }));
       },
       async resume() {
+        await ownKeys.announceLockdown(false);
         await work.tasks.resume();
         board.changed();
       },
     });
     undo.push(() => emergency.close());
     if (emergency.lockdown.state.on) await work.tasks.halt();
+    // A crash may have come between the act and its record.
+    await ownKeys.announceLockdown(emergency.lockdown.state.on);
     const admission = {
       check(envelope: Envelope): void {
         emergency.lockdown.check();
@@ -187,7 +214,7 @@ export const startCoordinator = async (
     });
     undo.push(() => cosigning.close());
     const desk = createHandshakeDesk({
-      keys: () => kemPairs,
+      keys: () => ownKeys.pairs(),
       hedge: vault.hedge,
       keyLog,
       registry,
@@ -213,7 +240,10 @@ export const startCoordinator = async (
         audit,
         identity: vault.identity,
         clock,
-        identityOf: (site) => keyLog.state.get(site)?.identity,
+        identitiesOf(site) {
+          const keys = keyLog.state.get(site);
+          return keys === undefined ? undefined : (atMs) => identitiesAt(keys, atMs);
+        },
       }),
     });
     const control = withControlKey(access.authenticator, random);
@@ -253,7 +283,7 @@ export const startCoordinator = async (
       metricsHere: metricsPlace(settings.metrics) === 'main',
       clock,
       startedMs: clock.nowMs(),
-      info: await federationInfo(home.name, vault.identity, keyLog, audit.log.verifierKeys),
+      info: () => info,
     });
     registerAuthRoutes(app, { access, audit, publicUrl: settings.publicUrl, isTls: tls !== undefined });
     registerAccountRoutes(app, {

@@ -32,6 +32,9 @@ const CLOCK_SKEW_MS = 2 * MINUTE_MS;
 export const DIRECTORY_AGE_MAX_MS = 10 * MINUTE_MS;
 const leafKey = (index: number): string => PREFIX + String(index).padStart(12, '0');
 
+/** Who answers `directory.leaves`: a session's peer, or the coordinator's public face. */
+export type LeafSource = Pick<Peer, 'request'>;
+
 export interface Confirmed {
   readonly size: number;
   readonly root: Uint8Array;
@@ -53,7 +56,7 @@ export interface DirectoryMirror {
   readonly checkpoint: { readonly size: number; readonly root: Uint8Array };
   readonly confirmed: Confirmed | undefined;
   /** Fetches and checks what is new. @throws QflError `key_changed`, `bad_signature`, `protocol` */
-  sync(peer: Peer): Promise<void>;
+  sync(peer: LeafSource): Promise<void>;
   /**
    * Takes a cosigned checkpoint: true when it has its quorum, so that everything up to its size is in use.
    * @throws QflError `key_changed` when it contradicts the mirror, `bad_signature`, `protocol`
@@ -119,6 +122,13 @@ const readConfirmed = async (store: Store): Promise<Confirmed | undefined> => {
   if (value === undefined) return undefined;
   const stored = Stored.parse(JSON.parse(fromUtf8(value)));
   return { ...stored, root: Buffer.from(stored.root, 'base64') };
+};
+
+/** The leaves that a home has mirrored, applied: for commands while the program rests. */
+export const storedDirectory = async (store: Store): Promise<DirectoryState> => {
+  let state: DirectoryState = new Map();
+  for await (const { value } of store.list({ prefix: PREFIX })) state = applyLeaf(state, value);
+  return state;
 };
 
 export const openDirectoryMirror = async (options: MirrorOptions): Promise<DirectoryMirror> => {
@@ -206,7 +216,7 @@ export const openDirectoryMirror = async (options: MirrorOptions): Promise<Direc
     restrict();
     await options.adopted?.(gathered.leaves);
   };
-  const fetchAll = async (peer: Peer): Promise<void> => {
+  const fetchAll = async (peer: LeafSource): Promise<void> => {
     const gathered = begin();
     for (let complete = false; !complete;) {
       const { header, payload } = await peer.request(

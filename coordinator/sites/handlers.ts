@@ -55,6 +55,8 @@ const parse = <T>(schema: z.ZodType<T>, value: unknown): T => {
 
 /** An alarm is an entry in the log and a message to everybody: not more often than this from one connection. */
 const ALARM_PAUSE_MS = 1_000;
+/** Time for a reply to leave before its connection ends. */
+const END_AFTER_MS = 500;
 const TimeRequest = z.strictObject({ nonce: SignedTime.shape.nonce });
 
 export const siteHandlers =
@@ -84,6 +86,12 @@ export const siteHandlers =
       for await (const { leaf } of keyLog.log.entries(from, from + LEAVES_PER_REPLY_MAX)) found.push(leaf);
       return { header: { checkpoint, next: from + found.length }, payload: framed(...found) };
     };
+    /** After the reply has left: whoever still has the old keys is out, and the site comes back under the new ones. */
+    const endSoon = (): void =>
+      void setTimeout(
+        () => presence.disconnect(site, new QflError('key_changed', { detail: `${site} has new keys` })),
+        END_AFTER_MS,
+      ).unref();
     const publish = async (call: Call): Promise<Reply> => {
       const { record } = parseLeaf(call.payload);
       if (record.kind === 'revoke' && record.by !== site)
@@ -96,7 +104,9 @@ export const siteHandlers =
           { kind: 'record', id: record.kind },
         ],
       });
-      return { header: { index: await keyLog.publish(site, call.payload) } };
+      const index = await keyLog.publish(site, call.payload);
+      if (record.kind === 'rotate' && record.emergency === true) endSoon();
+      return { header: { index } };
     };
     /** Passed on as it came: the site's signature is what counts. */
     const alarm = async (call: Call): Promise<Reply> => {
@@ -104,7 +114,10 @@ export const siteHandlers =
       if (nowMs - (lastAlarmMs ?? -Infinity) < ALARM_PAUSE_MS)
         throw new QflError('rate_limited', { detail: 'alarms come too often' });
       lastAlarmMs = nowMs;
-      const { kind } = checkAlarm(call.header, (from) => requireSite(keyLog.state, from).identity);
+      const { kind } = checkAlarm(
+        call.header,
+        (from) => requireSite(keyLog.state, from, clock.nowMs()).identity,
+      );
       await audit.record({
         action: 'directory.alarm',
         outcome: 'ok',

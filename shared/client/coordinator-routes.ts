@@ -23,6 +23,12 @@ export const COORDINATOR_ROUTES = {
     privacy: route('GET', '/privacy/status', { answer: Anything }),
     privacyBudgets: route('GET', '/privacy/budgets', { answer: Anything }),
   },
+  directory: {
+    leaves: route('GET', '/v1/directory/leaves', {
+      query: z.strictObject({ from: z.int().optional() }),
+      answer: z.object(admin.PublicLeaves.shape),
+    }),
+  },
   auth: {
     setup: route('POST', '/v1/auth/setup', { body: accounts.SetupRequest, answer: accounts.AccountShown }),
     login: route('POST', '/v1/auth/login', { body: accounts.SignInRequest, answer: accounts.Tokens }),

@@ -33,6 +33,13 @@ export interface IdentityPublic {
   readonly mldsa65: Uint8Array;
 }
 
+/** Whose signature counted at a time: keys rotate, and what was signed before stays true. */
+export type IdentitiesAt = (atMs: number) => readonly IdentityPublic[];
+/** One identity for all times. */
+export const always =
+  (identity: IdentityPublic): IdentitiesAt =>
+  () => [identity];
+
 export interface HybridSignature {
   readonly ed25519: Uint8Array;
   readonly mldsa65: Uint8Array;
