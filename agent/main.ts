@@ -18,6 +18,7 @@ import { secureRandomBytes } from '../shared/random.ts';
 import { registerBudget } from './cli/budget.ts';
 import { registerLedger } from './cli/ledger.ts';
 import { registerLocal } from './cli/local.ts';
+import { registerRecover } from './cli/recover.ts';
 import { registerReceipts } from './cli/receipts.ts';
 import type { AgentHomeOptions } from './home.ts';
 import { joinFederation } from './join.ts';
@@ -120,4 +121,5 @@ export const register = (program: Command): void => {
   registerBudget(agent);
   registerReceipts(agent);
   registerLedger(agent);
+  registerRecover(program);
 };

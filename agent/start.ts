@@ -4,7 +4,9 @@ import { always } from '../shared/crypto/signature.ts';
 import { accessRulesOf } from '../shared/access/rules.ts';
 import type { Clock } from '../shared/clock.ts';
 import type { AgentConfig } from '../shared/config/config.ts';
-import { fingerprintOf, fingerprintPhrase } from '../shared/directory/record.ts';
+import { fingerprintOf } from '../shared/directory/record.ts';
+import { phraseOf } from '../shared/directory/show.ts';
+import type { SiteId } from '../shared/ids.ts';
 import { retentionOf } from '../shared/audit/program-log.ts';
 import { registerAuditRoutes } from '../shared/http/audit-routes.ts';
 import { registerLogRoutes } from '../shared/http/log-routes.ts';
@@ -15,6 +17,7 @@ import { metricsPlace, serveMetrics } from '../shared/http/metrics-server.ts';
 import { createMetrics } from '../shared/http/metrics.ts';
 import type { Environment } from '../shared/http/proxy.ts';
 import { tlsOf } from '../shared/http/tls.ts';
+import { logNotedRotation, masterRotation } from '../shared/keys/master-rotation.ts';
 import type { Logger } from '../shared/log.ts';
 import type { RandomBytes } from '../shared/random.ts';
 import { METHODS, type Telemetry } from '../shared/wire/session.ts';
@@ -34,12 +37,14 @@ import { createMeasuresPlanner } from './answer/stats/plan.ts';
 import { registerAdmin } from './api/admin.ts';
 import { registerAsk } from './api/ask.ts';
 import { registerChat } from './api/chat.ts';
+import { registerAgentKeys } from './api/keys.ts';
 import { registerDirectory } from './api/directory.ts';
 import { registerPrivacyExplain } from './api/privacy-explain.ts';
 import { registerPrivacy } from './api/privacy.ts';
 import { registerStats } from './api/stats.ts';
 import { registerStatus } from './api/status.ts';
 import { streamAuditLog } from './federation/audit-log.ts';
+import { openComparisons } from './federation/comparisons.ts';
 import { type Federation, startFederation } from './federation/federation.ts';
 import { createLedgerWitness } from './federation/ledger-witness.ts';
 import { identitiesIn } from './federation/identities.ts';
@@ -98,6 +103,7 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
     const { audit, vault, store, records, documents } = home;
     const self = home.profile.site;
     await audit.record({ action: 'program.start', outcome: 'ok' });
+    await logNotedRotation(store, audit);
     undo.push(
       async () =>
         void (await audit
@@ -115,6 +121,12 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
       random,
     });
     undo.push(() => ledger.close());
+    const comparisons = await openComparisons({ store, audit, clock, self });
+    const compared = (site: SiteId) => {
+      const keys = federation.mirror.state.get(site);
+      if (site === self) return null;
+      return keys === undefined ? 'not_compared' : comparisons.of(keys).comparison;
+    };
     const pseudonyms = createPseudonyms(vault.secretFor('pseudonyms'));
     const raise = createBudgetRaise({
       store,
@@ -311,7 +323,6 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
       keyEpochDays = next.keyEpochDays;
       accessRules = accessRulesOf(next.security);
     };
-    const fingerprint = fingerprintPhrase(fingerprintOf(vault.identity.publicKeys));
     registerStatus(app, {
       home,
       federation,
@@ -320,10 +331,18 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
       metricsHere: metricsPlace(config.metrics) === 'main',
       clock,
       startedMs: clock.nowMs(),
-      fingerprint,
+      fingerprint: () => phraseOf(vault.identity.publicKeys),
       ledgerFault: () => ledger.status().fault ?? null,
     });
     registerDirectory(app, federation);
+    registerAgentKeys(app, {
+      home,
+      federation,
+      comparisons,
+      clock,
+      epochDays: () => keyEpochDays,
+      rotateMaster: masterRotation(deps.sources, { audit, random }),
+    });
     registerAuditRoutes(app, {
       audit,
       retention: retentionOf(home, clock, random, config.audit.retention),
@@ -336,8 +355,17 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
         cosigned: () => federation.cosigned.newest(audit.log.origin),
       },
     ]);
-    registerChat(app, { ask, models, policy, pseudonyms, board, timeoutMs: config.limits.chatTimeoutMs });
+    registerChat(app, {
+      compared,
+      ask,
+      models,
+      policy,
+      pseudonyms,
+      board,
+      timeoutMs: config.limits.chatTimeoutMs,
+    });
     registerStats(app, {
+      compared,
       self,
       statistics,
       contribute,
@@ -348,6 +376,7 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
       defaultEpsilon: config.privacy.epsilonPerQuery,
     });
     registerAsk(app, {
+      compared,
       askRecords,
       ledger,
       list: asking.list,
@@ -388,6 +417,13 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
       { url: address.url, site: self, identity: toHex(fingerprintOf(vault.identity.publicKeys)) },
       'the agent is ready',
     );
-    return { address, home, federation, fingerprintPhrase: fingerprint, reload, close };
+    return {
+      address,
+      home,
+      federation,
+      fingerprintPhrase: phraseOf(vault.identity.publicKeys),
+      reload,
+      close,
+    };
   }
 };

@@ -1,7 +1,11 @@
 /** Puts a coordinator together: opens its home, binds its faces, names its adapters, and takes it apart in reverse order. */
 import { toHex } from '../shared/bytes.ts';
 import type { Clock } from '../shared/clock.ts';
-import { fingerprintPhrase } from '../shared/directory/record.ts';
+import { COORDINATOR_NAME, fingerprintPhrase } from '../shared/directory/record.ts';
+import { showOwnKeys, showSites } from '../shared/directory/show.ts';
+import { logNotedRotation, masterRotation } from '../shared/keys/master-rotation.ts';
+import { registerKeyRoutes } from '../shared/http/key-routes.ts';
+import { registerDirectoryRoutes } from './api/directory.ts';
 import { QflError } from '../shared/errors.ts';
 import { retentionOf } from '../shared/audit/program-log.ts';
 import { registerAuditRoutes } from '../shared/http/audit-routes.ts';
@@ -29,6 +33,7 @@ import { type Access, startAccess } from './access/start.ts';
 import { type Emergency, startEmergency } from './emergency/start.ts';
 import { type CoordinatorHome, type HomeOptions, openCoordinatorHome } from './home.ts';
 import { startCoordinatorKeys } from './directory/own-keys.ts';
+import { createRecoveries } from './directory/recoveries.ts';
 import { federationInfo, policyOf } from './identity.ts';
 import { createCoordinatorMetrics } from './metrics.ts';
 import { createLivePlanner } from './planning/live.ts';
@@ -88,6 +93,7 @@ export const startCoordinator = async (
   async function assemble(): Promise<RunningCoordinator> {
     const { store, vault, keyLog, audit } = home;
     await audit.record({ action: 'program.start', outcome: 'ok' });
+    await logNotedRotation(store, audit);
     undo.push(
       async () =>
         void (await audit
@@ -223,7 +229,9 @@ export const startCoordinator = async (
       clock,
       random,
     });
+    const recoveries = createRecoveries({ store, keyLog, audit, clock });
     const handlersFor = siteHandlers({
+      recoveries,
       registry,
       presence,
       keyLog,
@@ -294,6 +302,26 @@ export const startCoordinator = async (
       passwordPolicy: () => inForce.accounts.passwordPolicy,
     });
     registerEmergencyRoutes(app, emergency);
+    registerDirectoryRoutes(app, recoveries);
+    registerKeyRoutes(app, {
+      show: () =>
+        showOwnKeys({
+          name: COORDINATOR_NAME,
+          vault,
+          directory: keyLog.state,
+          nowMs: clock.nowMs(),
+          epochDays: inForce.keyEpochDays,
+        }),
+      sites: () =>
+        showSites({
+          seen: keyLog.state,
+          state: keyLog.state,
+          nowMs: clock.nowMs(),
+          compared: () => ({ comparison: null, comparedMs: null }),
+        }),
+      rotate: (kind, role) => ownKeys.rotate(kind, role),
+      rotateMaster: masterRotation(deps.sources, { audit, random }),
+    });
     registerReportRoutes(app, {
       audit,
       federation: home.name,

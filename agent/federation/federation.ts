@@ -15,6 +15,7 @@ import type { Environment } from '../../shared/http/proxy.ts';
 import type { Logger } from '../../shared/log.ts';
 import { randomHex, type RandomBytes } from '../../shared/random.ts';
 import type { Alarm } from '../../shared/wire/alarm.ts';
+import type { RecoveryState } from '../../shared/wire/keys.ts';
 import type { Handlers, Peer } from '../../shared/wire/peer.ts';
 import { verifyFederation } from '../../shared/wire/federation-info.ts';
 import {
@@ -31,6 +32,7 @@ import {
 import type { AgentHome } from '../home.ts';
 import type { DirectoryMirror } from './directory.ts';
 import { openDirectoryGuard } from './guard.ts';
+import { approveRecovery } from './approve-recovery.ts';
 import { directoryOver } from './directory-http.ts';
 import { identitiesIn } from './identities.ts';
 import { createOwnKeys } from './own-keys.ts';
@@ -91,6 +93,8 @@ export interface Federation {
   rotate(kind: RotationKind, role: string): Promise<void>;
   /** The identity here speaks in the directory: a recovery of this name that waits is over. @throws QflError `not_connected` */
   speak(role: string): Promise<void>;
+  /** @throws QflError `not_connected`, and what `approveRecovery` refuses */
+  approveRecovery(request: string, phrase: string, role: string): Promise<RecoveryState>;
   refreshDirectory(): Promise<void>;
   /**
    * Gives a directory that has just grown a moment to be cosigned, then says whether new questions may rely on it.
@@ -379,6 +383,16 @@ export const startFederation = async (options: FederationOptions): Promise<Feder
     board: () => board,
     coordinatorAt,
     rotate: (kind, role) => connected((peer) => ownKeys.rotate(peer, kind, role)),
+    approveRecovery: (request, phrase, role) =>
+      connected((peer) =>
+        approveRecovery({ request, phrase, role }, peer, {
+          self: site,
+          vault,
+          mirror,
+          audit: home.audit,
+          clock,
+        }),
+      ),
     speak: (role) => connected((peer) => ownKeys.speak(peer, role)),
     async refreshDirectory() {
       await refreshDirectory();

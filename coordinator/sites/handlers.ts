@@ -1,11 +1,11 @@
 /** What a connected site may call. A pending site hears how it stands, nothing more. */
 import type { AuditLog } from '../../shared/audit/audit-log.ts';
-import { framed, toBase64, utf8 } from '../../shared/bytes.ts';
+import { framed, fromUtf8, toBase64, utf8 } from '../../shared/bytes.ts';
 import type { Clock } from '../../shared/clock.ts';
 import type { Identity } from '../../shared/crypto/signature.ts';
 import { readEnvelope, decodeSealedQuery } from '../../shared/crypto/sealed-query.ts';
 import { requireSite } from '../../shared/directory/chain.ts';
-import { parseLeaf } from '../../shared/directory/record.ts';
+import { parseLeaf, Signature } from '../../shared/directory/record.ts';
 import { QflError } from '../../shared/errors.ts';
 import type { SiteId } from '../../shared/ids.ts';
 import { checkAlarm } from '../../shared/wire/alarm.ts';
@@ -23,6 +23,7 @@ import { LedgerHeadRequest } from '../../shared/wire/ledger-head.ts';
 import { z } from 'zod';
 import { asTask } from '../relay/as-task.ts';
 import type { TaskLedger } from '../tasks/ledger.ts';
+import type { Recoveries } from '../directory/recoveries.ts';
 import type { BoardTeller } from './board.ts';
 import type { KeyLog } from '../directory/key-log.ts';
 import type { LedgerHeads } from './ledger-heads.ts';
@@ -43,6 +44,7 @@ export interface HandlerOptions {
   readonly collectStatistics: Answer;
   readonly board: BoardTeller;
   readonly ledgerHeads: LedgerHeads;
+  readonly recoveries: Recoveries;
   /** The directory's newest checkpoint with cosignatures. */
   confirmedDirectory(): string | undefined;
 }
@@ -154,6 +156,10 @@ export const siteHandlers =
       [METHODS.directoryCheckpoint]: plain(() => {
         const note = options.confirmedDirectory();
         return Promise.resolve(note === undefined ? {} : { payload: utf8(note) });
+      }),
+      [METHODS.recovery]: plain(async ({ header, payload }) => {
+        const signature = parse(Signature, header);
+        return { header: await options.recoveries.approve(site, fromUtf8(payload), signature) };
       }),
       [METHODS.alarm]: plain(alarm),
       [METHODS.time]: plain((call) => {

@@ -37,7 +37,7 @@ export const KEM_EPOCH_DAYS = 90;
 export const KEM_EPOCH_MS = KEM_EPOCH_DAYS * DAY_MS;
 export const PREKEY_LIFE_MS = 2 * DAY_MS;
 /** A new epoch begins when the one before is this old: day 75 of 90. */
-const RENEW_SHARE = 5 / 6;
+export const RENEW_SHARE = 5 / 6;
 
 const StoredPrekey = z.strictObject({ seed: z.base64(), toMs: z.int() });
 
@@ -291,6 +291,8 @@ export const openVault = async (store: Store, random: RandomBytes): Promise<Vaul
     },
     async settle(keys, nowMs) {
       const isNew = await promote(keys);
+      // While another identity has the name, as before a recovery comes into force, the chain says nothing of these keys.
+      if (toHex(keys.identity.ed25519) !== toHex(current.identity.publicKeys.ed25519)) return false;
       const isRid = await destroyEpochs(keys, nowMs);
       if (keys.prekeys.length === 0 && (isNew || isRid)) await forgetPrekeys(nowMs, new Set());
       return isNew || isRid;
