@@ -87,7 +87,7 @@ export const createAsk = (options: AskOptions) => {
     const { model } = question.request;
     const here = (await models.offers(model)) ? [self] : [];
     const stale = await trustOf(() => options.directoryReady());
-    const everywhere = offering(options.board(), mirror.state, self, model);
+    const everywhere = offering(options.board(), mirror.state, self, model, options.clock.nowMs());
     const allowed = everywhere.filter((site) => mayTravel(policy, question.dataClass, site));
     // The board outlives the connection that brought it: offline, nobody else can be asked whatever it says.
     const others = link.state === 'online' && stale === undefined ? allowed : [];

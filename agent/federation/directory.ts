@@ -44,6 +44,12 @@ export interface Confirmed {
   readonly note: string;
 }
 
+/** Why, and since when, a site's keys are not used. */
+export interface Suspicion {
+  readonly reason: string;
+  readonly sinceMs: number;
+}
+
 export interface DirectoryMirror {
   /**
    * What a quorum of sites has cosigned: the only keys in use. What takes a key out of use needs no quorum: a revocation counts as soon as
@@ -64,8 +70,8 @@ export interface DirectoryMirror {
   confirm(note: string): Promise<boolean>;
   /** The root when the directory had that size; undefined when that is too long ago or not yet. */
   rootAt(size: number): Uint8Array | undefined;
-  /** Keys of this site are not used until the reason is gone; undefined takes it back. */
-  suspend(site: SiteId, reason: string | undefined): void;
+  /** Keys of this site are not used until the reason is gone, or the site has recovered since; undefined takes it back. */
+  suspend(site: SiteId, suspicion: Suspicion | undefined): void;
   /** May new questions rely on the directory? @throws QflError `directory_stale` */
   requireFresh(): void;
   /** Waits until that size is in use, or `ms` are over; says whether it is. */
@@ -149,14 +155,16 @@ export const openDirectoryMirror = async (options: MirrorOptions): Promise<Direc
     // The disk lost leaves that were confirmed: they are fetched again, and until then nothing is in use.
     confirmed = undefined;
   }
-  const suspended = new Map<SiteId, string>();
+  const suspended = new Map<SiteId, Suspicion>();
   /** `state` without what must not be used any more. */
   let inUse: DirectoryState = state;
   const restrict = (): void => {
     const next = new Map(state);
     for (const [site, keys] of state) {
       const revokedMs = keys.revokedMs ?? seen.get(site)?.revokedMs;
-      const reason = suspended.get(site);
+      const suspicion = suspended.get(site);
+      const isOver = suspicion !== undefined && suspicion.sinceMs < (keys.recoveredMs ?? -Infinity);
+      const reason = isOver ? undefined : suspicion?.reason;
       if (revokedMs !== keys.revokedMs || reason !== undefined)
         next.set(site, { ...keys, revokedMs, suspended: reason });
     }
@@ -284,9 +292,9 @@ export const openDirectoryMirror = async (options: MirrorOptions): Promise<Direc
     get state() {
       return inUse;
     },
-    suspend(site, reason) {
-      if (reason === undefined) suspended.delete(site);
-      else suspended.set(site, reason);
+    suspend(site, suspicion) {
+      if (suspicion === undefined) suspended.delete(site);
+      else suspended.set(site, suspicion);
       restrict();
     },
     get seen() {

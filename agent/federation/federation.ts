@@ -50,6 +50,7 @@ const TELEMETRY_MS = 2_000;
 const CONFIRM_WAIT_MS = 3_000;
 const ALARMS_MAX = 1_000;
 const APPROVAL_POLL_MS = 2_000;
+const REPLACED_POLL_MS = 50;
 
 export interface FederationOptions {
   readonly home: AgentHome;
@@ -227,6 +228,12 @@ export const startFederation = async (options: FederationOptions): Promise<Feder
       });
     return work(currentPeer);
   };
+  /** Until another connection than this one is in use, or that takes too long. */
+  const replaced = async (peer: Peer): Promise<void> => {
+    const endMs = clock.monotonicMs() + CALL_TIMEOUT_MS;
+    while ((currentPeer === peer || link.state !== 'online') && clock.monotonicMs() < endMs)
+      await new Promise((resolve) => setTimeout(resolve, REPLACED_POLL_MS));
+  };
   const isStale = (): boolean => {
     try {
       mirror.requireFresh();
@@ -382,7 +389,12 @@ export const startFederation = async (options: FederationOptions): Promise<Feder
     },
     board: () => board,
     coordinatorAt,
-    rotate: (kind, role) => connected((peer) => ownKeys.rotate(peer, kind, role)),
+    rotate: (kind, role) =>
+      connected(async (peer) => {
+        await ownKeys.rotate(peer, kind, role);
+        // The coordinator ends what was opened with the old keys; done is done when the new ones have opened a session.
+        if (kind === 'emergency') await replaced(peer);
+      }),
     approveRecovery: (request, phrase, role) =>
       connected((peer) =>
         approveRecovery({ request, phrase, role }, peer, {

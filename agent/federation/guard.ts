@@ -17,7 +17,7 @@ import type { Store } from '../../shared/store/port.ts';
 import { type Alarm, checkAlarm, signAlarm, SignedAlarm } from '../../shared/wire/alarm.ts';
 import type { FederationInfo } from '../../shared/wire/federation-info.ts';
 import type { Handler, Peer } from '../../shared/wire/peer.ts';
-import { type DirectoryMirror, type LeafSource, openDirectoryMirror } from './directory.ts';
+import { type DirectoryMirror, type LeafSource, openDirectoryMirror, type Suspicion } from './directory.ts';
 import { type Lockdown, openLockdown } from './lockdown.ts';
 import { checkOwnName, createOwnLeaves, foreignRecord } from './own-name.ts';
 import { openStandstillLog, standstillOf } from './standstill.ts';
@@ -27,8 +27,10 @@ const DETAIL_MAX = 500;
 
 const SUSPENDED = 'suspended/';
 
-const suspicion = ({ site }: Alarm): string =>
-  `${site} says that the directory holds a record under its name that it did not make`;
+const suspicion = ({ site, atMs }: Alarm): Suspicion => ({
+  reason: `${site} says that the directory holds a record under its name that it did not make`,
+  sinceMs: atMs,
+});
 
 /** Also of a site that is suspended: it must be able to say that its alarm is over. */
 const identityIn = (state: DirectoryState, site: SiteId, nowMs: number): IdentityPublic => {

@@ -77,7 +77,8 @@ export const createOwnKeys = (options: OwnKeysOptions): OwnKeys => {
     };
     await audit.record({ ...entry, outcome: 'begun' });
     await publish(peer, await vault.rotationLeaf(kind, nowMs(), own(), options.epochDays()));
-    await renewPrekey(peer);
+    // In an emergency the coordinator ends this connection; the next one, under the new keys, begins with prekeys.
+    if (kind !== 'emergency') await renewPrekey(peer);
     await audit.record({ ...entry, outcome: 'ok' });
   };
 
@@ -97,6 +98,8 @@ export const createOwnKeys = (options: OwnKeysOptions): OwnKeys => {
     },
     renew: (peer) =>
       inTurn(async () => {
+        // Somebody wants this name for new keys, and the keys are here: they speak, and that is over.
+        if (own().recovering !== undefined) await publishPrekey(peer);
         await renewPrekey(peer);
         if (isEpochDue(own(), nowMs(), options.epochDays())) await rotate(peer, 'kem', undefined);
         await vault.settle(own(), nowMs());

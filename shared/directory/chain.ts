@@ -91,6 +91,8 @@ export interface SiteKeys {
   readonly suspended?: string | undefined;
   /** Of the coordinator: it has stopped the federation. */
   readonly lockdown?: { readonly sinceMs: number } | undefined;
+  /** When keys that two other sites vouched for took the place of lost ones, if they ever did. */
+  readonly recoveredMs?: number | undefined;
   /** New keys that will count from `fromMs` on, unless the old identity speaks before. */
   readonly recovering?: { readonly fromMs: number; readonly brought: Brought } | undefined;
 }
@@ -148,6 +150,9 @@ export const inForceAt = (keys: SiteKeys, atMs: number): SiteKeys => {
     prekeys: [],
     revokedMs: undefined,
     recovering: undefined,
+    recoveredMs: recovering.fromMs,
+    // Whoever lost the keys cannot take an alarm back that was raised with them.
+    suspended: undefined,
   };
 };
 
