@@ -15,10 +15,10 @@ import {
   type HybridSignature,
   type Identity,
   type IdentityPublic,
-  MLDSA65_SIGNATURE_BYTES,
   verifyHybrid,
   verifySignature,
 } from './signature.ts';
+import { MLDSA65_SIGNATURE_BYTES } from './lattice/port.ts';
 import { sodium } from './sodium.ts';
 import { decapsulate, type Encapsulation, XWING_CIPHERTEXT_BYTES, XWING_PUBLIC_BYTES } from './xwing.ts';
 
