@@ -167,7 +167,7 @@ export const openAgentHome = async (options: AgentHomeOptions): Promise<AgentHom
       store,
       vault.secretFor('audit subjects'),
       random,
-      restored.epoch,
+      restored,
     );
     const recordStore = encryptedStore(await openLevelStore(join(sources.home, 'records')), dataKey, random);
     undo.push(() => recordStore.close());

@@ -19,6 +19,7 @@ import { registerDirectoryCopy } from './cli/directory.ts';
 import { registerBudget } from './cli/budget.ts';
 import { registerLedger } from './cli/ledger.ts';
 import { registerLocal } from './cli/local.ts';
+import { registerRecover } from './cli/recover.ts';
 import { registerReceipts } from './cli/receipts.ts';
 import type { AgentHomeOptions } from './home.ts';
 import { joinFederation } from './join.ts';
@@ -124,4 +125,5 @@ export const register = (program: Command): void => {
   registerDirectoryCopy(agent);
   registerReceipts(agent);
   registerLedger(agent);
+  registerRecover(program);
 };

@@ -1,9 +1,12 @@
 /** Puts an agent together: opens its home, joins its parts, binds its face, and takes it apart in reverse order. */
 import { toHex } from '../shared/bytes.ts';
+import { always } from '../shared/crypto/signature.ts';
 import { accessRulesOf } from '../shared/access/rules.ts';
 import type { Clock } from '../shared/clock.ts';
 import type { AgentConfig } from '../shared/config/config.ts';
-import { fingerprintOf, fingerprintPhrase } from '../shared/directory/record.ts';
+import { fingerprintOf } from '../shared/directory/record.ts';
+import { phraseOf } from '../shared/directory/show.ts';
+import type { SiteId } from '../shared/ids.ts';
 import { retentionOf } from '../shared/audit/program-log.ts';
 import { registerAuditRoutes } from '../shared/http/audit-routes.ts';
 import { registerLogRoutes } from '../shared/http/log-routes.ts';
@@ -14,6 +17,7 @@ import { metricsPlace, serveMetrics } from '../shared/http/metrics-server.ts';
 import { createMetrics } from '../shared/http/metrics.ts';
 import type { Environment } from '../shared/http/proxy.ts';
 import { tlsOf } from '../shared/http/tls.ts';
+import { logNotedRotation, masterRotation } from '../shared/keys/master-rotation.ts';
 import type { Logger } from '../shared/log.ts';
 import type { RandomBytes } from '../shared/random.ts';
 import { METHODS, type Telemetry } from '../shared/wire/session.ts';
@@ -36,14 +40,17 @@ import { createMeasuresPlanner } from './answer/stats/plan.ts';
 import { registerAdmin } from './api/admin.ts';
 import { registerAsk } from './api/ask.ts';
 import { registerChat } from './api/chat.ts';
+import { registerAgentKeys } from './api/keys.ts';
 import { registerDirectory } from './api/directory.ts';
 import { registerPrivacyExplain } from './api/privacy-explain.ts';
 import { registerPrivacy } from './api/privacy.ts';
 import { registerStats } from './api/stats.ts';
 import { registerStatus } from './api/status.ts';
 import { streamAuditLog } from './federation/audit-log.ts';
+import { openComparisons } from './federation/comparisons.ts';
 import { type Federation, startFederation } from './federation/federation.ts';
 import { createLedgerWitness } from './federation/ledger-witness.ts';
+import { identitiesIn } from './federation/identities.ts';
 import { readTrust } from './federation/trust.ts';
 import { type AgentHome, type AgentHomeOptions, openAgentHome } from './home.ts';
 import { lifetimeReading, openAgentLedger, verifyDaily } from './ledger.ts';
@@ -101,6 +108,7 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
     const { audit, vault, store, records, documents } = home;
     const self = home.profile.site;
     await audit.record({ action: 'program.start', outcome: 'ok' });
+    await logNotedRotation(store, audit);
     undo.push(
       async () =>
         void (await audit
@@ -118,6 +126,12 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
       random,
     });
     undo.push(() => ledger.close());
+    const comparisons = await openComparisons({ store, audit, clock, self });
+    const compared = (site: SiteId) => {
+      const keys = federation.mirror.state.get(site);
+      if (site === self) return null;
+      return keys === undefined ? 'not_compared' : comparisons.of(keys).comparison;
+    };
     const pseudonyms = createPseudonyms(vault.secretFor('pseudonyms'));
     const raise = createBudgetRaise({
       store,
@@ -136,6 +150,7 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
         'a raise of budgets waits for two people: qfl agent budget show',
       );
     undo.push(verifyDaily(ledger, logger));
+    let keyEpochDays = config.keyEpochDays;
     let rolePermissions = accessPolicy(config).rolePermissions;
     const policy: AccessPolicy = {
       ...accessPolicy(config),
@@ -201,16 +216,26 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
       planners: { measures: createMeasuresPlanner(records), ...asking.planners },
       dataBlocks: { first: config.privacy.dataBlockFirst, nowMs: () => clock.nowMs() },
     });
-    const ledgerWitness = createLedgerWitness({ ledger, self, identity: vault.identity, clock, logger });
+    const ledgerWitness = createLedgerWitness({
+      ledger,
+      self,
+      identity: vault.identity,
+      own: (atMs) =>
+        identitiesIn(() => federation.mirror.seen, self, always(vault.identity.publicKeys))(atMs),
+      clock,
+      logger,
+    });
     const federation: Federation = await startFederation({
       home,
       url: config.coordinator.url ?? home.profile.url,
       ca: await readTrust(config),
+      caFile: config.coordinator.caFile ?? undefined,
       env,
       clock,
       random,
       logger,
       directoryAgeMaxMs: config.audit.directoryAgeMaxMs,
+      keyEpochDays: () => keyEpochDays,
       telemetry,
       confirmDay: confirmTime,
       connected: (peer, coordinator) => ledgerWitness.connected(peer, coordinator),
@@ -245,8 +270,10 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
     });
     const sealing = { self, vault, mirror, clock, random };
     const directoryReady = () => federation.directoryReady();
+    const refreshDirectory = () => federation.refreshDirectory();
     const ask = createAsk({
       directoryReady,
+      refreshDirectory,
       self,
       policy,
       models,
@@ -263,6 +290,7 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
     const outbox = createOutbox(store, clock);
     const statistics = createStatistics({
       directoryReady,
+      refreshDirectory,
       self,
       link,
       mirror,
@@ -305,9 +333,9 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
       // The ledger first: it is the one part that can refuse, and then nothing has changed.
       await changeBudgets(next, (wanted) => raise.allowed(wanted));
       ({ rolePermissions } = accessPolicy(next));
+      keyEpochDays = next.keyEpochDays;
       accessRules = accessRulesOf(next.security);
     };
-    const fingerprint = fingerprintPhrase(fingerprintOf(vault.identity.publicKeys));
     registerStatus(app, {
       home,
       federation,
@@ -316,10 +344,18 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
       metricsHere: metricsPlace(config.metrics) === 'main',
       clock,
       startedMs: clock.nowMs(),
-      fingerprint,
+      fingerprint: () => phraseOf(vault.identity.publicKeys),
       ledgerFault: () => ledger.status().fault ?? null,
     });
     registerDirectory(app, federation, store);
+    registerAgentKeys(app, {
+      home,
+      federation,
+      comparisons,
+      clock,
+      epochDays: () => keyEpochDays,
+      rotateMaster: masterRotation(deps.sources, { audit, random }),
+    });
     registerAuditRoutes(app, {
       audit,
       retention: retentionOf(home, clock, random, config.audit.retention),
@@ -332,8 +368,17 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
         cosigned: () => federation.cosigned.newest(audit.log.origin),
       },
     ]);
-    registerChat(app, { ask, models, policy, pseudonyms, board, timeoutMs: config.limits.chatTimeoutMs });
+    registerChat(app, {
+      compared,
+      ask,
+      models,
+      policy,
+      pseudonyms,
+      board,
+      timeoutMs: config.limits.chatTimeoutMs,
+    });
     registerStats(app, {
+      compared,
       self,
       statistics,
       contribute,
@@ -344,6 +389,7 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
       defaultEpsilon: config.privacy.epsilonPerQuery,
     });
     registerAsk(app, {
+      compared,
       askRecords,
       ledger,
       list: asking.list,
@@ -389,6 +435,13 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
       { url: address.url, site: self, identity: toHex(fingerprintOf(vault.identity.publicKeys)) },
       'the agent is ready',
     );
-    return { address, home, federation, fingerprintPhrase: fingerprint, reload, close };
+    return {
+      address,
+      home,
+      federation,
+      fingerprintPhrase: phraseOf(vault.identity.publicKeys),
+      reload,
+      close,
+    };
   }
 };

@@ -43,7 +43,7 @@ export interface CoordinatorHome {
   readonly restored: RestoredState;
   readonly apiKeys: ApiKeys;
   readonly exportSigner: NoteSigner;
-  /** 32 bytes that name the coordinator's identity. */
+  /** 32 bytes that name the coordinator's identity of now. */
   readonly fingerprint: Uint8Array;
   close(): Promise<void>;
 }
@@ -120,7 +120,7 @@ const assemble = async (
     store,
     vault.secretFor('audit subjects'),
     random,
-    restored.epoch,
+    restored,
   );
   return {
     name,
@@ -133,7 +133,9 @@ const assemble = async (
     restored,
     apiKeys: createApiKeys({ store, prefix: 'apikey/', clock, random }),
     exportSigner: ed25519NoteSigner(`qfl/${name}/export`, vault.noteSeed('export')),
-    fingerprint: fingerprintOf(vault.identity.publicKeys),
+    get fingerprint() {
+      return fingerprintOf(vault.identity.publicKeys);
+    },
     async close() {
       await auditLog.close();
       await keyLog.log.close();

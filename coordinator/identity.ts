@@ -4,6 +4,7 @@ import { toBase64 } from '../shared/bytes.ts';
 import { type Identity } from '../shared/crypto/signature.ts';
 import { type FederationInfo, federationMessage, FEDERATION_LABEL } from '../shared/wire/federation-info.ts';
 import { federationPolicy } from '../shared/directory/quorum.ts';
+import { COORDINATOR_NAME } from '../shared/directory/record.ts';
 import type { CoordinatorHome } from './home.ts';
 import type { KeyLog } from './directory/key-log.ts';
 
@@ -13,9 +14,7 @@ export const federationInfo = async (
   keyLog: KeyLog,
   auditVerifierKeys: readonly string[],
 ): Promise<FederationInfo> => {
-  let leaf: Uint8Array = new Uint8Array(0);
-  // The coordinator's own identity is the first record of the directory.
-  for await (const entry of keyLog.log.entries(0, 1)) ({ leaf } = entry);
+  const leaf = await keyLog.identityLeaf(COORDINATOR_NAME);
   const unsigned = {
     v: 1 as const,
     name,

@@ -1,7 +1,11 @@
 /** Puts a coordinator together: opens its home, binds its faces, names its adapters, and takes it apart in reverse order. */
 import { toHex } from '../shared/bytes.ts';
 import type { Clock } from '../shared/clock.ts';
-import { fingerprintPhrase } from '../shared/directory/record.ts';
+import { COORDINATOR_NAME, fingerprintPhrase } from '../shared/directory/record.ts';
+import { showOwnKeys, showSites } from '../shared/directory/show.ts';
+import { logNotedRotation, masterRotation } from '../shared/keys/master-rotation.ts';
+import { registerKeyRoutes } from '../shared/http/key-routes.ts';
+import { registerDirectoryRoutes } from './api/directory.ts';
 import { QflError } from '../shared/errors.ts';
 import { retentionOf } from '../shared/audit/program-log.ts';
 import { registerAuditRoutes } from '../shared/http/audit-routes.ts';
@@ -13,7 +17,7 @@ import { metricsPlace, serveMetrics } from '../shared/http/metrics-server.ts';
 import { createMetrics } from '../shared/http/metrics.ts';
 import { tlsOf } from '../shared/http/tls.ts';
 import type { CoordinatorConfig } from '../shared/config/config.ts';
-import type { XWingKeyPair } from '../shared/crypto/xwing.ts';
+import { identitiesAt } from '../shared/directory/chain.ts';
 import type { Logger } from '../shared/log.ts';
 import type { RandomBytes } from '../shared/random.ts';
 import type { Envelope } from '../shared/wire/envelope.ts';
@@ -31,6 +35,8 @@ import { type Access, startAccess } from './access/start.ts';
 import { coordinatorBackup } from './backup.ts';
 import { type Emergency, startEmergency } from './emergency/start.ts';
 import { type CoordinatorHome, type HomeOptions, openCoordinatorHome } from './home.ts';
+import { startCoordinatorKeys } from './directory/own-keys.ts';
+import { createRecoveries } from './directory/recoveries.ts';
 import { federationInfo, policyOf } from './identity.ts';
 import { createCoordinatorMetrics, registerLoopDelay } from './metrics.ts';
 import { createLivePlanner } from './planning/live.ts';
@@ -92,6 +98,7 @@ export const startCoordinator = async (
   async function assemble(): Promise<RunningCoordinator> {
     const { store, vault, keyLog, audit } = home;
     await audit.record({ action: 'program.start', outcome: 'ok' });
+    await logNotedRotation(store, audit);
     undo.push(
       async () =>
         void (await audit
@@ -103,7 +110,12 @@ export const startCoordinator = async (
     const registry = await openRegistry(store, keyLog, vault.identity, clock);
     const invitations = createInvitations(
       store,
-      { fingerprint: home.fingerprint, tlsFingerprint: tlsPin },
+      {
+        get fingerprint() {
+          return home.fingerprint;
+        },
+        tlsFingerprint: tlsPin,
+      },
       clock,
       random,
     );
@@ -137,7 +149,24 @@ export const startCoordinator = async (
     });
     undo.push(() => planner.close());
     registerPlanningMetrics(metrics.registry, planner);
-    const kemPairs: readonly XWingKeyPair[] = (await vault.kemKeys()).map(({ pair }) => pair);
+    const describe = () => federationInfo(home.name, vault.identity, keyLog, audit.log.verifierKeys);
+    let info = await describe();
+    const ownKeys = await startCoordinatorKeys({
+      vault,
+      keyLog,
+      audit,
+      clock,
+      logger,
+      epochDays: () => inForce.keyEpochDays,
+      async rotated(kind) {
+        info = await describe();
+        // Whoever may have the old keys is out; honest sites come back under the new ones at once.
+        if (kind === 'emergency')
+          presence.closeAll(new QflError('key_changed', { detail: 'the coordinator has new keys' }));
+      },
+    });
+    undo.push(() => ownKeys.close());
+    info = await describe();
     const work = await startTasks(settings, {
       home,
       registry,
@@ -172,15 +201,19 @@ export const startCoordinator = async (
         await access.sessions.endAll();
         await access.tokenKeys.rotate(true);
         await work.tasks.halt();
+        await ownKeys.announceLockdown(true);
         presence.closeAll(new QflError('lockdown', { detail: 'an administrator stopped all processing' }));
       },
       async resume() {
+        await ownKeys.announceLockdown(false);
         await work.tasks.resume();
         board.changed();
       },
     });
     undo.push(() => emergency.close());
     if (emergency.lockdown.state.on) await work.tasks.halt();
+    // A crash may have come between the act and its record.
+    await ownKeys.announceLockdown(emergency.lockdown.state.on);
     const admission = {
       check(envelope: Envelope): void {
         emergency.lockdown.check();
@@ -201,7 +234,7 @@ export const startCoordinator = async (
     });
     undo.push(() => cosigning.close());
     const desk = createHandshakeDesk({
-      keys: () => kemPairs,
+      keys: () => ownKeys.pairs(),
       hedge: vault.hedge,
       keyLog,
       registry,
@@ -210,7 +243,9 @@ export const startCoordinator = async (
       clock,
       random,
     });
+    const recoveries = createRecoveries({ store, keyLog, audit, clock });
     const handlersFor = siteHandlers({
+      recoveries,
       registry,
       presence,
       keyLog,
@@ -227,7 +262,10 @@ export const startCoordinator = async (
         audit,
         identity: vault.identity,
         clock,
-        identityOf: (site) => keyLog.state.get(site)?.identity,
+        identitiesOf(site) {
+          const keys = keyLog.state.get(site);
+          return keys === undefined ? undefined : (atMs) => identitiesAt(keys, atMs);
+        },
       }),
     });
     const control = withControlKey(access.authenticator, random);
@@ -268,7 +306,7 @@ export const startCoordinator = async (
       metricsHere: metricsPlace(settings.metrics) === 'main',
       clock,
       startedMs: clock.nowMs(),
-      info: await federationInfo(home.name, vault.identity, keyLog, audit.log.verifierKeys),
+      info: () => info,
     });
     registerAuthRoutes(app, { access, audit, publicUrl: settings.publicUrl, isTls: tls !== undefined });
     registerAccountRoutes(app, {
@@ -284,6 +322,26 @@ export const startCoordinator = async (
       source: () => coordinatorBackup(home, clock, `qfl ${VERSION}`),
     });
     registerEmergencyRoutes(app, emergency);
+    registerDirectoryRoutes(app, recoveries);
+    registerKeyRoutes(app, {
+      show: () =>
+        showOwnKeys({
+          name: COORDINATOR_NAME,
+          vault,
+          directory: keyLog.state,
+          nowMs: clock.nowMs(),
+          epochDays: inForce.keyEpochDays,
+        }),
+      sites: () =>
+        showSites({
+          seen: keyLog.state,
+          state: keyLog.state,
+          nowMs: clock.nowMs(),
+          compared: () => ({ comparison: null, comparedMs: null }),
+        }),
+      rotate: (kind, role) => ownKeys.rotate(kind, role),
+      rotateMaster: masterRotation(deps.sources, { audit, random }),
+    });
     registerReportRoutes(app, {
       audit,
       federation: home.name,

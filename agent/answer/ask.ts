@@ -4,9 +4,9 @@
  */
 import type { AuditLog } from '../../shared/audit/audit-log.ts';
 import type { Clock } from '../../shared/clock.ts';
-import { type AnswerOpener, openAnswer } from '../../shared/crypto/sealed-answer.ts';
+import { type AnswerOpener, type AnswerPart, openAnswer } from '../../shared/crypto/sealed-answer.ts';
 import { encodeSealedQuery } from '../../shared/crypto/sealed-query.ts';
-import { requireSite } from '../../shared/directory/chain.ts';
+import { identitiesAt, identitiesNow, requireSite } from '../../shared/directory/chain.ts';
 import { QflError, toQflError } from '../../shared/errors.ts';
 import type { SiteId } from '../../shared/ids.ts';
 import type { RandomBytes } from '../../shared/random.ts';
@@ -59,6 +59,7 @@ export interface AskOptions {
   readonly mirror: DirectoryMirror;
   /** @throws QflError `directory_stale`, `lockdown` */
   directoryReady(): Promise<void>;
+  refreshDirectory(): Promise<void>;
   readonly sealing: SealingOptions;
   readonly audit: AuditLog;
   readonly clock: Clock;
@@ -87,12 +88,14 @@ const trustOf = (ready: () => Promise<void>): Promise<QflError | undefined> =>
 export const createAsk = (options: AskOptions) => {
   const { self, policy, models, link, mirror, audit, random, affinity } = options;
 
+  const keysOf = (site: SiteId) => requireSite(mirror.state, site, options.clock.nowMs());
+
   /** Sites to seal to, this one and the one that has the conversation warm included; empty when none offers the model. */
   const choose = async (question: ChatQuestion, coupling: Coupling): Promise<readonly SiteId[]> => {
     const { model } = question.request;
     const here = (await models.offers(model)) ? [self] : [];
     const stale = await trustOf(() => options.directoryReady());
-    const everywhere = offering(options.board(), mirror.state, self, model);
+    const everywhere = offering(options.board(), mirror.state, self, model, options.clock.nowMs());
     const allowed = everywhere.filter((site) => mayTravel(policy, question.dataClass, site));
     // The board outlives the connection that brought it: offline, nobody else can be asked whatever it says.
     const others = link.state === 'online' && stale === undefined ? allowed : [];
@@ -137,7 +140,7 @@ export const createAsk = (options: AskOptions) => {
       asker: self,
       site,
       replySeed: sent.reply.seed,
-      identity: requireSite(mirror.state, site).identity,
+      identities: () => identitiesNow(keysOf(site), options.clock.nowMs()),
     });
 
   const receiptOf = (part: RelayedPart, sent: SentQuestion, site: SiteId): Receipt | null =>
@@ -147,7 +150,7 @@ export const createAsk = (options: AskOptions) => {
           queryId: sent.queryId,
           queryHash: sent.hash,
           site,
-          identity: requireSite(mirror.state, site).identity,
+          identities: (atMs) => identitiesAt(keysOf(site), atMs),
         });
 
   async function* remotely(
@@ -190,7 +193,7 @@ export const createAsk = (options: AskOptions) => {
             return yield* locally(question, part.plan ?? null, signal);
           site = part.site;
           opener = openerFor(sent, site);
-          opener.open(piece.payload);
+          await openFirst(opener, piece.payload, options.refreshDirectory);
           yield { kind: 'placed', site, plan: part.plan ?? null };
           continue;
         }
@@ -255,6 +258,21 @@ export const createAsk = (options: AskOptions) => {
   };
 };
 export type Ask = ReturnType<typeof createAsk>;
+
+/** A site that took a new identity a moment ago may answer under it before its record has come here: looked up once. */
+export const openFirst = async (
+  opener: AnswerOpener,
+  piece: Uint8Array,
+  refresh: () => Promise<void>,
+): Promise<AnswerPart> => {
+  try {
+    return opener.open(piece);
+  } catch (error) {
+    if (toQflError(error).code !== 'bad_signature') throw error;
+    await refresh();
+    return opener.open(piece);
+  }
+};
 
 /** After the first piece every failure is a cut, whatever caused it: the asker must not take the rest for the whole. */
 const asCut = (thrown: unknown): QflError => {

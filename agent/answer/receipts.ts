@@ -1,7 +1,7 @@
 /** A site's signed word on what became of a query: made by the serving site, checked by the asking one. */
 import { fromBase64, toBase64, toHex } from '../../shared/bytes.ts';
 import { receiptMessage, signReceipt, verifyReceipt } from '../../shared/crypto/sealed-answer.ts';
-import type { Identity, IdentityPublic } from '../../shared/crypto/signature.ts';
+import type { IdentitiesAt, Identity } from '../../shared/crypto/signature.ts';
 import { QflError } from '../../shared/errors.ts';
 import type { QueryId, SiteId } from '../../shared/ids.ts';
 import { Receipt } from '../../shared/wire/envelope.ts';
@@ -36,7 +36,7 @@ export const makeReceipt = (facts: ReceiptFacts, identity: Identity): Receipt =>
 /** @throws QflError `bad_signature`, `protocol` */
 export const checkReceipt = (
   value: unknown,
-  expected: { queryId: QueryId; queryHash: Uint8Array; site: SiteId; identity: IdentityPublic },
+  expected: { queryId: QueryId; queryHash: Uint8Array; site: SiteId; identities: IdentitiesAt },
 ): Receipt => {
   const parsed = Receipt.safeParse(value);
   if (!parsed.success) throw new QflError('protocol', { detail: 'a receipt is not valid' });
@@ -45,7 +45,11 @@ export const checkReceipt = (
     receipt.queryId === expected.queryId &&
     receipt.queryHash === toHex(expected.queryHash) &&
     receipt.site === expected.site;
-  if (!fits || !verifyReceipt(expected.identity, receiptMessage(receipt), fromBase64(receipt.signature)))
+  const message = receiptMessage(receipt);
+  const signed = expected
+    .identities(receipt.atMs)
+    .some((identity) => verifyReceipt(identity, message, fromBase64(receipt.signature)));
+  if (!fits || !signed)
     throw new QflError('bad_signature', { detail: `the receipt is not ${expected.site}'s for this query` });
   return receipt;
 };

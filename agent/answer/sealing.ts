@@ -70,7 +70,7 @@ export const sealQuestion = (
   const nowMs = Math.trunc(clock.nowMs());
   const reply = ephemeralKeyPair(vault.hedge, 'reply', utf8(queryId));
   const recipients = sites.map((site): Recipient => {
-    const prekey = currentPrekey(requireSite(mirror.state, site), nowMs);
+    const prekey = currentPrekey(requireSite(mirror.state, site, nowMs), nowMs);
     return {
       site,
       prekey: prekey.id,

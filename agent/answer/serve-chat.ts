@@ -2,6 +2,7 @@
 import type { Clock } from '../../shared/clock.ts';
 import { hashOf } from '../../shared/crypto/hash.ts';
 import { type AnswerSealer, sealAnswer } from '../../shared/crypto/sealed-answer.ts';
+import type { Identity } from '../../shared/crypto/signature.ts';
 import type { OpenedQuery } from '../../shared/crypto/sealed-query.ts';
 import { QflError } from '../../shared/errors.ts';
 import type { SiteId } from '../../shared/ids.ts';
@@ -48,7 +49,7 @@ const createSeen = (max: number): ((name: string) => boolean) => {
 export const createServeChat = ({ self, vault, models, clock }: ServeChatOptions) => {
   const seenBefore = createSeen(SEEN_MAX);
 
-  const sealerFor = ({ envelope, replyKey, hash }: OpenedQuery): AnswerSealer => {
+  const sealerFor = ({ envelope, replyKey, hash }: OpenedQuery, identity: Identity): AnswerSealer => {
     const facts = {
       queryId: envelope.queryId,
       queryHash: hash,
@@ -59,7 +60,7 @@ export const createServeChat = ({ self, vault, models, clock }: ServeChatOptions
       spend: 0n,
       ledgerHash: null,
     };
-    return sealAnswer(facts, replyKey, vault.identity, vault.hedge);
+    return sealAnswer(facts, replyKey, identity, vault.hedge);
   };
 
   return async function* serveChat(opened: OpenedQuery, signal: AbortSignal): AsyncGenerator<Reply> {
@@ -73,7 +74,9 @@ export const createServeChat = ({ self, vault, models, clock }: ServeChatOptions
     // Sealing its start while the back end thinks: the first token then waits for one seal only.
     const first = pieces.next();
     first.catch(() => undefined);
-    const sealer = sealerFor(opened);
+    // One identity for the whole answer, should the keys rotate meanwhile.
+    const identity = vault.identityNow();
+    const sealer = sealerFor(opened, identity);
     let answerHash = hashOf('fed-e2e/1 receipt answer', hash);
     const counted = (sealed: Uint8Array): Uint8Array => {
       answerHash = hashOf('fed-e2e/1 receipt answer', answerHash, sealed);
@@ -96,7 +99,7 @@ export const createServeChat = ({ self, vault, models, clock }: ServeChatOptions
           spend: 0n,
           atMs: clock.nowMs(),
         },
-        vault.identity,
+        identity,
       );
       yield { header: { receipt } satisfies ServedPart, payload: end };
     } finally {

@@ -49,7 +49,7 @@ export const createServeStats = ({ self, vault, policy, contribute, clock }: Ser
         ledgerHash: toHex(charged.recordHash),
       },
       replyKey,
-      vault.identity,
+      vault.identityNow(),
       vault.hedge,
     );
     return framed(sealer.first, sealer.chunk(utf8(JSON.stringify(answer))), sealer.end());

@@ -7,7 +7,7 @@ import type { AuditLog } from '../../shared/audit/audit-log.ts';
 import type { Clock } from '../../shared/clock.ts';
 import { MINUTE_MS } from '../../shared/clock.ts';
 import { decodeSealedQuery, type OpenedQuery, openQuery } from '../../shared/crypto/sealed-query.ts';
-import { requireSite } from '../../shared/directory/chain.ts';
+import { identitiesNow, requireSite } from '../../shared/directory/chain.ts';
 import { QflError, toQflError } from '../../shared/errors.ts';
 import type { SiteId } from '../../shared/ids.ts';
 import type { Vault } from '../../shared/keys/vault.ts';
@@ -63,13 +63,14 @@ export const createServe = (options: ServeOptions) => {
       openQuery(decodeSealedQuery(payload), {
         self,
         prekeySeed: (id) => vault.prekeySeed(id),
-        identityOf: (site) => requireSite(mirror.state, site).identity,
+        identitiesOf: (site) => identitiesNow(requireSite(mirror.state, site, clock.nowMs()), clock.nowMs()),
       });
     try {
       return await open();
     } catch (error) {
-      if (toQflError(error).code !== 'unknown_key') throw error;
-      // A site that joined a moment ago may ask before its record has come here.
+      // A site that joined, or took a new identity, a moment ago may ask before its record has come here.
+      const { code } = toQflError(error);
+      if (code !== 'unknown_key' && code !== 'bad_signature') throw error;
       await options.refreshDirectory();
       return open();
     }

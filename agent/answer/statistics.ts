@@ -95,7 +95,8 @@ export const createStatistics = (options: StatisticsOptions): Statistics => {
       .board()
       ?.sites.some(({ site, records }) => records && site !== self && wanted(site));
     if (link.state === 'online' && somebody === true) await options.directoryReady();
-    const online = link.state === 'online' ? withRecords(options.board(), mirror.state, self) : [];
+    const online =
+      link.state === 'online' ? withRecords(options.board(), mirror.state, self, clock.nowMs()) : [];
     const others = online.filter(wanted);
     const present = new Set<SiteId>([...others, ...(here ? [self] : [])]);
     return { here, others, absent: [...new Set(named)].filter((site) => !present.has(site)) };

@@ -13,6 +13,7 @@ import type { Pseudonyms } from '../access/pseudonyms.ts';
 import type { AskRecords } from '../answer/ask-records/ask-records.ts';
 import type { Ledger } from '../budget/ledger.ts';
 import type { ConceptList } from '../concepts/list.ts';
+import { type Compared, withComparisons } from '../federation/comparisons.ts';
 
 export interface AskRouteOptions {
   readonly askRecords: AskRecords;
@@ -21,6 +22,7 @@ export interface AskRouteOptions {
   readonly policy: AccessPolicy;
   readonly pseudonyms: Pseudonyms;
   readonly defaultEpsilon: number;
+  readonly compared: Compared;
 }
 
 const Terms = z.strictObject({
@@ -53,7 +55,7 @@ const termsOf = (list: ConceptList): z.infer<typeof Terms> => ({
 });
 
 export const registerAsk = ({ fastify }: HttpApp, options: AskRouteOptions): void => {
-  const { askRecords, ledger, list, policy, pseudonyms, defaultEpsilon } = options;
+  const { askRecords, ledger, list, policy, pseudonyms, defaultEpsilon, compared } = options;
   const askerOf = (key: Principal) => ({
     pseudonym: pseudonyms.of(key),
     role: key.role,
@@ -90,7 +92,9 @@ export const registerAsk = ({ fastify }: HttpApp, options: AskRouteOptions): voi
         rewrite,
         asker: askerOf(key),
       };
-      return dryRun ? askRecords.plan(asking) : askRecords.ask(asking);
+      return dryRun
+        ? withComparisons(await askRecords.plan(asking), compared)
+        : withComparisons(await askRecords.ask(asking), compared);
     },
   );
   fastify.get(
@@ -108,10 +112,12 @@ export const registerAsk = ({ fastify }: HttpApp, options: AskRouteOptions): voi
         response: { 200: AskAnswered },
       },
     },
-    (request) => {
+    async (request) => {
       const key = principalOf(request);
       requirePermission(policy, key, 'measurement');
-      return askRecords.result(request.params.queryId, pseudonyms.of(key), request.query.confidence);
+      const { queryId } = request.params;
+      const result = await askRecords.result(queryId, pseudonyms.of(key), request.query.confidence);
+      return withComparisons(result, compared);
     },
   );
 };

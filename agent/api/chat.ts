@@ -14,6 +14,8 @@ import { type AccessPolicy, classOf, priorityOf, requirePermission } from '../ac
 import type { AnswerEvent, Ask, ChatQuestion } from '../answer/ask.ts';
 import type { Pseudonyms } from '../access/pseudonyms.ts';
 import type { Models } from '../llm/models.ts';
+import type { SiteId } from '../../shared/ids.ts';
+import type { Compared } from '../federation/comparisons.ts';
 
 export interface ChatRouteOptions {
   readonly ask: Ask;
@@ -23,6 +25,7 @@ export interface ChatRouteOptions {
   /** The longest a whole answer may take. */
   readonly timeoutMs: number;
   board(): Board | undefined;
+  readonly compared: Compared;
 }
 
 /** A request names its class in this header or in `metadata.data_class`; otherwise it has its key's class. */
@@ -31,13 +34,25 @@ const ClassHeader = z.object({ [CLASS_HEADER]: DataClass.optional() });
 const WithClass = z.looseObject({ metadata: z.looseObject({ data_class: DataClass.optional() }).nullish() });
 
 interface Placed {
-  readonly site: string;
+  readonly site: SiteId;
   readonly plan: PlanSummary | null;
 }
 
 /** What every answer says about itself, beside OpenAI's own fields. */
-const provenance = (placed: Placed | undefined, dataClass: string, receipt: Receipt | null) => ({
-  qfl: { site: placed?.site ?? null, data_class: dataClass, plan: placed?.plan ?? null, receipt },
+const provenance = (
+  placed: Placed | undefined,
+  dataClass: string,
+  receipt: Receipt | null,
+  compared: Compared,
+) => ({
+  qfl: {
+    site: placed?.site ?? null,
+    /** Has somebody here compared that site's fingerprint? Null where this site answered itself. */
+    comparison: placed === undefined ? null : compared(placed.site),
+    data_class: dataClass,
+    plan: placed?.plan ?? null,
+    receipt,
+  },
 });
 
 const announce = (reply: FastifyReply, { site, plan }: Placed): void => {
@@ -82,7 +97,7 @@ const streamAnswer = async (
   app: HttpApp,
   reply: FastifyReply,
   question: ChatQuestion,
-  { ask, timeoutMs }: ChatRouteOptions,
+  { ask, timeoutMs, compared }: ChatRouteOptions,
 ): Promise<void> => {
   const abort = answerSignal(reply, timeoutMs);
   const events = ask(question, abort.signal);
@@ -109,7 +124,7 @@ const streamAnswer = async (
         created: Math.floor(Date.now() / 1_000),
         model: question.request.model,
         choices: [],
-        ...provenance(placed, question.dataClass, receipt),
+        ...provenance(placed, question.dataClass, receipt, compared),
       }),
     );
     await sse.send('[DONE]');
@@ -125,7 +140,7 @@ const streamAnswer = async (
 const wholeAnswer = async (
   reply: FastifyReply,
   question: ChatQuestion,
-  { ask, timeoutMs }: ChatRouteOptions,
+  { ask, timeoutMs, compared }: ChatRouteOptions,
 ): Promise<string> => {
   const abort = answerSignal(reply, timeoutMs);
   let placed: Placed | undefined;
@@ -139,7 +154,7 @@ const wholeAnswer = async (
   if (json === undefined || placed === undefined)
     throw new QflError('backend_failed', { detail: 'the back end gave no answer' });
   announce(reply, placed);
-  return withFacts(json, provenance(placed, question.dataClass, receipt));
+  return withFacts(json, provenance(placed, question.dataClass, receipt, compared));
 };
 
 /** Models of this site and of all that are online, each once. */

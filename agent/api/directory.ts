@@ -9,6 +9,7 @@ import type { HttpApp } from '../../shared/http/app.ts';
 import { principalOf } from '../../shared/http/bearer.ts';
 import { Alarm } from '../../shared/wire/alarm.ts';
 import type { Store } from '../../shared/store/port.ts';
+import { refuseStandstill } from '../federation/standstill.ts';
 import type { Federation } from '../federation/federation.ts';
 
 const DirectoryShown = z.strictObject({
@@ -28,13 +29,16 @@ const DirectoryShown = z.strictObject({
       suspended: z.string().nullable(),
     }),
   ),
+  /** Since when the coordinator has stopped the federation; null while it goes on. */
+  standstill: z.strictObject({ sinceMs: z.number() }).nullable(),
   lockdown: z.strictObject({ kind: z.string(), detail: z.string(), sinceMs: z.number() }).nullable(),
   alarms: z.array(Alarm),
 });
 
-const refusalOf = ({ lockdown, mirror }: Federation): string | null => {
+const refusalOf = ({ lockdown, mirror, standstill }: Federation): string | null => {
   try {
     lockdown.require();
+    refuseStandstill(standstill());
     mirror.requireFresh();
     return null;
   } catch (error) {
@@ -59,6 +63,7 @@ export const showDirectory = (federation: Federation): z.infer<typeof DirectoryS
       revoked: revokedMs !== undefined,
       suspended: suspended ?? null,
     })),
+    standstill: federation.standstill() ?? null,
     lockdown: state === undefined ? null : { kind: state.kind, detail: state.detail, sinceMs: state.sinceMs },
     alarms: [...federation.alarms()],
   };

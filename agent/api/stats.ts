@@ -26,6 +26,7 @@ import { vectorsOf } from '../answer/stats/layout.ts';
 import { MeasureAsked, questionOf } from '../answer/stats/question.ts';
 import { epsilonOfVector } from '../answer/stats/price.ts';
 import type { Reach, Statistics } from '../answer/statistics.ts';
+import { type Compared, withComparisons } from '../federation/comparisons.ts';
 import { blockRange } from '../budget/blocks.ts';
 import type { Ledger, LedgerReading } from '../budget/ledger.ts';
 import { parseCohortOptions, todayOf } from '../records/cohort.ts';
@@ -44,6 +45,7 @@ export interface StatsRouteOptions {
   readonly pseudonyms: Pseudonyms;
   readonly clock: Clock;
   readonly defaultEpsilon: number;
+  readonly compared: Compared;
 }
 
 const StatsBody = z
@@ -155,7 +157,7 @@ const priceOf = (
 };
 
 export const registerStats = ({ fastify }: HttpApp, options: StatsRouteOptions): void => {
-  const { self, statistics, contribute, ledger, policy, pseudonyms, clock } = options;
+  const { self, statistics, contribute, ledger, policy, pseudonyms, clock, compared } = options;
   const epsilonOf = (given: string | number | undefined): number =>
     given === undefined
       ? microEpsilon(Math.round(options.defaultEpsilon * MICRO_PER_EPSILON))
@@ -199,13 +201,16 @@ export const registerStats = ({ fastify }: HttpApp, options: StatsRouteOptions):
       const { confidence, sites, dryRun } = request.body;
       const reached = await statistics.reach(sites);
       const { query, asked } = read(request.body, reached.others.length + (reached.here ? 1 : 0));
-      if (!dryRun) return statistics.ask({ query, asked, confidence, asker: askerOf(key), sites });
+      if (!dryRun) {
+        const asking = { query, asked, confidence, asker: askerOf(key), sites };
+        return withComparisons(await statistics.ask(asking), compared);
+      }
       const priced = await contribute.price(query, {
         sender: self,
         asker: pseudonyms.of(key),
         department: key.department,
       });
-      return priceOf(priced, query, { asked, reached, self, confidence });
+      return withComparisons(priceOf(priced, query, { asked, reached, self, confidence }), compared);
     },
   );
   fastify.get(
@@ -214,10 +219,11 @@ export const registerStats = ({ fastify }: HttpApp, options: StatsRouteOptions):
       config: { access: 'statistics.ask' },
       schema: { params: z.strictObject({ queryId: QueryId }), response: { 200: StatsResult } },
     },
-    (request) => {
+    async (request) => {
       const key = principalOf(request);
       requirePermission(policy, key, 'measurement');
-      return statistics.result(request.params.queryId, pseudonyms.of(key));
+      const result = await statistics.result(request.params.queryId, pseudonyms.of(key));
+      return withComparisons(result, compared);
     },
   );
 };

@@ -28,7 +28,7 @@ export interface StatusOptions {
   readonly metricsHere: boolean;
   readonly clock: Clock;
   readonly startedMs: number;
-  readonly fingerprint: string;
+  readonly fingerprint: () => string;
   /** Null while the ledger serves; why not, otherwise. */
   ledgerFault(): string | null;
 }
@@ -60,7 +60,7 @@ export const registerStatus = ({ fastify }: HttpApp, options: StatusOptions): vo
     site: home.profile.site,
     federation: home.profile.federation.name,
     coordinator: home.profile.url,
-    fingerprint: options.fingerprint,
+    fingerprint: options.fingerprint(),
     uptimeMs: Math.trunc(clock.nowMs() - startedMs),
     link: federation.link.state,
     linkError: federation.link.lastError?.message ?? null,

@@ -15,7 +15,7 @@
  */
 import { fromBase64 } from '../../shared/bytes.ts';
 import { receiptMessage, verifyReceipt } from '../../shared/crypto/sealed-answer.ts';
-import type { IdentityPublic } from '../../shared/crypto/signature.ts';
+import type { IdentitiesAt } from '../../shared/crypto/signature.ts';
 import { QflError } from '../../shared/errors.ts';
 import { secureRandomBytes } from '../../shared/random.ts';
 import { openAtRest, sealAtRest } from '../../shared/store/encrypted.ts';
@@ -57,8 +57,8 @@ export interface RestoreReport {
 }
 
 export interface RestoreOptions extends LedgerPlace {
-  /** This site's own key: whose receipts and heads count. */
-  readonly identity: IdentityPublic;
+  /** This site's own keys by time: whose receipts and heads count. */
+  readonly identities: IdentitiesAt;
   /** As found in files; each is verified. */
   readonly receipts: readonly unknown[];
   /** Countersigned heads from elsewhere, verified by the caller; the one beside the journal is read anyway. */
@@ -70,7 +70,7 @@ export interface RestoreOptions extends LedgerPlace {
 export const verifyReceipts = (
   values: readonly unknown[],
   site: string,
-  identity: IdentityPublic,
+  identities: IdentitiesAt,
 ): ReadonlyMap<string, Receipt> => {
   const found = new Map<string, Receipt>();
   for (const [at, value] of values.entries()) {
@@ -81,7 +81,10 @@ export const verifyReceipts = (
         next: 'Give files of receipts that this site signed, one JSON object a line.',
       });
     const receipt = parsed.data;
-    if (!verifyReceipt(identity, receiptMessage(receipt), fromBase64(receipt.signature)))
+    const holds = identities(receipt.atMs).some((identity) =>
+      verifyReceipt(identity, receiptMessage(receipt), fromBase64(receipt.signature)),
+    );
+    if (!holds)
       throw new QflError('bad_signature', {
         detail: `the signature of receipt ${at + 1} does not hold`,
         next: 'Ask whoever sent the file for the receipts as they were received.',
@@ -258,11 +261,11 @@ const openOrRefuse = async ({ folder }: RestoreOptions): Promise<DurableFile> =>
 };
 
 const restoreIn = async (journal: DurableFile, options: RestoreOptions): Promise<RestoreReport> => {
-  const { folder, site, clock, identity, decision } = options;
+  const { folder, site, clock, identities, decision } = options;
   const receipts = verifyReceipts(
     options.receipts.filter((value) => Receipt.safeParse(value).data?.outcome !== 'refused'),
     site,
-    identity,
+    identities,
   );
   const read = await readSound(journal, options);
   const newest = newestOf([await readCountersigned(folder), ...(options.countersigned ?? [])]);

@@ -2,10 +2,9 @@
 import { readFile } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { printJson, run, say } from '../../shared/cli/output.ts';
-import { fromBase64, toHex } from '../../shared/bytes.ts';
+import { toHex } from '../../shared/bytes.ts';
 import { DAY_MS, systemClock } from '../../shared/clock.ts';
 import { QflError } from '../../shared/errors.ts';
-import { verifyFederation } from '../../shared/wire/federation-info.ts';
 import { checkCountersigned, CountersignedHead } from '../../shared/wire/ledger-head.ts';
 import { deltaOfText, deltaOfUnits, deltaUnitsUp } from '../../shared/privacy/delta.ts';
 import { MICRO_PER_EPSILON } from '../../shared/privacy/epsilon.ts';
@@ -17,7 +16,7 @@ import { openLedger } from '../budget/ledger.ts';
 import { compactLedger } from '../budget/compact.ts';
 import { restoreLedger } from '../budget/restore.ts';
 import { verifyLedger } from '../budget/verify.ts';
-import type { AgentHome } from '../home.ts';
+import { type HomeIdentities, identitiesOfHome } from '../federation/identities.ts';
 import { type HomeOption, withHome } from './home.ts';
 import { type DecisionOptions, decisionOf, logged, placeOf } from './ledger-home.ts';
 
@@ -99,21 +98,21 @@ const parseLines = (file: string, text: string): unknown[] => {
 };
 
 /** Signed by this site and by its coordinator. @throws QflError `bad_signature` */
-const checked = ({ profile, vault }: AgentHome, head: CountersignedHead): CountersignedHead => {
-  const { identity } = verifyFederation(profile.federation, fromBase64(profile.coordinatorFingerprint));
-  checkCountersigned({ site: vault.identity.publicKeys, coordinator: identity }, head);
+const checked = (keys: HomeIdentities, head: CountersignedHead): CountersignedHead => {
+  checkCountersigned(keys, head);
   return head;
 };
 
 const restore = (options: DecisionOptions & { readonly from?: string[] }): Promise<void> =>
   withHome(options, async (home) => {
     const { receipts, heads } = await readFiles(options.from ?? []);
+    const keys = await identitiesOfHome(home);
     const report = await logged(home, 'ledger.restored', decisionOf(options), async () =>
       restoreLedger({
         ...(await placeOf(home)),
-        identity: home.vault.identity.publicKeys,
+        identities: keys.site,
         receipts,
-        countersigned: heads.map((head) => checked(home, head)),
+        countersigned: heads.map((head) => checked(keys, head)),
         decision: decisionOf(options),
       }),
     );

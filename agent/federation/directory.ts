@@ -32,6 +32,9 @@ const CLOCK_SKEW_MS = 2 * MINUTE_MS;
 export const DIRECTORY_AGE_MAX_MS = 10 * MINUTE_MS;
 const leafKey = (index: number): string => PREFIX + String(index).padStart(12, '0');
 
+/** Who answers `directory.leaves`: a session's peer, or the coordinator's public face. */
+export type LeafSource = Pick<Peer, 'request'>;
+
 export interface Confirmed {
   readonly size: number;
   readonly root: Uint8Array;
@@ -39,6 +42,12 @@ export interface Confirmed {
   readonly atMs: number;
   /** The checkpoint with its cosignatures. */
   readonly note: string;
+}
+
+/** Why, and since when, a site's keys are not used. */
+export interface Suspicion {
+  readonly reason: string;
+  readonly sinceMs: number;
 }
 
 export interface DirectoryMirror {
@@ -53,7 +62,7 @@ export interface DirectoryMirror {
   readonly checkpoint: { readonly size: number; readonly root: Uint8Array };
   readonly confirmed: Confirmed | undefined;
   /** Fetches and checks what is new. @throws QflError `key_changed`, `bad_signature`, `protocol` */
-  sync(peer: Peer): Promise<void>;
+  sync(peer: LeafSource): Promise<void>;
   /**
    * Takes a cosigned checkpoint: true when it has its quorum, so that everything up to its size is in use.
    * @throws QflError `key_changed` when it contradicts the mirror, `bad_signature`, `protocol`
@@ -61,8 +70,8 @@ export interface DirectoryMirror {
   confirm(note: string): Promise<boolean>;
   /** The root when the directory had that size; undefined when that is too long ago or not yet. */
   rootAt(size: number): Uint8Array | undefined;
-  /** Keys of this site are not used until the reason is gone; undefined takes it back. */
-  suspend(site: SiteId, reason: string | undefined): void;
+  /** Keys of this site are not used until the reason is gone, or the site has recovered since; undefined takes it back. */
+  suspend(site: SiteId, suspicion: Suspicion | undefined): void;
   /** May new questions rely on the directory? @throws QflError `directory_stale` */
   requireFresh(): void;
   /** Waits until that size is in use, or `ms` are over; says whether it is. */
@@ -121,6 +130,13 @@ const readConfirmed = async (store: Store): Promise<Confirmed | undefined> => {
   return { ...stored, root: Buffer.from(stored.root, 'base64') };
 };
 
+/** The leaves that a home has mirrored, applied: for commands while the program rests. */
+export const storedDirectory = async (store: Store): Promise<DirectoryState> => {
+  let state: DirectoryState = new Map();
+  for await (const { value } of store.list({ prefix: PREFIX })) state = applyLeaf(state, value);
+  return state;
+};
+
 export const openDirectoryMirror = async (options: MirrorOptions): Promise<DirectoryMirror> => {
   const { store, self, federation, logKeys, clock, ageMaxMs = DIRECTORY_AGE_MAX_MS } = options;
   let confirmed = await readConfirmed(store);
@@ -139,14 +155,16 @@ export const openDirectoryMirror = async (options: MirrorOptions): Promise<Direc
     // The disk lost leaves that were confirmed: they are fetched again, and until then nothing is in use.
     confirmed = undefined;
   }
-  const suspended = new Map<SiteId, string>();
+  const suspended = new Map<SiteId, Suspicion>();
   /** `state` without what must not be used any more. */
   let inUse: DirectoryState = state;
   const restrict = (): void => {
     const next = new Map(state);
     for (const [site, keys] of state) {
       const revokedMs = keys.revokedMs ?? seen.get(site)?.revokedMs;
-      const reason = suspended.get(site);
+      const suspicion = suspended.get(site);
+      const isOver = suspicion !== undefined && suspicion.sinceMs < (keys.recoveredMs ?? -Infinity);
+      const reason = isOver ? undefined : suspicion?.reason;
       if (revokedMs !== keys.revokedMs || reason !== undefined)
         next.set(site, { ...keys, revokedMs, suspended: reason });
     }
@@ -206,7 +224,7 @@ export const openDirectoryMirror = async (options: MirrorOptions): Promise<Direc
     restrict();
     await options.adopted?.(gathered.leaves);
   };
-  const fetchAll = async (peer: Peer): Promise<void> => {
+  const fetchAll = async (peer: LeafSource): Promise<void> => {
     const gathered = begin();
     for (let complete = false; !complete;) {
       const { header, payload } = await peer.request(
@@ -275,9 +293,9 @@ export const openDirectoryMirror = async (options: MirrorOptions): Promise<Direc
     get state() {
       return inUse;
     },
-    suspend(site, reason) {
-      if (reason === undefined) suspended.delete(site);
-      else suspended.set(site, reason);
+    suspend(site, suspicion) {
+      if (suspicion === undefined) suspended.delete(site);
+      else suspended.set(site, suspicion);
       restrict();
     },
     get seen() {

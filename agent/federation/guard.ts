@@ -8,7 +8,7 @@ import type { AuditLog } from '../../shared/audit/audit-log.ts';
 import { fromUtf8, toBase64, utf8 } from '../../shared/bytes.ts';
 import type { Clock } from '../../shared/clock.ts';
 import type { IdentityPublic } from '../../shared/crypto/signature.ts';
-import { type DirectoryState, requireSite } from '../../shared/directory/chain.ts';
+import { type DirectoryState, inForceAt, requireSite } from '../../shared/directory/chain.ts';
 import { toQflError } from '../../shared/errors.ts';
 import type { SiteId } from '../../shared/ids.ts';
 import type { Vault } from '../../shared/keys/vault.ts';
@@ -17,22 +17,25 @@ import type { Store } from '../../shared/store/port.ts';
 import { type Alarm, checkAlarm, signAlarm, SignedAlarm } from '../../shared/wire/alarm.ts';
 import type { FederationInfo } from '../../shared/wire/federation-info.ts';
 import type { Handler, Peer } from '../../shared/wire/peer.ts';
-import { type DirectoryMirror, openDirectoryMirror } from './directory.ts';
+import { type DirectoryMirror, type LeafSource, openDirectoryMirror, type Suspicion } from './directory.ts';
 import { type Lockdown, openLockdown } from './lockdown.ts';
 import { checkOwnName, createOwnLeaves, foreignRecord } from './own-name.ts';
+import { openStandstillLog, standstillOf } from './standstill.ts';
 import { createAgentWitness } from './witness.ts';
 
 const DETAIL_MAX = 500;
 
 const SUSPENDED = 'suspended/';
 
-const suspicion = ({ site }: Alarm): string =>
-  `${site} says that the directory holds a record under its name that it did not make`;
+const suspicion = ({ site, atMs }: Alarm): Suspicion => ({
+  reason: `${site} says that the directory holds a record under its name that it did not make`,
+  sinceMs: atMs,
+});
 
 /** Also of a site that is suspended: it must be able to say that its alarm is over. */
-const identityIn = (state: DirectoryState, site: SiteId): IdentityPublic => {
+const identityIn = (state: DirectoryState, site: SiteId, nowMs: number): IdentityPublic => {
   const keys = state.get(site);
-  return keys?.suspended === undefined ? requireSite(state, site).identity : keys.identity;
+  return keys?.suspended === undefined ? requireSite(state, site, nowMs).identity : keys.identity;
 };
 
 export interface DirectoryGuard {
@@ -43,7 +46,7 @@ export interface DirectoryGuard {
   /** A record of our own, before it is published. */
   remember(leaf: Uint8Array): Promise<void>;
   /** Brings the mirror up to date. @throws QflError `key_changed`, `revoked`, `bad_signature`, `protocol` */
-  sync(peer: Peer): Promise<void>;
+  sync(peer: LeafSource): Promise<void>;
   /** A checkpoint that others cosigned. @throws QflError `key_changed` when it contradicts the mirror: then the site is locked down */
   confirm(note: string): Promise<void>;
   /**
@@ -51,6 +54,8 @@ export interface DirectoryGuard {
    * @throws QflError `protocol`, `bad_signature`, `unknown_key`
    */
   heed(signed: unknown): Promise<Alarm>;
+  /** The coordinator has stopped the federation: since when; undefined while it goes on. */
+  standstill(): { readonly sinceMs: number } | undefined;
   /** Tells a new connection what locked the site down, if anything did. */
   repeatAlarm(): void;
 }
@@ -95,6 +100,7 @@ export const openDirectoryGuard = async (options: GuardOptions): Promise<Directo
     engaged: ({ kind, detail }) => raise(kind, detail),
     released: () => raise('over', 'an administrator of the site ended its lockdown'),
   });
+  const standstill = await openStandstillLog(store, audit);
   const mirror = await openDirectoryMirror({
     store,
     self: site,
@@ -103,22 +109,26 @@ export const openDirectoryGuard = async (options: GuardOptions): Promise<Directo
     clock,
     ageMaxMs: options.ageMaxMs,
     async adopted(leaves) {
-      for (const leaf of leaves)
+      for (const leaf of leaves) {
+        await standstill.log(leaf);
         if (await ownLeaves.isForeign(leaf))
           await lockdown.engage({
             kind: 'own_name',
             detail: foreignRecord(site).detail ?? 'a foreign record',
             evidence: toBase64(leaf),
           });
+      }
     },
   });
   for await (const { value } of store.list({ prefix: SUSPENDED })) {
     const { alarm } = SignedAlarm.parse(JSON.parse(fromUtf8(value)));
     mirror.suspend(alarm.site, suspicion(alarm));
   }
-  const sync = async (peer: Peer): Promise<void> => {
+  const sync = async (peer: LeafSource): Promise<void> => {
     await mirror.sync(peer);
-    checkOwnName(mirror.seen, site, vault.identity.publicKeys);
+    const own = mirror.seen.get(site);
+    if (own !== undefined) await vault.settle(inForceAt(own, clock.nowMs()), clock.nowMs());
+    checkOwnName(mirror.seen, site, vault.identity.publicKeys, clock.nowMs());
   };
   const refresh = async (): Promise<void> => {
     const peer = options.peer();
@@ -165,7 +175,7 @@ export const openDirectoryGuard = async (options: GuardOptions): Promise<Directo
       }
     },
     async heed(signed) {
-      const alarm = checkAlarm(signed, (from) => identityIn(mirror.state, from));
+      const alarm = checkAlarm(signed, (from) => identityIn(mirror.state, from, clock.nowMs()));
       if (alarm.site === site || alarm.kind === 'fork') return alarm;
       const key = SUSPENDED + alarm.site;
       const value = utf8(JSON.stringify(signed));
@@ -173,6 +183,7 @@ export const openDirectoryGuard = async (options: GuardOptions): Promise<Directo
       mirror.suspend(alarm.site, alarm.kind === 'over' ? undefined : suspicion(alarm));
       return alarm;
     },
+    standstill: () => standstillOf(mirror),
     repeatAlarm() {
       if (lockdown.state !== undefined) raise(lockdown.state.kind, lockdown.state.detail);
     },

@@ -5,7 +5,7 @@
  */
 import { toHex } from '../../shared/bytes.ts';
 import { type Clock, MINUTE_MS, SECOND_MS } from '../../shared/clock.ts';
-import type { Identity, IdentityPublic } from '../../shared/crypto/signature.ts';
+import type { IdentitiesAt, Identity } from '../../shared/crypto/signature.ts';
 import { assert, QflError, toQflError } from '../../shared/errors.ts';
 import type { SiteId } from '../../shared/ids.ts';
 import type { Logger } from '../../shared/log.ts';
@@ -51,6 +51,8 @@ export interface LedgerWitnessOptions {
   readonly ledger: Ledger;
   readonly self: SiteId;
   readonly identity: Identity;
+  /** This site's identities by time, as the directory has them. */
+  readonly own: IdentitiesAt;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly rules?: WitnessRules;
@@ -58,7 +60,7 @@ export interface LedgerWitnessOptions {
 
 export interface LedgerWitness {
   /** A connection is new: hears the newest head, compares, and tells its own. @throws QflError when it cannot be asked */
-  connected(caller: HeadCaller, coordinator: IdentityPublic): Promise<void>;
+  connected(caller: HeadCaller, coordinator: IdentitiesAt): Promise<void>;
   /** Has the head countersigned if that is due. */
   look(caller: HeadCaller): Promise<void>;
   /** Looks every few seconds while `caller()` gives a connection; returns what stops it. */
@@ -70,7 +72,7 @@ export interface LedgerWitness {
 export const createLedgerWitness = (options: LedgerWitnessOptions): LedgerWitness => {
   const { ledger, self, identity, clock, logger, rules = DEFAULT_WITNESS_RULES } = options;
   /** Whose countersignatures count; known once connected. */
-  let coordinator: IdentityPublic | undefined;
+  let coordinator: IdentitiesAt | undefined;
   let lastSentMs = -Infinity;
   let running: Promise<void> | undefined;
 
@@ -92,7 +94,7 @@ export const createLedgerWitness = (options: LedgerWitnessOptions): LedgerWitnes
   /** What the coordinator says of this site must be signed by this site: it can withhold a head, not invent one. */
   const believe = (newest: CountersignedHead): LedgerHead => {
     assert(coordinator !== undefined, 'a head is heard of on a connection only');
-    const head = checkCountersigned({ site: identity.publicKeys, coordinator }, newest);
+    const head = checkCountersigned({ site: options.own, coordinator }, newest);
     if (head.site === self) return head;
     throw new QflError('bad_signature', { detail: 'the coordinator sent the ledger head of another site' });
   };

@@ -4,7 +4,7 @@
  */
 import { equalConstantTime, toHex } from '../../shared/bytes.ts';
 import type { IdentityPublic } from '../../shared/crypto/signature.ts';
-import type { DirectoryState } from '../../shared/directory/chain.ts';
+import { type DirectoryState, inForceAt } from '../../shared/directory/chain.ts';
 import { directoryLeafHash, fingerprintOf, parseLeaf } from '../../shared/directory/record.ts';
 import { QflError } from '../../shared/errors.ts';
 import type { SiteId } from '../../shared/ids.ts';
@@ -20,15 +20,19 @@ export interface OwnLeaves {
 }
 
 export const createOwnLeaves = (store: Store, site: SiteId, enrolment: Uint8Array): OwnLeaves => {
-  const first = toHex(directoryLeafHash(enrolment));
+  const first = parseLeaf(enrolment);
+  const firstName = toHex(directoryLeafHash(enrolment));
   return {
     remember: (leaf) =>
       store.write([{ type: 'put', key: PREFIX + toHex(directoryLeafHash(leaf)), value: new Uint8Array(0) }]),
     async isForeign(leaf) {
-      const { record } = parseLeaf(leaf);
+      const { record, signature } = parseLeaf(leaf);
       if (record.site !== site || (record.kind === 'revoke' && record.by !== site)) return false;
+      // A home that was made to recover the name knows nothing of the records before its own, and others sign beside it.
+      if (record.sequence < first.record.sequence) return false;
+      if (record.kind === 'recover' && signature.ed25519 === first.signature.ed25519) return false;
       const name = toHex(directoryLeafHash(leaf));
-      return name !== first && (await store.get(PREFIX + name)) === undefined;
+      return name !== firstName && (await store.get(PREFIX + name)) === undefined;
     },
   };
 };
@@ -41,14 +45,28 @@ export const foreignRecord = (site: SiteId): QflError =>
 
 /**
  * A key under our name that is not ours is an attack: stop rather than speak under a stranger's key.
- * @throws QflError `revoked`, `key_changed`
+ * @throws QflError `revoked`, `key_changed`; `not_ready` while recovered keys wait
  */
-export const checkOwnName = (state: DirectoryState, site: SiteId, identity: IdentityPublic): void => {
-  const own = state.get(site);
-  if (own === undefined) return;
+export const checkOwnName = (
+  state: DirectoryState,
+  site: SiteId,
+  identity: IdentityPublic,
+  nowMs = 0,
+): void => {
+  const found = state.get(site);
+  if (found === undefined) return;
+  const ours = fingerprintOf(identity);
+  const { recovering } = found;
+  const own = inForceAt(found, nowMs);
+  if (own.recovering !== undefined && recovering !== undefined)
+    if (equalConstantTime(fingerprintOf(recovering.brought.identity), ours))
+      throw new QflError('not_ready', {
+        detail: `the recovered keys of ${site} count from ${new Date(recovering.fromMs).toISOString()} on`,
+        next: 'Leave the agent running; it connects by itself then, unless the old keys speak before.',
+      });
   if (own.revokedMs !== undefined)
     throw new QflError('revoked', { detail: `${site} was revoked by the coordinator` });
-  if (!equalConstantTime(fingerprintOf(own.identity), fingerprintOf(identity)))
+  if (!equalConstantTime(fingerprintOf(own.identity), ours))
     throw new QflError('key_changed', {
       detail: `the directory holds a key for ${site} that is not ours`,
       next: 'Call the operator of the federation and the other hospitals now.',

@@ -45,7 +45,7 @@ export const createAgentWitness = (options: AgentWitnessOptions): { witness: Wit
   const witness = createWitness({
     store,
     prefix: 'witness/',
-    cosigners: vault.cosigners(witnessName(federation, self)),
+    cosigners: () => vault.cosigners(witnessName(federation, self)),
     nowMs: () => clock.nowMs(),
     keysOf(origin) {
       if (origin === keysOrigin) return keysLog;

@@ -1,6 +1,7 @@
 /** The coordinator's HTTP face: what anybody may read, what any key may read, and what administrators and operators may do. */
 import { Readable } from 'node:stream';
 import { z } from 'zod';
+import { toBase64 } from '../../shared/bytes.ts';
 import type { Clock } from '../../shared/clock.ts';
 import { COORDINATOR_NAME } from '../../shared/directory/record.ts';
 import { QflError } from '../../shared/errors.ts';
@@ -9,6 +10,7 @@ import { principalOf } from '../../shared/http/bearer.ts';
 import type { Metrics } from '../../shared/http/metrics.ts';
 import { SiteId } from '../../shared/ids.ts';
 import { FederationInfo } from '../../shared/wire/federation-info.ts';
+import { LEAVES_PER_REPLY_MAX } from '../../shared/wire/session.ts';
 import { exportLogs } from '../audit/export.ts';
 import type { CoordinatorHome } from '../home.ts';
 import { FederationPolicy, type PolicyBook } from '../policy.ts';
@@ -20,6 +22,7 @@ import {
   InvitationMade,
   InvitationShown,
   PolicyInForce,
+  PublicLeaves,
   SiteListQuery,
   SiteShown,
 } from '../../shared/wire/admin.ts';
@@ -35,7 +38,7 @@ export interface RouteOptions {
   readonly metricsHere: boolean;
   readonly clock: Clock;
   readonly startedMs: number;
-  readonly info: FederationInfo;
+  readonly info: () => FederationInfo;
 }
 
 /** The coordinator's own name in the directory, and the names of its logs in an export. */
@@ -97,7 +100,27 @@ const readRoutes = ({ fastify }: HttpApp, options: RouteOptions): void => {
       config: { access: 'public' },
       schema: { summary: 'Who this coordinator is: keys and names', response: { 200: FederationInfo } },
     },
-    () => info,
+    () => info(),
+  );
+  fastify.get(
+    '/v1/directory/leaves',
+    {
+      config: { access: 'public' },
+      schema: {
+        summary: 'Records of the key directory from an index on, with its signed size and root',
+        querystring: z.strictObject({ from: z.coerce.number().int().nonnegative().default(0) }),
+        response: { 200: PublicLeaves },
+      },
+    },
+    async (request) => {
+      const { from } = request.query;
+      const { log } = home.keyLog;
+      const checkpoint = await log.checkpoint();
+      const leaves: string[] = [];
+      for await (const { leaf } of log.entries(from, from + LEAVES_PER_REPLY_MAX))
+        leaves.push(toBase64(leaf));
+      return { checkpoint, next: from + leaves.length, leaves };
+    },
   );
   fastify.get(
     '/status',

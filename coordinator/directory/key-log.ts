@@ -4,8 +4,8 @@
  */
 import type { AppendLog } from '../../shared/audit/log.ts';
 import { toHex } from '../../shared/bytes.ts';
-import { applyLeaf, type DirectoryState, type SiteKeys } from '../../shared/directory/chain.ts';
-import { COORDINATOR_NAME, parseLeaf } from '../../shared/directory/record.ts';
+import { applyLeaf, inForceAt, type DirectoryState, type SiteKeys } from '../../shared/directory/chain.ts';
+import { bringsIdentity, COORDINATOR_NAME, parseLeaf } from '../../shared/directory/record.ts';
 import { QflError } from '../../shared/errors.ts';
 import type { SiteId } from '../../shared/ids.ts';
 
@@ -21,24 +21,37 @@ export interface KeyLog {
   adopt(leaf: Uint8Array): Promise<void>;
   /** The site whose identity leaf this is, unless it was revoked or its KEM epoch ended. */
   siteOfLeaf(leafHash: Uint8Array, nowMs: number): { keys: SiteKeys; key: Uint8Array } | undefined;
+  /** The newest leaf that brought an identity or an epoch of that name; empty when there is none. */
+  identityLeaf(site: SiteId): Promise<Uint8Array>;
   /** Told of each new size. */
   onGrowth(listener: (size: number) => void): void;
 }
 
 export const openKeyLog = async (log: AppendLog): Promise<KeyLog> => {
   let state: DirectoryState = new Map();
-  for await (const { leaf } of log.entries()) state = applyLeaf(state, leaf);
+  /** Where the newest record stands that brought keys of a name. */
+  const brought = new Map<SiteId, number>();
+  const apply = (leaf: Uint8Array, index: number): void => {
+    state = applyLeaf(state, leaf);
+    const { record } = parseLeaf(leaf);
+    if (bringsIdentity(record)) brought.set(record.site, index);
+  };
+  let counted = 0;
+  for await (const { leaf } of log.entries()) apply(leaf, counted++);
   const listeners: ((size: number) => void)[] = [];
   // Records are applied one after another: two of the same site at once must not both follow the same last one.
   let turn: Promise<unknown> = Promise.resolve();
 
   const append = async (site: SiteId, leaf: Uint8Array): Promise<number> => {
     const { record } = parseLeaf(leaf);
-    if (record.site !== site && !(record.kind === 'revoke' && site === COORDINATOR_NAME))
+    // The coordinator brings revocations, and recoveries for those who have no key to come with.
+    const isBrought = (record.kind === 'revoke' || record.kind === 'recover') && site === COORDINATOR_NAME;
+    if (record.site !== site && !isBrought)
       throw new QflError('forbidden', { detail: `a record of ${record.site} cannot come from ${site}` });
-    const next = applyLeaf(state, leaf);
+    // Refused before it is written.
+    applyLeaf(state, leaf);
     const { index } = await log.append({ leaf });
-    state = next;
+    apply(leaf, index);
     for (const listener of listeners) listener(log.size);
     return index;
   };
@@ -60,13 +73,19 @@ export const openKeyLog = async (log: AppendLog): Promise<KeyLog> => {
     },
     siteOfLeaf(leafHash, nowMs) {
       const name = toHex(leafHash);
-      for (const keys of state.values()) {
+      for (const known of state.values()) {
+        const keys = inForceAt(known, nowMs);
         const epoch = keys.kem.find((one) => toHex(one.leafHash) === name);
         if (epoch === undefined) continue;
         const inForce = keys.revokedMs === undefined && nowMs < epoch.toMs;
         return inForce ? { keys, key: epoch.key } : undefined;
       }
       return undefined;
+    },
+    async identityLeaf(site) {
+      const index = brought.get(site);
+      if (index !== undefined) for await (const { leaf } of log.entries(index, index + 1)) return leaf;
+      return new Uint8Array(0);
     },
     onGrowth: (listener) => void listeners.push(listener),
   };

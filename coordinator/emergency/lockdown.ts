@@ -53,6 +53,8 @@ const GOES_ON: ReadonlySet<Operation> = new Set([
   'audit.export',
   'audit.change',
   'usage.read',
+  'directory.read',
+  'directory.change',
   'lockdown.read',
   'lockdown.start',
   'lockdown.release',

@@ -1,11 +1,11 @@
 /** What a connected site may call. A pending site hears how it stands, nothing more. */
 import type { AuditLog } from '../../shared/audit/audit-log.ts';
-import { framed, toBase64, utf8 } from '../../shared/bytes.ts';
+import { framed, fromUtf8, toBase64, utf8 } from '../../shared/bytes.ts';
 import type { Clock } from '../../shared/clock.ts';
 import type { Identity } from '../../shared/crypto/signature.ts';
 import { readEnvelope, decodeSealedQuery } from '../../shared/crypto/sealed-query.ts';
 import { requireSite } from '../../shared/directory/chain.ts';
-import { parseLeaf } from '../../shared/directory/record.ts';
+import { parseLeaf, Signature } from '../../shared/directory/record.ts';
 import { QflError } from '../../shared/errors.ts';
 import type { SiteId } from '../../shared/ids.ts';
 import { checkAlarm } from '../../shared/wire/alarm.ts';
@@ -23,6 +23,7 @@ import { LedgerHeadRequest } from '../../shared/wire/ledger-head.ts';
 import { z } from 'zod';
 import { asTask } from '../relay/as-task.ts';
 import type { TaskLedger } from '../tasks/ledger.ts';
+import type { Recoveries } from '../directory/recoveries.ts';
 import type { BoardTeller } from './board.ts';
 import type { KeyLog } from '../directory/key-log.ts';
 import type { LedgerHeads } from './ledger-heads.ts';
@@ -43,6 +44,7 @@ export interface HandlerOptions {
   readonly collectStatistics: Answer;
   readonly board: BoardTeller;
   readonly ledgerHeads: LedgerHeads;
+  readonly recoveries: Recoveries;
   /** The directory's newest checkpoint with cosignatures. */
   confirmedDirectory(): string | undefined;
 }
@@ -55,6 +57,8 @@ const parse = <T>(schema: z.ZodType<T>, value: unknown): T => {
 
 /** An alarm is an entry in the log and a message to everybody: not more often than this from one connection. */
 const ALARM_PAUSE_MS = 1_000;
+/** Time for a reply to leave before its connection ends. */
+const END_AFTER_MS = 500;
 const TimeRequest = z.strictObject({ nonce: SignedTime.shape.nonce });
 
 export const siteHandlers =
@@ -84,6 +88,12 @@ export const siteHandlers =
       for await (const { leaf } of keyLog.log.entries(from, from + LEAVES_PER_REPLY_MAX)) found.push(leaf);
       return { header: { checkpoint, next: from + found.length }, payload: framed(...found) };
     };
+    /** After the reply has left: whoever still has the old keys is out, and the site comes back under the new ones. */
+    const endSoon = (): void =>
+      void setTimeout(
+        () => presence.disconnect(site, new QflError('key_changed', { detail: `${site} has new keys` })),
+        END_AFTER_MS,
+      ).unref();
     const publish = async (call: Call): Promise<Reply> => {
       const { record } = parseLeaf(call.payload);
       if (record.kind === 'revoke' && record.by !== site)
@@ -96,7 +106,9 @@ export const siteHandlers =
           { kind: 'record', id: record.kind },
         ],
       });
-      return { header: { index: await keyLog.publish(site, call.payload) } };
+      const index = await keyLog.publish(site, call.payload);
+      if (record.kind === 'rotate' && record.emergency === true) endSoon();
+      return { header: { index } };
     };
     /** Passed on as it came: the site's signature is what counts. */
     const alarm = async (call: Call): Promise<Reply> => {
@@ -104,7 +116,10 @@ export const siteHandlers =
       if (nowMs - (lastAlarmMs ?? -Infinity) < ALARM_PAUSE_MS)
         throw new QflError('rate_limited', { detail: 'alarms come too often' });
       lastAlarmMs = nowMs;
-      const { kind } = checkAlarm(call.header, (from) => requireSite(keyLog.state, from).identity);
+      const { kind } = checkAlarm(
+        call.header,
+        (from) => requireSite(keyLog.state, from, clock.nowMs()).identity,
+      );
       await audit.record({
         action: 'directory.alarm',
         outcome: 'ok',
@@ -141,6 +156,10 @@ export const siteHandlers =
       [METHODS.directoryCheckpoint]: plain(() => {
         const note = options.confirmedDirectory();
         return Promise.resolve(note === undefined ? {} : { payload: utf8(note) });
+      }),
+      [METHODS.recovery]: plain(async ({ header, payload }) => {
+        const signature = parse(Signature, header);
+        return { header: await options.recoveries.approve(site, fromUtf8(payload), signature) };
       }),
       [METHODS.alarm]: plain(alarm),
       [METHODS.time]: plain((call) => {

@@ -6,7 +6,7 @@
 import type { AuditLog } from '../../shared/audit/audit-log.ts';
 import { fromUtf8, utf8 } from '../../shared/bytes.ts';
 import type { Clock } from '../../shared/clock.ts';
-import type { Identity, IdentityPublic } from '../../shared/crypto/signature.ts';
+import type { IdentitiesAt, Identity } from '../../shared/crypto/signature.ts';
 import { QflError } from '../../shared/errors.ts';
 import type { SiteId } from '../../shared/ids.ts';
 import type { Store } from '../../shared/store/port.ts';
@@ -39,8 +39,8 @@ export interface LedgerHeadsOptions {
   readonly audit: AuditLog;
   readonly identity: Identity;
   readonly clock: Clock;
-  /** The site's key in force, as the directory has it. */
-  identityOf(site: SiteId): IdentityPublic | undefined;
+  /** The site's identities by time, as the directory has them. */
+  identitiesOf(site: SiteId): IdentitiesAt | undefined;
 }
 
 const RESTORE =
@@ -111,7 +111,7 @@ export const createLedgerHeads = (options: LedgerHeadsOptions): LedgerHeads => {
     return index;
   };
   const verified = (site: SiteId, signed: SignedLedgerHead): LedgerHead => {
-    const key = options.identityOf(site);
+    const key = options.identitiesOf(site);
     if (key === undefined)
       throw new QflError('unknown_key', { detail: `${site} has no key in the directory` });
     const head = checkHead(key, signed);

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { fromBase64, fromUtf8, toBase64, toHex, utf8 } from '../../shared/bytes.ts';
 import type { Clock } from '../../shared/clock.ts';
 import { type Identity, type IdentityPublic } from '../../shared/crypto/signature.ts';
-import type { SiteKeys } from '../../shared/directory/chain.ts';
+import { inForceAt, type SiteKeys } from '../../shared/directory/chain.ts';
 import {
   COORDINATOR_NAME,
   directoryLeafHash,
@@ -96,8 +96,24 @@ export const openRegistry = async (
     entries.set(entry.site, entry);
     return entry;
   };
-  const get = (site: SiteId): SiteEntry => {
+  /** As the directory has it: identities change, and a site that was revoked may have recovered. */
+  const current = (entry: SiteEntry): SiteEntry => {
+    const known = keyLog.state.get(entry.site);
+    if (known === undefined) return entry;
+    const keys = inForceAt(known, clock.nowMs());
+    const isBack = entry.status === 'revoked' && keys.revokedMs === undefined && keys.past.length > 0;
+    return {
+      ...entry,
+      fingerprint: fingerprintPhrase(fingerprintOf(keys.identity)),
+      ...(isBack ? { status: 'approved' as const, revokedMs: null } : {}),
+    };
+  };
+  const find = (site: SiteId): SiteEntry | undefined => {
     const entry = entries.get(site);
+    return entry === undefined ? undefined : current(entry);
+  };
+  const get = (site: SiteId): SiteEntry => {
+    const entry = find(site);
     if (entry === undefined)
       throw new QflError('not_found', { detail: `there is no site ${site}`, next: 'See "qfl site list".' });
     return entry;
@@ -119,7 +135,8 @@ export const openRegistry = async (
 
   return {
     get,
-    list: () => [...entries.values()].toSorted((left, right) => (left.site < right.site ? -1 : 1)),
+    list: () =>
+      [...entries.values()].map(current).toSorted((left, right) => (left.site < right.site ? -1 : 1)),
     add(site, leaf) {
       if (entries.has(site) || keyLog.state.has(site))
         throw new QflError('conflict', {
@@ -156,9 +173,7 @@ export const openRegistry = async (
     ofLeaf(leafHash) {
       const known = keyLog.siteOfLeaf(leafHash, clock.nowMs());
       if (known !== undefined)
-        return entries.get(known.keys.site)?.status === 'approved'
-          ? fromKeys(known.keys, known.key)
-          : undefined;
+        return find(known.keys.site)?.status === 'approved' ? fromKeys(known.keys, known.key) : undefined;
       const name = toHex(leafHash);
       const pending = [...entries.values()].find(
         (entry) => entry.status === 'pending' && toHex(directoryLeafHash(fromBase64(entry.leaf))) === name,

@@ -63,6 +63,9 @@ export const OPERATIONS = {
   'keys.read': rule('administration'),
   'keys.change': rule('administration'),
   'roles.read': rule('view'),
+  // The key directory, and the program's own keys in it
+  'directory.read': rule('signed_in', 'public'),
+  'directory.change': rule('administration'),
   // Evidence
   'audit.read': rule('audit', 'confidential'),
   'audit.export': rule('audit', 'confidential'),

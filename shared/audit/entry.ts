@@ -26,6 +26,8 @@ export const AUDIT_ACTIONS = [
   'key.created',
   'key.revoked',
   'key.rotated',
+  'key.compared',
+  'key.recovery',
   'access.refused',
   'account.created',
   'account.changed',

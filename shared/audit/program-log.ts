@@ -12,17 +12,17 @@ export const AUDIT_PREFIX = 'log/audit/';
 /**
  * Opens persons' detail; what was logged as erased is erased, also when the program ended in the middle of it. Detail beside the logs of before a
  * restore is erased with the rest.
- * @param epoch how often the home was restored
+ * @param restored of the home: one that follows no log of its own has no earlier ones
  */
 export const openPersonalDetails = async (
   store: Store,
   blindingKey: Uint8Array,
   random: RandomBytes,
-  epoch: number,
+  { epoch, before: followed }: Pick<RestoredState, 'epoch' | 'before'>,
 ): Promise<PersonalDetails> => {
   const of = (one: number): PersonalDetails =>
     createPersonalDetails({ store, prefix: restoredPrefix(AUDIT_PREFIX, one), blindingKey, random });
-  const before = Array.from({ length: epoch }, (_, one) => of(one));
+  const before = followed === null ? [] : Array.from({ length: epoch }, (_, one) => of(one));
   const personal = of(epoch);
   for (const one of [...before, personal]) await one.resume();
   return {

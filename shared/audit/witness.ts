@@ -63,7 +63,7 @@ export interface WitnessOptions {
   /** Where in the store, ending in `/`. */
   readonly prefix: string;
   /** Signs beside one another: Ed25519 and ML-DSA-44. */
-  readonly cosigners: readonly Cosigner[];
+  cosigners(): readonly Cosigner[];
   /** Which logs it knows; a checkpoint needs a signature by one of the keys, and every signature by one of them must hold. */
   keysOf(origin: string): readonly VerifierKey[] | undefined;
   nowMs(): number;
@@ -88,7 +88,7 @@ const extendsKnown = (known: Known | undefined, proof: readonly Uint8Array[], ne
       });
 
 export const createWitness = (options: WitnessOptions): Witness => {
-  const { store, prefix, cosigners } = options;
+  const { store, prefix } = options;
   const turns = new Map<string, Promise<unknown>>();
   const keyOf = (origin: string): string => prefix + toHex(hashOf('qfl witness log', utf8(origin)));
   const known = async (origin: string): Promise<Known | undefined> => {
@@ -135,7 +135,9 @@ export const createWitness = (options: WitnessOptions): Witness => {
       ]);
     const { text } = parseNote(note);
     const timeS = Math.floor(options.nowMs() / 1_000);
-    const lines = await Promise.all(cosigners.map((cosigner) => cosignatureLine(cosigner, text, timeS)));
+    const lines = await Promise.all(
+      options.cosigners().map((cosigner) => cosignatureLine(cosigner, text, timeS)),
+    );
     return { status: 200, lines: lines.join('') };
   };
 

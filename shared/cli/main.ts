@@ -6,6 +6,7 @@ import { registerAudit } from './audit.ts';
 import { registerBackup } from './backup.ts';
 import { registerConfig } from './config.ts';
 import { registerEmergency } from './emergency.ts';
+import { registerKeys } from './keys.ts';
 import { registerLogin } from './login.ts';
 import { registerPlan } from './plan.ts';
 import { registerPrivacy } from './privacy.ts';
@@ -22,6 +23,7 @@ const program = new Command('qfl')
   .showHelpAfterError('(add --help for what there is)');
 
 registerUp(program);
+registerKeys(program);
 for (const name of ['coordinator', 'agent'] as const) (await loadProgram(name))(program);
 registerSite(program);
 registerLogin(program);

@@ -6,6 +6,7 @@ import { type AskAnswered, type AskPlanned, AskResult } from '../wire/ask.ts';
 import { connect, type TargetOptions, withClient, withTarget } from './connect.ts';
 import { inPercent, printJson, run, say, table } from './output.ts';
 import { blocksOf } from './query-stats.ts';
+import { comparisonsText } from '../wire/keys.ts';
 
 interface AskOptions extends TargetOptions {
   readonly method: string;
@@ -63,6 +64,7 @@ const answerText = (result: AskAnswered): string =>
     result.explanation,
     '',
     table(['site', 'status', 'ε charged', ...LEDGER_HEADS], siteRows(result)),
+    ...comparisonsText(result.comparisons),
     ...(result.complete ? [] : ['', 'Not every site asked has answered; the numbers cover those that did.']),
     '',
     `Fetch it again with "GET /v1/ask/${result.queryId}".`,
@@ -74,6 +76,7 @@ const planText = (plan: AskPlanned): string =>
       ? 'A free question: models would be asked, shard by shard.'
       : `Understood: ${plan.understood.what}, of ${plan.understood.who}.`,
     `Would ask: ${plan.sites.length === 0 ? 'no site can be reached now' : plan.sites.join(', ')}.`,
+    ...comparisonsText(plan.comparisons),
     `${plan.fits ? 'It fits' : 'It does not fit'} what is left here. Nothing was asked and nothing was charged.`,
     '',
     plan.explanation,

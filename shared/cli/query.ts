@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import { z } from 'zod';
 import { QflError } from '../errors.ts';
 import { isErrorCode } from '../errors.ts';
+import { Comparison, comparisonText } from '../wire/keys.ts';
 import { connect, type TargetOptions, withClient, withTarget } from './connect.ts';
 import { note, printJson, run, say } from './output.ts';
 import { registerQueryAsk } from './query-ask.ts';
@@ -15,6 +16,7 @@ const Delta = z.looseObject({
   qfl: z
     .looseObject({
       site: z.string().nullable(),
+      comparison: Comparison.optional(),
       plan: z.looseObject({ costMs: z.number(), boundMs: z.number(), solver: z.string() }).nullable(),
     })
     .optional(),
@@ -56,9 +58,15 @@ const streamChat = (prompt: string, options: ChatOptions): Promise<void> =>
     }
     say('');
     const plan = facts?.plan;
-    note(
-      `— answered by ${facts?.site ?? 'this site'}${plan === undefined || plan === null ? '' : ` (plan: ${plan.solver}, cost ${plan.costMs}, bound ${plan.boundMs})`}`,
-    );
+    const about = [
+      ...(facts?.comparison === undefined || facts.comparison === null
+        ? []
+        : [`fingerprint ${comparisonText(facts.comparison)}`]),
+      ...(plan === undefined || plan === null
+        ? []
+        : [`plan: ${plan.solver}, cost ${plan.costMs}, bound ${plan.boundMs}`]),
+    ];
+    note(`— answered by ${facts?.site ?? 'this site'}${about.length === 0 ? '' : ` (${about.join('; ')})`}`);
   });
 
 export const registerQuery = (program: Command): void => {

@@ -1,6 +1,7 @@
 /** How results of statistics and their prices are printed for people. */
 import type { MeasureResult, StatsPrice, StatsResult, StatsSiteResult } from '../wire/stats.ts';
 import { inPercent, table } from './output.ts';
+import { comparisonsText } from '../wire/keys.ts';
 
 const LEDGERS = ['user_day', 'department_day', 'asking_site_day', 'site_lifetime'] as const;
 const LEFT = ['left: user', 'department', 'asking site', 'lifetime'];
@@ -155,8 +156,9 @@ const remaining = (site: StatsSiteResult): string[] =>
 /** What could not be answered, and why. */
 const refusals = (result: StatsResult): string[] =>
   result.complete
-    ? []
+    ? comparisonsText(result.comparisons)
     : [
+        ...comparisonsText(result.comparisons),
         '',
         'Not every site asked has answered; the figures cover those that did.',
         ...result.sites.flatMap((one) =>
@@ -288,5 +290,6 @@ export const priceText = (price: StatsPrice, asked: string): string =>
       ? 'This site would answer.'
       : 'This site would refuse: a ledger has less left than the question costs, or the question is about a retired data block.',
     `Would be asked: ${price.sites.length === 0 ? 'nobody' : price.sites.join(', ')}. Every site charges ε ${price.epsilonPerSite} to its own ledgers, by its own rules; other sites are not asked beforehand.`,
+    ...comparisonsText(price.comparisons),
     ...(price.absent.length === 0 ? [] : [`Not reachable now: ${price.absent.join(', ')}.`]),
   ].join('\n');

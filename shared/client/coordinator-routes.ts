@@ -7,6 +7,7 @@ import * as admin from '../wire/admin.ts';
 import * as audit from '../wire/audit.ts';
 import * as emergency from '../wire/emergency.ts';
 import { FederationInfo } from '../wire/federation-info.ts';
+import * as keys from '../wire/keys.ts';
 import * as plans from '../wire/plan.ts';
 import * as reports from '../wire/reports.ts';
 import * as tasks from '../wire/task.ts';
@@ -22,6 +23,25 @@ export const COORDINATOR_ROUTES = {
     health: route('GET', '/v1/health', { answer: HealthShown }),
     privacy: route('GET', '/privacy/status', { answer: Anything }),
     privacyBudgets: route('GET', '/privacy/budgets', { answer: Anything }),
+  },
+  directory: {
+    leaves: route('GET', '/v1/directory/leaves', {
+      query: z.strictObject({ from: z.int().optional() }),
+      answer: z.object(admin.PublicLeaves.shape),
+    }),
+    keys: route('GET', '/v1/directory/keys', { answer: keys.OwnKeysShown }),
+    sites: route('GET', '/v1/directory/sites', { answer: keys.SiteKeysPage }),
+    recoveries: route('GET', '/v1/directory/recoveries', {
+      answer: z.object({ recoveries: z.array(keys.RecoveryState) }),
+    }),
+    rotate: route('POST', '/v1/directory/keys/rotate', {
+      body: keys.RotateRequest,
+      answer: keys.OwnKeysShown,
+    }),
+    rotateMaster: route('POST', '/v1/directory/keys/master', {
+      body: keys.MasterRequest,
+      answer: keys.MasterRotated,
+    }),
   },
   auth: {
     setup: route('POST', '/v1/auth/setup', { body: accounts.SetupRequest, answer: accounts.AccountShown }),

@@ -151,6 +151,8 @@ const sharedOf = (file: ConfigFile) => ({
   privacy: privacyOf(file),
   security: securityOf(file),
   planning: planningOf(file),
+  /** Days of a KEM epoch. */
+  keyEpochDays: file.security.key_rotation_days,
 });
 
 const deepFreeze = <Value>(value: Value): Value => {

@@ -40,7 +40,6 @@ const NOT_HONOURED: readonly Entry[] = [
     'people sign in at the coordinator; at an agent rate limits hold',
   ],
   ['replaced', 'security.password_policy', 'people sign in at the coordinator; an agent has API keys'],
-  ['later', 'security.key_rotation_days', 'the trust part will honour it'],
   ['replaced', 'auth', 'people sign in at the coordinator; an agent has API keys'],
   [
     'replaced',
@@ -97,7 +96,10 @@ const NOT_HONOURED: readonly Entry[] = [
   ['replaced', 'workers', 'the coordinator has the worker pool; at an agent it does nothing'],
 ];
 
-const HONOURED_INSIDE: readonly string[] = ['quantum_planning.optimization_strategy'];
+const HONOURED_INSIDE: readonly string[] = [
+  'security.key_rotation_days',
+  'quantum_planning.optimization_strategy',
+];
 /** Only a coordinator has what these are for. */
 const HONOURED_BY_COORDINATOR: readonly string[] = [
   'quantum_planning.enable_superposition',
@@ -121,7 +123,6 @@ const HONOURED_BY_COORDINATOR: readonly string[] = [
   'security.second_factor_roles',
   'security.max_failed_login_attempts',
   'security.password_policy',
-  'security.key_rotation_days',
   'auth.jwt',
   'auth.providers',
   'monitoring.health_check_interval',

@@ -125,8 +125,17 @@ export interface AnswerOpening {
   /** The site the relay says is answering; the first chunk must prove it. */
   readonly site: SiteId;
   readonly replySeed: Uint8Array;
-  readonly identity: IdentityPublic;
+  /** Whose signature counts now: the site's identity, and for a while the one that it replaced. */
+  identities(): readonly IdentityPublic[];
 }
+
+const signedByOne = (
+  opening: AnswerOpening,
+  label: string,
+  message: Uint8Array,
+  signature: string,
+): boolean =>
+  opening.identities().some((identity) => verifySignature(identity, label, message, fromBase64(signature)));
 
 const readStart = (
   sealed: Uint8Array,
@@ -146,7 +155,7 @@ const readStart = (
   const start = parseJson(AnswerStart, unpad(pulled.message));
   const message = startMessage(opening.queryHash, ciphertext, start);
   const proven = start.queryId === opening.queryId && start.site === opening.site;
-  if (!proven || !verifySignature(opening.identity, START_LABEL, message, fromBase64(start.signature))) {
+  if (!proven || !signedByOne(opening, START_LABEL, message, start.signature)) {
     stream.close();
     throw new QflError('bad_signature', { detail: `the answer is not signed by ${opening.site}` });
   }
@@ -164,7 +173,7 @@ export const openAnswer = (opening: AnswerOpening): AnswerOpener => {
     const whole = end.chunks === chunks && equalConstantTime(fromBase64(end.hash), running);
     if (!whole) throw cut('the end does not fit what came before it');
     const signed = endMessage(opening.queryHash, chunks, running, start?.spend ?? '');
-    if (!verifySignature(opening.identity, END_LABEL, signed, fromBase64(end.signature))) {
+    if (!signedByOne(opening, END_LABEL, signed, end.signature)) {
       throw new QflError('bad_signature', { detail: 'the end of the answer is not signed' });
     }
     stream?.close();

@@ -15,10 +15,10 @@ import {
   type HybridSignature,
   type Identity,
   type IdentityPublic,
-  MLDSA65_SIGNATURE_BYTES,
   verifyHybrid,
   verifySignature,
 } from './signature.ts';
+import { MLDSA65_SIGNATURE_BYTES } from './lattice/port.ts';
 import { sodium } from './sodium.ts';
 import { decapsulate, type Encapsulation, XWING_CIPHERTEXT_BYTES, XWING_PUBLIC_BYTES } from './xwing.ts';
 
@@ -163,7 +163,8 @@ export interface OpenOptions {
   /** The secret seed of a prekey of ours; undefined when it was deleted or never ours. */
   prekeySeed(prekey: PrekeyId): Promise<Uint8Array | undefined>;
   /** The identity of a site as the directory has it. @throws QflError `unknown_key`, `revoked` */
-  identityOf(site: SiteId): IdentityPublic;
+  /** Whose signature counts for that site now. */
+  identitiesOf(site: SiteId): readonly IdentityPublic[];
 }
 
 export interface OpenedQuery {
@@ -246,7 +247,9 @@ export const openQuery = async (sealed: SealedQuery, options: OpenOptions): Prom
   }
   const content = parseContent(contentBytes);
   const message = signedPart(headerHash, contentBytes, replyKey);
-  if (!verifyBody(options.identityOf(envelope.sender), message, content, { ed25519, mldsa65 })) {
+  const holds = (identity: IdentityPublic): boolean =>
+    verifyBody(identity, message, content, { ed25519, mldsa65 });
+  if (!options.identitiesOf(envelope.sender).some(holds)) {
     throw refused('the query is not signed by the site it names');
   }
   return { envelope, content, replyKey, hash: queryHash(sealed) };

@@ -1,5 +1,5 @@
 /**
- * Identity signatures. Ed25519 (RFC 8032, through OpenSSL) signs everything; ML-DSA-65 (FIPS 204, in JavaScript) signs
+ * Identity signatures. Ed25519 (RFC 8032, through OpenSSL) signs everything; ML-DSA-65 (FIPS 204, behind a seam) signs
  * beside it where a forgery must stay impossible after quantum computers: identity and key records, restricted queries.
  * A hybrid signature holds only if both halves hold.
  */
@@ -10,14 +10,12 @@ import {
   sign as nodeSign,
   verify as nodeVerify,
 } from 'node:crypto';
-import { ml_dsa65 } from '@noble/post-quantum/ml-dsa.js';
 import { concat, framed, utf8 } from '../bytes.ts';
 import { deriveKey } from './hash.ts';
+import { identityLattice } from './lattice/provider.ts';
 
 export const ED25519_PUBLIC_BYTES = 32;
 export const ED25519_SIGNATURE_BYTES = 64;
-export const MLDSA65_PUBLIC_BYTES = 1952;
-export const MLDSA65_SIGNATURE_BYTES = 3309;
 
 // DER prefixes of RFC 8410: OpenSSL takes raw Ed25519 keys only in these envelopes.
 const PKCS8_PREFIX = Buffer.from('302e020100300506032b657004220420', 'hex');
@@ -32,6 +30,13 @@ export interface IdentityPublic {
   readonly ed25519: Uint8Array;
   readonly mldsa65: Uint8Array;
 }
+
+/** Whose signature counted at a time: keys rotate, and what was signed before stays true. */
+export type IdentitiesAt = (atMs: number) => readonly IdentityPublic[];
+/** One identity for all times. */
+export const always =
+  (identity: IdentityPublic): IdentitiesAt =>
+  () => [identity];
 
 export interface HybridSignature {
   readonly ed25519: Uint8Array;
@@ -65,7 +70,7 @@ export const ed25519SignerOf = (
 export const createIdentity = (seed: Uint8Array): Identity => {
   const noSalt = new Uint8Array(0);
   const privateKey = privateKeyOf(deriveKey(seed, noSalt, 'qfl identity ed25519'));
-  const lattice = ml_dsa65.keygen(deriveKey(seed, noSalt, 'qfl identity ml-dsa-65'));
+  const lattice = identityLattice.signer(deriveKey(seed, noSalt, 'qfl identity ml-dsa-65'));
   const spki = createPublicKey(privateKey).export({ format: 'der', type: 'spki' });
   const sign = (label: string, message: Uint8Array) => nodeSign(null, labelled(label, message), privateKey);
   return {
@@ -73,7 +78,7 @@ export const createIdentity = (seed: Uint8Array): Identity => {
     sign,
     signHybrid: (label, message) => ({
       ed25519: sign(label, message),
-      mldsa65: ml_dsa65.sign(labelled(label, message), lattice.secretKey),
+      mldsa65: lattice.sign(labelled(label, message)),
     }),
   };
 };
@@ -108,11 +113,7 @@ export const verifyLattice = (
   label: string,
   message: Uint8Array,
   signature: Uint8Array,
-): boolean => {
-  if (key.mldsa65.byteLength !== MLDSA65_PUBLIC_BYTES || signature.byteLength !== MLDSA65_SIGNATURE_BYTES)
-    return false;
-  return ml_dsa65.verify(signature, labelled(label, message), key.mldsa65);
-};
+): boolean => identityLattice.verify(key.mldsa65, labelled(label, message), signature);
 
 /** True only when both signatures hold. */
 export const verifyHybrid = (

@@ -7,6 +7,7 @@ import { framed, utf8 } from '../bytes.ts';
 import type { RandomBytes } from '../random.ts';
 import { QflError } from '../errors.ts';
 import { blake2b } from './hash.ts';
+import { xwing } from './lattice/provider.ts';
 import { sodium } from './sodium.ts';
 
 export const XWING_SUITE = 'xwing-kat-9b6ce9e';
@@ -32,7 +33,7 @@ export interface Encapsulation {
 
 export const xwingKeyPair = (seed: Uint8Array): XWingKeyPair => ({
   seed,
-  publicKey: sodium.crypto_kem_xwing_seed_keypair(seed).publicKey,
+  publicKey: xwing.publicKeyOf(seed),
 });
 
 /** Encapsulation from a given 64-byte seed: for vectors, and for `Hedge`. */
@@ -47,7 +48,7 @@ export const encapsulateWith = (publicKey: Uint8Array, seed: Uint8Array): Encaps
 export const decapsulate = (seed: Uint8Array, ciphertext: Uint8Array): Uint8Array => {
   if (ciphertext.byteLength !== XWING_CIPHERTEXT_BYTES)
     throw new QflError('protocol', { detail: 'an X-Wing ciphertext has 1120 bytes' });
-  return sodium.crypto_kem_xwing_dec(ciphertext, seed);
+  return xwing.decapsulate(seed, ciphertext);
 };
 
 /**

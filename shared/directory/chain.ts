@@ -2,26 +2,36 @@
  * What makes a directory record count: its place in the site's chain and the signatures that its kind asks for. Pure; both sides
  * run it: the coordinator before it accepts a record, each agent before it uses one.
  */
-import { fromBase64, toHex } from '../bytes.ts';
-import { DAY_MS } from '../clock.ts';
+import type { z } from 'zod';
+import { equalConstantTime, fromBase64, toHex } from '../bytes.ts';
+import { DAY_MS, HOUR_MS, MINUTE_MS } from '../clock.ts';
 import type { IdentityPublic } from '../crypto/signature.ts';
 import { QflError } from '../errors.ts';
 import type { SiteId } from '../ids.ts';
 import { PrekeyId } from '../wire/envelope.ts';
 import {
+  bringsIdentity,
   COORDINATOR_NAME,
   directoryLeafHash,
   type DirectoryRecord,
   identityOf,
   type IdentityRecord,
   type Leaf,
+  type LockdownRecord,
   parseLeaf,
   type PrekeyRecord,
   recordHolds,
+  type RotateRecord,
 } from './record.ts';
 
 export const RECOVERY_WAIT_MS = DAY_MS;
-const RECOVERY_APPROVALS = 2;
+export const RECOVERY_APPROVALS = 2;
+/** The KEM key before stays good for this long after a new epoch began. */
+export const KEM_OVERLAP_MS = 7 * DAY_MS;
+/** What was signed just before an identity was replaced may still be under way. */
+export const IDENTITY_OVERLAP_MS = HOUR_MS;
+/** Clocks of two programs may differ by this much. */
+const CLOCK_SKEW_MS = 2 * MINUTE_MS;
 
 export interface Prekey {
   readonly id: PrekeyId;
@@ -41,9 +51,19 @@ export interface NoteKeysPublic {
   readonly ed25519: Uint8Array;
   readonly mldsa44: Uint8Array;
 }
+/** An identity that was replaced: what it signed while it was in force stays true. */
+export interface PastIdentity {
+  readonly identity: IdentityPublic;
+  readonly fromMs: number;
+  /** When the next one came. */
+  readonly endMs: number;
+  /** Until when new messages under it are still taken; not after `endMs` where it was replaced in an emergency, or lost. */
+  readonly takenToMs: number;
+}
 /** What an identity record brings. */
 interface Brought {
   readonly identity: IdentityPublic;
+  readonly sinceMs: number;
   readonly kem: KemEpoch;
   readonly witness: NoteKeysPublic;
   readonly log: NoteKeysPublic;
@@ -51,6 +71,10 @@ interface Brought {
 export interface SiteKeys {
   readonly site: SiteId;
   readonly identity: IdentityPublic;
+  /** Since when the identity counts, by the clock of whoever published it. */
+  readonly sinceMs: number;
+  /** Identities before it, newest first. */
+  readonly past: readonly PastIdentity[];
   /** Newest first; at most two, for the overlap of epochs. */
   readonly kem: readonly KemEpoch[];
   /** What it cosigns checkpoints with. */
@@ -65,6 +89,10 @@ export interface SiteKeys {
   readonly revokedMs: number | undefined;
   /** Why this agent does not use the site's keys for now, in force as they are: the site itself says that something is wrong. */
   readonly suspended?: string | undefined;
+  /** Of the coordinator: it has stopped the federation. */
+  readonly lockdown?: { readonly sinceMs: number } | undefined;
+  /** When keys that two other sites vouched for took the place of lost ones, if they ever did. */
+  readonly recoveredMs?: number | undefined;
   /** New keys that will count from `fromMs` on, unless the old identity speaks before. */
   readonly recovering?: { readonly fromMs: number; readonly brought: Brought } | undefined;
 }
@@ -92,17 +120,59 @@ const notePublic = (keys: IdentityRecord['witness']): NoteKeysPublic => ({
 
 const broughtBy = (record: IdentityRecord, hash: Uint8Array): Brought => ({
   identity: identityOf(record),
+  sinceMs: record.kind === 'recover' ? record.fromMs : record.atMs,
   kem: { ...record.kem, key: fromBase64(record.kem.key), leafHash: hash },
   witness: notePublic(record.witness),
   log: notePublic(record.log),
 });
 
+const isSame = (left: IdentityPublic, right: IdentityPublic): boolean =>
+  equalConstantTime(left.ed25519, right.ed25519) && equalConstantTime(left.mldsa65, right.mldsa65);
+
+/** The identities before, with the one that `next` replaces in front. */
+const pastAfter = (keys: SiteKeys, next: Brought, overlapMs: number): readonly PastIdentity[] => {
+  if (isSame(keys.identity, next.identity)) return keys.past;
+  const { identity, sinceMs: fromMs, past } = keys;
+  const endMs = next.sinceMs;
+  return [{ identity, fromMs, endMs, takenToMs: endMs + overlapMs }, ...past];
+};
+
 /** The keys that count at `atMs`: a recovery that waited long enough has come into force. */
-const inForceAt = (keys: SiteKeys, atMs: number): SiteKeys => {
+export const inForceAt = (keys: SiteKeys, atMs: number): SiteKeys => {
   const { recovering } = keys;
   if (recovering === undefined || atMs < recovering.fromMs) return keys;
   const { kem, ...brought } = recovering.brought;
-  return { ...keys, ...brought, kem: [kem], prekeys: [], revokedMs: undefined, recovering: undefined };
+  return {
+    ...keys,
+    ...brought,
+    past: pastAfter(keys, recovering.brought, 0),
+    kem: [kem],
+    prekeys: [],
+    revokedMs: undefined,
+    recovering: undefined,
+    recoveredMs: recovering.fromMs,
+    // Whoever lost the keys cannot take an alarm back that was raised with them.
+    suspended: undefined,
+  };
+};
+
+/** Whose signature on a message of now counts: the identity, and for an hour the one that it replaced in good order. */
+export const identitiesNow = (keys: SiteKeys, nowMs: number): readonly IdentityPublic[] => [
+  keys.identity,
+  ...keys.past
+    .filter(({ takenToMs, endMs }) => takenToMs > endMs && nowMs < takenToMs)
+    .map((one) => one.identity),
+];
+
+/** Whose signature counted at `atMs`: for receipts, ledger heads and other words that outlive a rotation. */
+export const identitiesAt = (keys: SiteKeys, atMs: number): readonly IdentityPublic[] => {
+  const found = keys.past
+    .filter(
+      (one) =>
+        one.fromMs - CLOCK_SKEW_MS <= atMs && atMs < Math.max(one.takenToMs, one.endMs + CLOCK_SKEW_MS),
+    )
+    .map(({ identity }) => identity);
+  return atMs >= keys.sinceMs - CLOCK_SKEW_MS ? [keys.identity, ...found] : found;
 };
 
 interface Step {
@@ -117,17 +187,25 @@ const enrol = (record: IdentityRecord, { leaf, hash, before }: Step): Made => {
   const { kem, ...brought } = broughtBy(record, hash);
   if (before !== undefined || !recordHolds(brought.identity, record, leaf.signature))
     throw refuse(`the first record of ${record.site} is not signed by its own key`);
-  return { ...brought, kem: [kem], prekeys: [], active: false, revokedMs: undefined };
+  return { ...brought, past: [], kem: [kem], prekeys: [], active: false, revokedMs: undefined };
 };
 
-const rotate = (record: IdentityRecord, { leaf, hash, before }: Step): Made => {
-  const { kem, ...brought } = broughtBy(record, hash);
+/** The epoch before, until its overlap ends. */
+const retired = ({ kem: [last] }: SiteKeys, atMs: number): readonly KemEpoch[] =>
+  last === undefined ? [] : [{ ...last, toMs: Math.min(last.toMs, atMs + KEM_OVERLAP_MS) }];
+
+const rotate = (record: z.infer<typeof RotateRecord>, { leaf, hash, before }: Step): Made => {
+  const all = broughtBy(record, hash);
+  const { kem, ...brought } = all;
   if (before === undefined || !recordHolds(brought.identity, record, leaf.signature))
     throw refuse(`the record of ${record.site} is not signed by its own key`);
   const signed = leaf.previousSignature;
   if (signed === undefined || !recordHolds(before.identity, record, signed))
     throw refuse(`the new keys of ${record.site} are not signed by its identity before`);
-  return { ...before, ...brought, kem: [kem, ...before.kem.slice(0, 1)], recovering: undefined };
+  const rest = { ...before, ...brought, recovering: undefined };
+  if (record.emergency === true) return { ...rest, past: pastAfter(before, all, 0), kem: [kem], prekeys: [] };
+  const past = pastAfter(before, all, IDENTITY_OVERLAP_MS);
+  return { ...rest, past, kem: [kem, ...retired(before, record.atMs)] };
 };
 
 const recover = (record: IdentityRecord, { leaf, hash, before, state }: Step): Made => {
@@ -171,10 +249,20 @@ const publishPrekeys = (record: PrekeyRecord, { leaf, before }: Step): Made => {
   return { ...before, prekeys, active: true, recovering: undefined };
 };
 
+const lockdown = (record: z.infer<typeof LockdownRecord>, { leaf, before }: Step): Made => {
+  const isOwn = record.site === COORDINATOR_NAME && before !== undefined;
+  if (!isOwn || !recordHolds(before.identity, record, leaf.signature))
+    throw refuse('a lockdown of the federation is signed by its coordinator alone');
+  if (record.on === (before.lockdown !== undefined))
+    throw refuse(record.on ? 'the federation is locked down already' : 'there is no lockdown to end');
+  return { ...before, lockdown: record.on ? { sinceMs: record.atMs } : undefined };
+};
+
 const made = (record: DirectoryRecord, step: Step): Made => {
   if (record.kind === 'enrol') return enrol(record, step);
   if (record.kind === 'rotate') return rotate(record, step);
   if (record.kind === 'recover') return recover(record, step);
+  if (record.kind === 'lockdown') return lockdown(record, step);
   return record.kind === 'revoke' ? revoke(record, step) : publishPrekeys(record, step);
 };
 
@@ -198,6 +286,21 @@ export const applyLeaf = (state: DirectoryState, bytes: Uint8Array): Map<SiteId,
   });
 };
 
+/**
+ * What an identity leaf brings, checked against the identity that it brings alone: good only for whoever knows that identity by another way.
+ * @throws QflError `protocol`, `key_changed`
+ */
+export const broughtBySelf = (
+  bytes: Uint8Array,
+): { readonly identity: IdentityPublic; readonly kem: KemEpoch } => {
+  const leaf = parseLeaf(bytes);
+  const { record } = leaf;
+  if (!bringsIdentity(record)) throw new QflError('protocol', { detail: 'a record that brings no identity' });
+  const { identity, kem } = broughtBy(record, directoryLeafHash(bytes));
+  if (recordHolds(identity, record, leaf.signature)) return { identity, kem };
+  throw refuse(`the record of ${record.site} is not signed by its own key`);
+};
+
 /** A site in force; with the time, recoveries that came into force since count. @throws QflError `unknown_key`, `revoked` */
 export const requireSite = (state: DirectoryState, site: SiteId, nowMs = 0): SiteKeys => {
   const known = state.get(site);
@@ -213,7 +316,7 @@ export const currentPrekey = (keys: SiteKeys, nowMs: number): { id: PrekeyId; ke
   const prekey = keys.prekeys.filter(({ fromMs, toMs }) => fromMs <= nowMs && nowMs < toMs).at(-1);
   if (prekey !== undefined) return prekey;
   const [epoch] = keys.kem;
-  if (epoch === undefined)
+  if (epoch === undefined || nowMs >= epoch.toMs)
     throw new QflError('unknown_key', { detail: `${keys.site} has no key to seal to` });
   return { id: PrekeyId.parse(`static-${epoch.epoch}`), key: epoch.key };
 };

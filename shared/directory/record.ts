@@ -46,8 +46,16 @@ const identityFields = {
 
 /** A site's first record. Signed by the identity it brings. */
 export const EnrolRecord = z.strictObject({ ...common, kind: z.literal('enrol'), ...identityFields });
-/** A new epoch, or new keys altogether. Signed by the identity it brings and by the one before. */
-export const RotateRecord = z.strictObject({ ...common, kind: z.literal('rotate'), ...identityFields });
+/**
+ * A new epoch, or new keys altogether. Signed by the identity it brings and by the one before. In an emergency, nothing made before counts
+ * any more: no epoch overlaps, prekeys are gone, and nobody waits for what is under way.
+ */
+export const RotateRecord = z.strictObject({
+  ...common,
+  kind: z.literal('rotate'),
+  ...identityFields,
+  emergency: z.literal(true).exactOptional(),
+});
 /**
  * New keys of a site that lost its own. Signed by the identity it brings and by two other sites; counts from `fromMs` on, a day later
  * at the earliest, unless a record signed by the old identity comes before: then nothing was lost.
@@ -73,6 +81,15 @@ export const PrekeyRecord = z.strictObject({
     .min(1)
     .max(4),
 });
+/**
+ * The federation stands still, or goes on again: of the coordinator alone, signed by its identity. Agents obey the first as soon as they see
+ * it, the second once a quorum has seen it.
+ */
+export const LockdownRecord = z.strictObject({
+  ...common,
+  kind: z.literal('lockdown'),
+  on: z.boolean(),
+});
 
 export const DirectoryRecord = z.discriminatedUnion('kind', [
   EnrolRecord,
@@ -80,17 +97,19 @@ export const DirectoryRecord = z.discriminatedUnion('kind', [
   RecoverRecord,
   RevokeRecord,
   PrekeyRecord,
+  LockdownRecord,
 ]);
 export type DirectoryRecord = z.infer<typeof DirectoryRecord>;
 /** A record that brings an identity. */
 export type IdentityRecord = z.infer<typeof EnrolRecord | typeof RotateRecord | typeof RecoverRecord>;
 export type PrekeyRecord = z.infer<typeof PrekeyRecord>;
+export type RecoverRecord = z.infer<typeof RecoverRecord>;
 
 export const bringsIdentity = (record: DirectoryRecord): record is IdentityRecord =>
   record.kind === 'enrol' || record.kind === 'rotate' || record.kind === 'recover';
 
-const Signature = z.strictObject({ ed25519: z.base64(), mldsa65: z.base64().nullable() });
-type Signature = z.infer<typeof Signature>;
+export const Signature = z.strictObject({ ed25519: z.base64(), mldsa65: z.base64().nullable() });
+export type Signature = z.infer<typeof Signature>;
 const Leaf = z.strictObject({
   record: DirectoryRecord,
   signature: Signature,

@@ -4,7 +4,7 @@
  * change without rewriting the store.
  */
 import { chmod, mkdir, open, readFile, rename, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fromBase64, toBase64, utf8 } from '../bytes.ts';
 import { QflError } from '../errors.ts';
 import type { RandomBytes } from '../random.ts';
@@ -13,6 +13,8 @@ import { openAtRest, sealAtRest } from '../store/encrypted.ts';
 const KEY_BYTES = 32;
 const MASTER_FILE = 'master.key';
 const DATA_FILE = 'data.key';
+/** The data key under the next master key, while the two are exchanged. */
+const NEXT_FILE = 'data.key.next';
 const DATA_NAME = 'qfl data key';
 
 const invalid = (detail: string, next: string): QflError => new QflError('config_invalid', { detail, next });
@@ -28,6 +30,17 @@ export const writePrivateFile = async (path: string, content: Uint8Array): Promi
     await file.close();
   }
   await rename(temporary, path);
+  await syncFolder(dirname(path));
+};
+
+/** A rename is on the disk once the folder is. */
+const syncFolder = async (folder: string): Promise<void> => {
+  const handle = await open(folder, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
 };
 
 const readIfThere = async (path: string): Promise<Uint8Array | undefined> => {
@@ -63,29 +76,104 @@ export interface MasterKeySources {
   readonly credentialsFolder: string | undefined;
 }
 
-/** The master key, or undefined where there is none yet. @throws QflError `config_invalid` */
-export const findMasterKey = async ({
+export type MasterSource = 'file' | 'environment' | 'credential';
+interface Master {
+  readonly source: MasterSource;
+  readonly key: Uint8Array;
+}
+
+const findMaster = async ({
   home,
   environment,
   credentialsFolder,
-}: MasterKeySources): Promise<Uint8Array | undefined> => {
-  if (environment !== undefined) return parseKey(environment, 'MASTER_KEY');
+}: MasterKeySources): Promise<Master | undefined> => {
+  if (environment !== undefined) return { source: 'environment', key: parseKey(environment, 'MASTER_KEY') };
   if (credentialsFolder !== undefined) {
     const credential = await readIfThere(join(credentialsFolder, MASTER_FILE));
-    if (credential !== undefined)
-      return parseKey(Buffer.from(credential).toString('utf8'), 'the systemd credential master.key');
+    if (credential !== undefined) {
+      const text = Buffer.from(credential).toString('utf8');
+      return { source: 'credential', key: parseKey(text, 'the systemd credential master.key') };
+    }
   }
   const path = join(home, MASTER_FILE);
   const content = await readIfThere(path);
   if (content === undefined) return undefined;
   await refuseOpenFile(path);
-  return parseKey(Buffer.from(content).toString('utf8'), path);
+  return { source: 'file', key: parseKey(Buffer.from(content).toString('utf8'), path) };
 };
+
+/** The master key, or undefined where there is none yet. @throws QflError `config_invalid` */
+export const findMasterKey = async (sources: MasterKeySources): Promise<Uint8Array | undefined> =>
+  (await findMaster(sources))?.key;
 
 const createMasterFile = async (home: string, random: RandomBytes): Promise<Uint8Array> => {
   const key = random(KEY_BYTES);
   await writePrivateFile(join(home, MASTER_FILE), utf8(`${toBase64(key)}\n`));
   return key;
+};
+
+/** The data key; and a change of the master key that a crash cut short is brought to its end. */
+const unwrap = async (home: string, master: Uint8Array, wrapped: Uint8Array): Promise<Uint8Array> => {
+  try {
+    return openAtRest(master, DATA_NAME, wrapped);
+  } catch (error) {
+    const next = await readIfThere(join(home, NEXT_FILE));
+    if (next === undefined) throw error;
+    const dataKey = openAtRest(master, DATA_NAME, next);
+    await moveFile(join(home, NEXT_FILE), join(home, DATA_FILE));
+    return dataKey;
+  }
+};
+
+const moveFile = async (from: string, to: string): Promise<void> => {
+  await rename(from, to);
+  await syncFolder(dirname(to));
+};
+
+/** What a change of the master key writes; a parameter, so that tests stop it at each write. */
+export interface KeyFiles {
+  write(path: string, content: Uint8Array): Promise<void>;
+  move(from: string, to: string): Promise<void>;
+}
+const keyFiles: KeyFiles = { write: writePrivateFile, move: moveFile };
+
+/**
+ * Wraps the data key under another master key; what is stored stays as it is. Where the key is a file of the home folder, the file is replaced too:
+ * the new wrapping is on the disk before it, and the old one is gone after it, so whichever key the next start finds opens one of the two. Where
+ * the key comes from outside, `next` is what the next start will be given.
+ * @throws QflError `config_invalid` without a key, `invalid_request` when `next` has to be given
+ */
+export const rotateMasterKey = async (
+  sources: MasterKeySources,
+  {
+    next,
+    random,
+    files = keyFiles,
+  }: { next?: Uint8Array | undefined; random: RandomBytes; files?: KeyFiles },
+): Promise<MasterSource> => {
+  const { home } = sources;
+  const dataKey = await openDataKey(sources, { create: false, random });
+  const master = await findMaster(sources);
+  if (master === undefined) throw invalid(`the master key of ${home} is missing`, 'Put it back first.');
+  if (master.source !== 'file' && next === undefined)
+    throw new QflError('invalid_request', {
+      detail: `the master key comes from ${master.source === 'environment' ? 'the environment' : 'a credential'}, so the new one has to be given`,
+      next: 'Make one with "openssl rand -base64 32 > FILE", and name it: --new-master FILE.',
+    });
+  const key = next ?? random(KEY_BYTES);
+  const wrapped = sealAtRest(key, DATA_NAME, dataKey, random);
+  await files.write(join(home, NEXT_FILE), wrapped);
+  if (master.source === 'file') await files.write(join(home, MASTER_FILE), utf8(`${toBase64(key)}\n`));
+  await files.move(join(home, NEXT_FILE), join(home, DATA_FILE));
+  return master.source;
+};
+
+/** A master key as a file has it. @throws QflError `config_invalid`, `invalid_request` */
+export const readMasterFile = async (path: string): Promise<Uint8Array> => {
+  const content = await readIfThere(path);
+  if (content === undefined) throw new QflError('invalid_request', { detail: `there is no file ${path}` });
+  await refuseOpenFile(path);
+  return parseKey(Buffer.from(content).toString('utf8'), path);
 };
 
 /**
@@ -110,7 +198,7 @@ export const openDataKey = async (
         `the master key of ${home} is missing`,
         `Put ${MASTER_FILE} back from your backup, or set MASTER_KEY.`,
       );
-    return openAtRest(found, DATA_NAME, wrapped);
+    return unwrap(home, found, wrapped);
   }
   if (!options.create)
     throw invalid(

@@ -6,8 +6,14 @@ import { fromBase64, toBase64, toHex, utf8, fromUtf8 } from '../bytes.ts';
 import { deriveKey, hashOf } from '../crypto/hash.ts';
 import { createIdentity, ed25519SignerOf, type Identity } from '../crypto/signature.ts';
 import { createHedge, type Hedge, type XWingKeyPair, xwingKeyPair } from '../crypto/xwing.ts';
-import type { SiteKeys } from '../directory/chain.ts';
-import { type IdentityRecord, type PrekeyRecord, signLeaf } from '../directory/record.ts';
+import { KEM_OVERLAP_MS, type SiteKeys } from '../directory/chain.ts';
+import {
+  type DirectoryRecord,
+  type IdentityRecord,
+  type PrekeyRecord,
+  type RecoverRecord,
+  signLeaf,
+} from '../directory/record.ts';
 import { ed25519Cosigner, mldsa44Cosigner, type Cosigner } from '../audit/cosignature.ts';
 import { ed25519NoteSigner, type NoteSigner } from '../audit/note.ts';
 import { lattice } from '../crypto/lattice/provider.ts';
@@ -19,23 +25,36 @@ import { PrekeyId } from '../wire/envelope.ts';
 import { z } from 'zod';
 
 const SEED_BYTES = 32;
-const IDENTITY = 'key/identity';
+/** The first identity's seed, and the root of every secret that must outlive a rotation: blinding, pseudonyms, the signers of own logs. */
+const ROOT = 'key/identity';
+/** The identity in force, where it is not the first one any more. */
+const CURRENT = 'key/identity-now';
+/** An identity that is announced, or about to be. */
+const NEXT = 'key/identity-next';
 const KEM = 'key/kem/';
 const PREKEY = 'key/prekey/';
-export const KEM_EPOCH_MS = 90 * DAY_MS;
-export const KEM_OVERLAP_MS = 7 * DAY_MS;
+export const KEM_EPOCH_DAYS = 90;
+export const KEM_EPOCH_MS = KEM_EPOCH_DAYS * DAY_MS;
 export const PREKEY_LIFE_MS = 2 * DAY_MS;
+/** A new epoch begins when the one before is this old: day 75 of 90. */
+export const RENEW_SHARE = 5 / 6;
 
 const StoredPrekey = z.strictObject({ seed: z.base64(), toMs: z.int() });
 
+/** What a rotation replaces. In an emergency, everything at once, and nothing overlaps. */
+export type RotationKind = 'kem' | 'identity' | 'emergency';
+
 export interface Vault {
+  /** Signs with the identity in force: after a rotation, the new one. */
   readonly identity: Identity;
+  /** The identity of this moment, for what is signed in several parts. */
+  identityNow(): Identity;
   readonly hedge: Hedge;
   /** 32-byte seed of the key that signs this program's log of that name. */
   noteSeed(name: string): Uint8Array;
   /** 32-byte key for one purpose, bound to this program's identity: pseudonyms, blinding. */
   secretFor(purpose: string): Uint8Array;
-  /** KEM keys of epochs in force, newest first. */
+  /** KEM keys of the epochs here, newest first; the newest may not be announced yet. */
   kemKeys(): Promise<{ epoch: number; pair: XWingKeyPair }[]>;
   /**
    * Signs checkpoints of the log of that name with Ed25519, and beside it with ML-DSA-44. A site's own audit log has the key
@@ -46,18 +65,61 @@ export interface Vault {
   cosigners(name: string): readonly Cosigner[];
   /** The identity record and leaf that announce the newest KEM epoch: the first one enrols, a later one rotates. */
   identityLeaf(site: SiteId, nowMs: number, before: SiteKeys | undefined): Promise<Uint8Array>;
+  /**
+   * The leaf that announces new keys. They are on the disk before it is returned; they count here once `settle` saw the leaf in the directory.
+   * Asked again before that, it announces the same keys at the place in the chain of now.
+   */
+  rotationLeaf(kind: RotationKind, nowMs: number, before: SiteKeys, epochDays?: number): Promise<Uint8Array>;
+  /**
+   * Follows the own chain: announced keys come into force, and epochs whose overlap is over are destroyed, as are prekeys that the chain does
+   * not have any more. Returns whether anything changed.
+   */
+  settle(keys: SiteKeys, nowMs: number): Promise<boolean>;
+  /** The record of new keys after a loss, of a vault that was made for it; signed by the new identity. */
+  recoveryRecord(
+    site: SiteId,
+    times: { atMs: number; fromMs: number },
+    before: SiteKeys,
+  ): Promise<RecoverRecord>;
+  /** Signs a record that brings no keys. */
+  signedRecord(record: DirectoryRecord): Uint8Array;
   /** Makes and keeps tomorrow's prekey beside today's; the leaf announces them. */
   prekeyLeaf(nowMs: number, before: SiteKeys): Promise<Uint8Array>;
   /** The secret of a prekey or of a `static-N` epoch key; undefined when gone. */
   prekeySeed(id: PrekeyId): Promise<Uint8Array | undefined>;
-  /** Destroys prekeys whose time is over. */
-  forgetPrekeys(nowMs: number): Promise<void>;
+  /** Destroys prekeys whose time is over, and with `kept` all others. */
+  forgetPrekeys(nowMs: number, kept?: ReadonlySet<string>): Promise<void>;
 }
 
 /** Seeds of the note keys: what signs the program's own audit log, and what it cosigns others' with. */
 export const OWN_LOG = 'own audit log';
 const WITNESS = 'witness';
 const LATTICE = ' ml-dsa-44';
+
+/** Announced, its predecessor in the overlap, and what a rotation has just made. */
+const EPOCHS_MAX = 8;
+interface KemPair {
+  readonly epoch: number;
+  readonly pair: XWingKeyPair;
+}
+interface HeldIdentity {
+  readonly seed: Uint8Array;
+  readonly identity: Identity;
+}
+const held = (seed: Uint8Array): HeldIdentity => ({ seed, identity: createIdentity(seed) });
+const openIdentity = async (store: Store, root: Uint8Array): Promise<HeldIdentity> =>
+  held((await store.get(CURRENT)) ?? root);
+
+const noteSeedOf = (seed: Uint8Array, name: string): Uint8Array =>
+  deriveKey(seed, utf8(name), 'qfl note signer');
+const notePublicOf = (seed: Uint8Array, name: string) => ({
+  ed25519: toBase64(ed25519SignerOf(noteSeedOf(seed, name)).publicKey),
+  mldsa44: toBase64(lattice.signer(noteSeedOf(seed, name + LATTICE)).publicKey),
+});
+
+/** Is it time for the next epoch? */
+export const isEpochDue = ({ kem: [newest] }: SiteKeys, nowMs: number, epochDays: number): boolean =>
+  newest === undefined || nowMs >= newest.fromMs + epochDays * DAY_MS * RENEW_SHARE;
 
 const epochKey = (epoch: number): string => `${KEM}${String(epoch).padStart(6, '0')}`;
 
@@ -69,10 +131,10 @@ const readPrekey = (value: Uint8Array) => StoredPrekey.parse(JSON.parse(fromUtf8
 
 /** Makes the keys of a new program. @throws QflError `conflict` when there are some already */
 export const createVault = async (store: Store, random: RandomBytes): Promise<Vault> => {
-  if ((await store.get(IDENTITY)) !== undefined)
+  if ((await store.get(ROOT)) !== undefined)
     throw new QflError('conflict', { detail: 'this folder has keys already' });
   await store.write([
-    { type: 'put', key: IDENTITY, value: random(SEED_BYTES) },
+    { type: 'put', key: ROOT, value: random(SEED_BYTES) },
     { type: 'put', key: epochKey(0), value: random(SEED_BYTES) },
   ]);
   return openVault(store, random);
@@ -80,13 +142,20 @@ export const createVault = async (store: Store, random: RandomBytes): Promise<Va
 
 /** Opens the keys of a program. @throws QflError `config_invalid` when there are none */
 export const openVault = async (store: Store, random: RandomBytes): Promise<Vault> => {
-  const seed = await store.get(IDENTITY);
+  const seed = await store.get(ROOT);
   if (seed === undefined)
     throw new QflError('config_invalid', {
       detail: 'this folder holds no keys',
       next: 'Run "qfl coordinator init" or "qfl agent join" first.',
     });
-  const identity = createIdentity(seed);
+  let current = await openIdentity(store, seed);
+  const identity: Identity = {
+    get publicKeys() {
+      return current.identity.publicKeys;
+    },
+    sign: (label, message) => current.identity.sign(label, message),
+    signHybrid: (label, message) => current.identity.signHybrid(label, message),
+  };
   const hedge = createHedge(deriveKey(seed, utf8('hedge'), 'qfl hedge secret'), random);
 
   // Today's prekey opens every question that comes; there are at most a few.
@@ -95,7 +164,7 @@ export const openVault = async (store: Store, random: RandomBytes): Promise<Vaul
 
   const kemKeys = async () => {
     const found: { epoch: number; pair: XWingKeyPair }[] = [];
-    for await (const { key, value } of store.list({ prefix: KEM, reverse: true, limit: 2 }))
+    for await (const { key, value } of store.list({ prefix: KEM, reverse: true, limit: EPOCHS_MAX }))
       found.push({ epoch: Number(key.slice(KEM.length)), pair: xwingKeyPair(value) });
     return found;
   };
@@ -112,14 +181,74 @@ export const openVault = async (store: Store, random: RandomBytes): Promise<Vaul
     };
   };
 
-  const noteSeed = (name: string): Uint8Array => deriveKey(seed, utf8(name), 'qfl note signer');
-  const notePublic = (name: string) => ({
-    ed25519: toBase64(ed25519SignerOf(noteSeed(name)).publicKey),
-    mldsa44: toBase64(lattice.signer(noteSeed(name + LATTICE)).publicKey),
+  const noteSeed = (name: string): Uint8Array => noteSeedOf(seed, name);
+  /** What an identity record says beside its place in the chain. */
+  const brings = (from: HeldIdentity, epoch: KemPair, nowMs: number, epochDays = KEM_EPOCH_DAYS) => ({
+    ed25519: toBase64(from.identity.publicKeys.ed25519),
+    mldsa65: toBase64(from.identity.publicKeys.mldsa65),
+    kem: {
+      epoch: epoch.epoch,
+      key: toBase64(epoch.pair.publicKey),
+      fromMs: nowMs,
+      toMs: nowMs + epochDays * DAY_MS + KEM_OVERLAP_MS,
+    },
+    witness: notePublicOf(from.seed, WITNESS),
+    log: notePublicOf(seed, OWN_LOG),
   });
+  /** The epoch after the one in the chain: made, unless an attempt before has made it. */
+  const nextEpoch = async ({ kem: [announced] }: SiteKeys): Promise<KemPair> => {
+    const epoch = (announced?.epoch ?? -1) + 1;
+    const kept = (await kemKeys()).find((one) => one.epoch === epoch);
+    if (kept !== undefined) return kept;
+    const made = hedge.seed('kem epoch', utf8(String(epoch)), SEED_BYTES);
+    await store.write([{ type: 'put', key: epochKey(epoch), value: made }]);
+    return { epoch, pair: xwingKeyPair(made) };
+  };
+  const nextIdentity = async (): Promise<HeldIdentity> => {
+    const kept = await store.get(NEXT);
+    if (kept !== undefined) return held(kept);
+    const made = hedge.seed('identity', new Uint8Array(0), SEED_BYTES);
+    await store.write([{ type: 'put', key: NEXT, value: made }]);
+    return held(made);
+  };
+  /** Takes an announced identity into force. */
+  const promote = async (keys: SiteKeys): Promise<boolean> => {
+    const kept = await store.get(NEXT);
+    if (kept === undefined) return false;
+    const next = held(kept);
+    if (toHex(next.identity.publicKeys.ed25519) !== toHex(keys.identity.ed25519)) return false;
+    await store.write([
+      { type: 'put', key: CURRENT, value: kept },
+      { type: 'del', key: NEXT },
+    ]);
+    current = next;
+    return true;
+  };
+  /** Destroys the epochs that nobody may use any more; true when there were some. */
+  const destroyEpochs = async (keys: SiteKeys, nowMs: number): Promise<boolean> => {
+    const newest = keys.kem[0]?.epoch ?? -1;
+    const good = new Set(keys.kem.filter(({ toMs }) => nowMs < toMs).map(({ epoch }) => epoch));
+    const gone = (await kemKeys()).filter(({ epoch }) => epoch < newest && !good.has(epoch));
+    if (gone.length === 0) return false;
+    await store.write(gone.map(({ epoch }): StoreOperation => ({ type: 'del', key: epochKey(epoch) })));
+    // Out of the files too: a copy of the disk must not open what was recorded.
+    await store.compact(KEM);
+    return true;
+  };
+  const forgetPrekeys = async (nowMs: number, kept?: ReadonlySet<string>): Promise<void> => {
+    forgettings += 1;
+    const gone: StoreOperation[] = [];
+    for await (const { key, value } of store.list({ prefix: PREKEY }))
+      if (readPrekey(value).toMs <= nowMs || kept?.has(key.slice(PREKEY.length)) === false)
+        gone.push({ type: 'del', key });
+    if (gone.length > 0) await store.write(gone);
+    forgettings += 1;
+    seeds.clear();
+  };
 
   return {
     identity,
+    identityNow: () => current.identity,
     hedge,
     kemKeys,
     noteSeed,
@@ -128,34 +257,54 @@ export const openVault = async (store: Store, random: RandomBytes): Promise<Vaul
       cosigner: mldsa44Cosigner(origin, noteSeed(key + LATTICE)),
     }),
     cosigners: (name) => [
-      ed25519Cosigner(name, noteSeed(WITNESS)),
-      mldsa44Cosigner(name, noteSeed(WITNESS + LATTICE)),
+      // Of the identity in force: a stolen one must not go on as a witness.
+      ed25519Cosigner(name, noteSeedOf(current.seed, WITNESS)),
+      mldsa44Cosigner(name, noteSeedOf(current.seed, WITNESS + LATTICE)),
     ],
     secretFor: (purpose) => deriveKey(seed, utf8(purpose), 'qfl secret for'),
     async identityLeaf(site, nowMs, before) {
       const [newest] = await kemKeys();
       assert(newest !== undefined, 'a vault has a KEM key');
-      const { publicKeys } = identity;
-      const kem = {
-        epoch: newest.epoch,
-        key: toBase64(newest.pair.publicKey),
-        fromMs: nowMs,
-        toMs: nowMs + KEM_EPOCH_MS + KEM_OVERLAP_MS,
-      };
       const record: IdentityRecord = {
         v: 1,
         site,
         ...chain(before),
         atMs: nowMs,
         kind: before === undefined ? 'enrol' : 'rotate',
-        ed25519: toBase64(publicKeys.ed25519),
-        mldsa65: toBase64(publicKeys.mldsa65),
-        kem,
-        witness: notePublic(WITNESS),
-        log: notePublic(OWN_LOG),
+        ...brings(current, newest, nowMs),
       };
       return signLeaf(record, identity, before === undefined ? {} : { previous: identity });
     },
+    async rotationLeaf(kind, nowMs, before, epochDays) {
+      const epoch = await nextEpoch(before);
+      const next = kind === 'kem' ? current : await nextIdentity();
+      const record: DirectoryRecord = {
+        v: 1,
+        site: before.site,
+        ...chain(before),
+        atMs: nowMs,
+        kind: 'rotate',
+        ...brings(next, epoch, nowMs, epochDays),
+        ...(kind === 'emergency' ? { emergency: true as const } : {}),
+      };
+      return signLeaf(record, next.identity, { previous: current.identity });
+    },
+    async settle(keys, nowMs) {
+      const isNew = await promote(keys);
+      // While another identity has the name, as before a recovery comes into force, the chain says nothing of these keys.
+      if (toHex(keys.identity.ed25519) !== toHex(current.identity.publicKeys.ed25519)) return false;
+      const isRid = await destroyEpochs(keys, nowMs);
+      if (keys.prekeys.length === 0 && (isNew || isRid)) await forgetPrekeys(nowMs, new Set());
+      return isNew || isRid;
+    },
+    async recoveryRecord(site, { atMs, fromMs }, before) {
+      const [epoch] = await kemKeys();
+      assert(epoch !== undefined, 'a vault has a KEM key');
+      const brought = brings(current, epoch, atMs);
+      const kem = { ...brought.kem, toMs: brought.kem.toMs + (fromMs - atMs) };
+      return { v: 1, site, ...chain(before), atMs, kind: 'recover', ...brought, kem, fromMs };
+    },
+    signedRecord: (record) => signLeaf(record, current.identity),
     async prekeyLeaf(nowMs, before) {
       const made = newPrekey(nowMs);
       // The secret is durable before anybody can seal to it.
@@ -188,14 +337,6 @@ export const openVault = async (store: Store, random: RandomBytes): Promise<Vaul
       if (forgettings === forgettingsBefore) seeds.set(id, opened);
       return opened;
     },
-    async forgetPrekeys(nowMs) {
-      forgettings += 1;
-      const gone: StoreOperation[] = [];
-      for await (const { key, value } of store.list({ prefix: PREKEY }))
-        if (readPrekey(value).toMs <= nowMs) gone.push({ type: 'del', key });
-      if (gone.length > 0) await store.write(gone);
-      forgettings += 1;
-      seeds.clear();
-    },
+    forgetPrekeys,
   };
 };

@@ -44,3 +44,11 @@ export const PolicyInForce = z.strictObject({
   }),
 });
 export const ExportHeader = z.strictObject({ ground: z.string().min(1).max(200).default('audit') });
+
+/** Records of the key directory, for whoever has no session yet, or any more. */
+export const PublicLeaves = z.strictObject({
+  checkpoint: z.string().max(8_192),
+  /** Index after the last record of this answer. */
+  next: z.int().nonnegative(),
+  leaves: z.array(z.base64()),
+});

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { QueryId, SiteId } from '../ids.ts';
 import { BlockRange, IntegerText, LedgerShown } from './stats/common.ts';
 import { ConceptListName, K_MAX, QUESTION_LENGTH_MAX } from './stats/ask.ts';
+import { Comparisons } from './keys.ts';
 
 /** `auto`: concepts when the question is about listed terms, shards otherwise. */
 export const AskMethod = z.enum(['concepts', 'shards', 'auto']);
@@ -65,6 +66,7 @@ export const AskPlanned = z.strictObject({
   visibility: AskVisibility,
   /** Who would be asked. */
   sites: z.array(SiteId),
+  comparisons: Comparisons.exactOptional(),
   /** At this site: would the charge fit, and what the ledgers say now. */
   fits: z.boolean(),
   ledgers: z.array(LedgerShown),
@@ -119,6 +121,7 @@ export const AskAnswered = z.strictObject({
   /** True when every site asked has answered. */
   complete: z.boolean(),
   sites: z.array(AskSite),
+  comparisons: Comparisons.exactOptional(),
 });
 export type AskAnswered = z.infer<typeof AskAnswered>;
 

@@ -2,8 +2,8 @@
 import { z } from 'zod';
 import { equalConstantTime, fromBase64, utf8 } from '../bytes.ts';
 import { type IdentityPublic, verifySignature } from '../crypto/signature.ts';
-import { applyLeaf, type SiteKeys } from '../directory/chain.ts';
-import { COORDINATOR_NAME, fingerprintOf } from '../directory/record.ts';
+import { broughtBySelf } from '../directory/chain.ts';
+import { COORDINATOR_NAME, fingerprintOf, parseLeaf } from '../directory/record.ts';
 import { QflError } from '../errors.ts';
 
 export const FEDERATION_LABEL = 'qfl federation info v1';
@@ -48,20 +48,18 @@ export interface VerifiedFederation {
  * @throws QflError `key_changed`, `bad_signature`, `protocol`
  */
 export const verifyFederation = (info: FederationInfo, fingerprint: Uint8Array): VerifiedFederation => {
-  const keys: SiteKeys | undefined = applyLeaf(new Map(), fromBase64(info.leaf)).get(COORDINATOR_NAME);
-  const kem = keys?.kem[0];
-  if (keys === undefined || kem === undefined)
+  const leaf = fromBase64(info.leaf);
+  if (parseLeaf(leaf).record.site !== COORDINATOR_NAME)
     throw new QflError('protocol', { detail: 'the coordinator shows no identity' });
-  if (!equalConstantTime(fingerprintOf(keys.identity), fingerprint)) {
+  const { identity, kem } = broughtBySelf(leaf);
+  if (!equalConstantTime(fingerprintOf(identity), fingerprint)) {
     throw new QflError('key_changed', {
       detail: 'this is not the coordinator that the token names',
       next: 'Check the address; if it is right, call the operator: somebody may stand between.',
     });
   }
-  if (
-    !verifySignature(keys.identity, FEDERATION_LABEL, federationMessage(info), fromBase64(info.signature))
-  ) {
+  if (!verifySignature(identity, FEDERATION_LABEL, federationMessage(info), fromBase64(info.signature))) {
     throw new QflError('bad_signature', { detail: "the coordinator's description is not signed by it" });
   }
-  return { info, identity: keys.identity, kemKey: kem.key };
+  return { info, identity, kemKey: kem.key };
 };

@@ -5,7 +5,7 @@
  */
 import { z } from 'zod';
 import { framed, fromBase64, toBase64, utf8 } from '../bytes.ts';
-import { type Identity, type IdentityPublic, verifySignature } from '../crypto/signature.ts';
+import { type IdentitiesAt, type Identity, verifySignature } from '../crypto/signature.ts';
 import { QflError } from '../errors.ts';
 import { SiteId } from '../ids.ts';
 
@@ -59,8 +59,10 @@ export const signHead = (identity: Identity, head: LedgerHead): SignedLedgerHead
 });
 
 /** @throws QflError `bad_signature` */
-export const checkHead = (site: IdentityPublic, { head, signature }: SignedLedgerHead): LedgerHead => {
-  if (verifySignature(site, HEAD_LABEL, headMessage(head), fromBase64(signature))) return head;
+export const checkHead = (site: IdentitiesAt, { head, signature }: SignedLedgerHead): LedgerHead => {
+  const message = headMessage(head);
+  if (site(head.atMs).some((key) => verifySignature(key, HEAD_LABEL, message, fromBase64(signature))))
+    return head;
   throw new QflError('bad_signature', { detail: `the ledger head is not signed by ${head.site}` });
 };
 
@@ -75,20 +77,20 @@ export const countersign = (
   signature: toBase64(identity.sign(COUNTERSIGNED_LABEL, countersignedMessage(facts))),
 });
 
-/** Both signatures hold: the site said it, the coordinator logged it. @throws QflError `bad_signature` */
+/**
+ * Both signatures hold, each by who had the name at that time: the site said it, the coordinator logged it.
+ * @throws QflError `bad_signature`
+ */
 export const checkCountersigned = (
-  keys: { readonly site: IdentityPublic; readonly coordinator: IdentityPublic },
+  keys: { readonly site: IdentitiesAt; readonly coordinator: IdentitiesAt },
   countersigned: CountersignedHead,
 ): LedgerHead => {
   const { signature, ...facts } = countersigned;
-  if (
-    !verifySignature(
-      keys.coordinator,
-      COUNTERSIGNED_LABEL,
-      countersignedMessage(facts),
-      fromBase64(signature),
-    )
-  )
+  const message = countersignedMessage(facts);
+  const holds = keys
+    .coordinator(facts.atMs)
+    .some((key) => verifySignature(key, COUNTERSIGNED_LABEL, message, fromBase64(signature)));
+  if (!holds)
     throw new QflError('bad_signature', { detail: 'a ledger head is not countersigned by the coordinator' });
   return checkHead(keys.site, countersigned.signed);
 };

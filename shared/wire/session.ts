@@ -13,6 +13,8 @@ export const METHODS = {
   leaves: 'directory.leaves',
   /** Site: a new record of its own as payload. Answered with `Published`. */
   publish: 'directory.publish',
+  /** Site: approves another site's recovery. `RecoveryApproval`, payload = the request. → `RecoveryState` (`keys.ts`) */
+  recovery: 'directory.recovery',
   /** Site: the newest checkpoint of the directory with cosignatures, as payload; empty when there is none. */
   directoryCheckpoint: 'directory.checkpoint',
   /** Coordinator, event: the directory's checkpoint got new cosignatures; payload = the note. */

@@ -8,6 +8,7 @@ import { verifyHybrid } from '../../shared/crypto/signature.ts';
 import { DECISION_LABEL, decisionBytes } from '../../coordinator/emergency/proposals.ts';
 import { LockdownShown, NoticePage, ProposalShown } from '../../shared/wire/emergency.ts';
 import { startTestCoordinator, TEST_PASSWORD, type TestCoordinator } from '../fixtures/coordinator.ts';
+import { signInAgain } from '../fixtures/lockdown-end.ts';
 import { eventually } from '../fixtures/processes.ts';
 
 const SECRET = 'a secret of thirty-two characters';
@@ -139,25 +140,8 @@ describe('the end of a lockdown', () => {
       const admin = await own.key('admin');
       await own.call('/v1/lockdown', { key: admin, body: { reason: 'a drill' } });
       const { running } = own;
-      const accounts = (await own.call('/v1/accounts', { key: admin })).body as {
-        accounts: { username: string; id: string }[];
-      };
-      expect(accounts.accounts.map(({ username }) => username)).toEqual(people);
-      // The second factors of the fixture are there: an administrator resets them, as after a lost telephone.
-      const tokens: string[] = [];
-      for (const { username, id } of accounts.accounts) {
-        const reset = (await own.call(`/v1/accounts/${id}/reset`, { key: admin, method: 'POST' })).body as {
-          oneTimePassword: string;
-        };
-        const first = (
-          await own.call('/v1/auth/login', { body: { username, password: reset.oneTimePassword } })
-        ).body as { accessToken: string };
-        await own.call('/v1/auth/password', {
-          key: first.accessToken,
-          body: { current: reset.oneTimePassword, next: TEST_PASSWORD },
-        });
-        tokens.push(first.accessToken);
-      }
+      const tokens = await signInAgain(own, people);
+      expect(tokens).toHaveLength(2);
       const [alice = '', bob = ''] = tokens;
       const made = ProposalShown.parse(
         (await own.call('/v1/proposals', { key: alice, body: { kind: 'lockdown.release' } })).body,

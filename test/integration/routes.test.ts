@@ -116,6 +116,7 @@ describe('the routes', () => {
       'get /v1/auth/providers',
       'get /v1/auth/providers/{provider}/callback',
       'get /v1/auth/providers/{provider}/start',
+      'get /v1/directory/leaves',
       'get /v1/federation',
       'get /v1/log/audit/checkpoint',
       'get /v1/log/audit/tile/{*}',

@@ -18,7 +18,7 @@ const witnessOf = (store: Store): Witness =>
   createWitness({
     store,
     prefix: 'w/',
-    cosigners: [ed25519Cosigner('example.org/w', Buffer.alloc(32, 2))],
+    cosigners: () => [ed25519Cosigner('example.org/w', Buffer.alloc(32, 2))],
     keysOf: () => [parseVerifierKey(signer.verifierKey)],
     nowMs: () => 0,
   });

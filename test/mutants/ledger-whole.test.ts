@@ -1,4 +1,5 @@
 /** More faults that the ledger's checks must catch: order of work, filters, checkpoints, restores, heads. */
+import { always } from '../../shared/crypto/signature.ts';
 import { describe, expect, test } from 'vitest';
 import { CHECKPOINT_NAMES, isOfJournal, readCheckpoints } from '../../agent/budget/checkpoint.ts';
 import { fits as ledgerFits, createLedgerFilter, type LedgerFilter } from '../../agent/budget/filters.ts';
@@ -192,7 +193,11 @@ const lastWins: Verify = (values, site, identity) => {
 
 describe('merging receipts', () => {
   const most = (verify: Verify): bigint => {
-    const [receipt] = verify([receiptOf(1, 900n), receiptOf(1, 1n)], SITE, IDENTITY.publicKeys).values();
+    const [receipt] = verify(
+      [receiptOf(1, 900n), receiptOf(1, 1n)],
+      SITE,
+      always(IDENTITY.publicKeys),
+    ).values();
     return BigInt(receipt!.spend);
   };
 
@@ -212,7 +217,7 @@ describe('merging receipts', () => {
       dataKey: DATA_KEY,
       clock: fixture.clock,
       site: SITE,
-      identity: IDENTITY.publicKeys,
+      identities: always(IDENTITY.publicKeys),
       receipts: [receiptOf(1, 1n), receiptOf(2, 0n)],
       countersigned: [small],
       decision: { by: 'a', reason: 'b' },

@@ -8,7 +8,7 @@ import { type Clock, MINUTE_MS } from '../../../shared/clock.ts';
 import { hashOf } from '../../../shared/crypto/hash.ts';
 import { type AnswerOpener, openAnswer } from '../../../shared/crypto/sealed-answer.ts';
 import { decodeSealedQuery, encodeSealedQuery, queryHash } from '../../../shared/crypto/sealed-query.ts';
-import { requireSite } from '../../../shared/directory/chain.ts';
+import { identitiesAt, identitiesNow, requireSite } from '../../../shared/directory/chain.ts';
 import { QflError, toQflError } from '../../../shared/errors.ts';
 import { DepartmentId, Pseudonym, type SiteId } from '../../../shared/ids.ts';
 import type { Logger } from '../../../shared/log.ts';
@@ -19,6 +19,7 @@ import type { DirectoryMirror } from '../../federation/directory.ts';
 import type { Link } from '../../federation/link.ts';
 import type { Contribute } from '../contribute.ts';
 import type { OpenQuestion } from '../outbox.ts';
+import { openFirst } from '../ask.ts';
 import { checkReceipt } from '../receipts.ts';
 
 /** How long the asker waits for all sites; late answers are fetched by the query's id. */
@@ -53,6 +54,7 @@ export interface CollectOptions {
   readonly contribute: Contribute;
   readonly clock: Clock;
   readonly logger: Logger;
+  refreshDirectory(): Promise<void>;
 }
 
 export const refusedBy = (error: QflError): SiteOutcome => ({
@@ -98,6 +100,7 @@ const askHere = async (
 const createIntake = (question: OpenQuestion, outcomes: Outcomes, options: CollectOptions) => {
   const { self, mirror } = options;
   const hash = queryHash(decodeSealedQuery(fromBase64(question.sealed)));
+  const keysOf = (site: SiteId) => requireSite(mirror.state, site, options.clock.nowMs());
   const open = new Map<SiteId, { opener: AnswerOpener; answer: StatsAnswer | undefined }>();
   const stateOf = (site: SiteId) => {
     const known = open.get(site) ?? {
@@ -107,14 +110,14 @@ const createIntake = (question: OpenQuestion, outcomes: Outcomes, options: Colle
         asker: self,
         site,
         replySeed: fromBase64(question.replySeed),
-        identity: requireSite(mirror.state, site).identity,
+        identities: () => identitiesNow(keysOf(site), options.clock.nowMs()),
       }),
       answer: undefined,
     };
     open.set(site, known);
     return known;
   };
-  const take = (part: RelayedPart, payload: Uint8Array): void => {
+  const take = async (part: RelayedPart, payload: Uint8Array): Promise<void> => {
     const { site } = part;
     if (!question.sites.includes(site) || outcomes.has(site)) return;
     if (part.refused !== undefined) {
@@ -125,14 +128,14 @@ const createIntake = (question: OpenQuestion, outcomes: Outcomes, options: Colle
       return;
     }
     const state = stateOf(site);
-    const opened = state.opener.open(payload);
+    const opened = await openFirst(state.opener, payload, options.refreshDirectory);
     if (opened.kind === 'chunk') state.answer = StatsAnswer.parse(JSON.parse(fromUtf8(opened.text)));
     if (opened.kind !== 'end' || state.answer === undefined) return;
     const receipt = checkReceipt(part.receipt, {
       queryId: question.queryId,
       queryHash: hash,
       site,
-      identity: requireSite(mirror.state, site).identity,
+      identities: (atMs) => identitiesAt(keysOf(site), atMs),
     });
     outcomes.set(site, { status: 'answered', answer: state.answer, receipt });
   };
@@ -159,7 +162,7 @@ export const createCollect = (options: CollectOptions) => {
       )) {
         const part = RelayedPart.parse(piece.header);
         try {
-          intake.take(part, piece.payload);
+          await intake.take(part, piece.payload);
         } catch (error) {
           outcomes.set(part.site, refusedBy(toQflError(error)));
         }

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { SiteId } from '../../ids.ts';
 import { MechanismText } from '../../privacy/mechanism.ts';
 import { BlockRange, DecimalText, LedgerShown } from './common.ts';
+import { Comparisons } from '../keys.ts';
 
 export const StatsPrice = z.strictObject({
   dryRun: z.literal(true),
@@ -29,6 +30,7 @@ export const StatsPrice = z.strictObject({
   epsilonPerSite: z.number(),
   /** Sites that would be asked. */
   sites: z.array(SiteId),
+  comparisons: Comparisons.exactOptional(),
   /** Data blocks that this site would charge; none where it keeps none. */
   blocks: BlockRange.nullable(),
   /** Named and not reachable now. */

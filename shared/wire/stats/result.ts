@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { QueryId, SiteId } from '../../ids.ts';
 import { MechanismText } from '../../privacy/mechanism.ts';
+import { Comparisons } from '../keys.ts';
 import { CELLS_MAX, DecimalText, IntegerText, StatsAnswer } from './common.ts';
 
 /** On the figure's grid, from the noise alone. */
@@ -92,5 +93,7 @@ export const StatsResult = z.strictObject({
   measures: z.array(MeasureResult),
   epsilonPerSite: z.number(),
   sites: z.array(StatsSiteResult),
+  /** Which of these sites' fingerprints somebody here has compared. */
+  comparisons: Comparisons.exactOptional(),
 });
 export type StatsResult = z.infer<typeof StatsResult>;

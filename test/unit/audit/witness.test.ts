@@ -36,7 +36,7 @@ const witnessOf = (rest: Partial<WitnessOptions> = {}, store: Store = createMemo
   createWitness({
     store,
     prefix: 'witness/',
-    cosigners,
+    cosigners: () => cosigners,
     keysOf: (origin) => (origin === ORIGIN ? logKeys : undefined),
     nowMs: () => T0,
     ...rest,
@@ -191,13 +191,13 @@ describe('a witness', () => {
       cosign: (text: string, timeS: number) => (order.push('signed'), first!.cosign(text, timeS)),
     };
     const body = await requestFor(await newLog(3), 0);
-    expect((await witnessOf({ cosigners: [slow] }, watched).addCheckpoint(body)).status).toBe(200);
+    expect((await witnessOf({ cosigners: () => [slow] }, watched).addCheckpoint(body)).status).toBe(200);
     expect(order).toEqual(['remembered', 'signed']);
     const full: Store = {
       ...createMemoryStore(),
       write: () => Promise.reject(new QflError('storage_failed')),
     };
-    await expect(witnessOf({ cosigners: [slow] }, full).addCheckpoint(body)).rejects.toMatchObject({
+    await expect(witnessOf({ cosigners: () => [slow] }, full).addCheckpoint(body)).rejects.toMatchObject({
       code: 'storage_failed',
     });
     expect(order).toHaveLength(2);
@@ -215,7 +215,7 @@ describe('a witness', () => {
     await fc.assert(
       fc.asyncProperty(fc.shuffledSubarray(bodies, { minLength: 2 }), async (order) => {
         const store = createMemoryStore();
-        const witness = witnessOf({ cosigners: [cosigners[0]!] }, store);
+        const witness = witnessOf({ cosigners: () => [cosigners[0]!] }, store);
         const replies = await Promise.all(order.map((body) => witness.addCheckpoint(body)));
         const sizes = replies.flatMap(({ status }, at) =>
           status === 200 ? [Number(parseNote(parseAddCheckpoint(order[at]!).note).text.split('\n')[1])] : [],

@@ -2,6 +2,7 @@
  * Every create, write, sync, truncate, rename, remove and folder sync of a ledger's life is a place where the power may go, and each is
  * tried, with everything unsynced kept, lost or torn. What was told must be there afterwards: the spend, and the answers.
  */
+import { always } from '../../../shared/crypto/signature.ts';
 import { describe, expect, test } from 'vitest';
 import { compactLedger } from '../../../agent/budget/compact.ts';
 import { createLedger, DEFAULT_LIMITS, type Ledger } from '../../../agent/budget/ledger.ts';
@@ -214,7 +215,7 @@ describe('power cut at every operation', () => {
     const restore = (on: SimulatedDisk) =>
       restoreLedger({
         ...placeOf(on, clock),
-        identity: IDENTITY.publicKeys,
+        identities: always(IDENTITY.publicKeys),
         receipts: [5, 6].map((query) => receiptOf(query, spendUnits, query === 6 ? START_MS : 1)),
         countersigned: [head],
         decision,

@@ -1,4 +1,5 @@
 /** Deltas of thresholds in the ledger: charged with the loss or not at all, within the reserved share, and never lost. */
+import { always } from '../../../shared/crypto/signature.ts';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { amountOfText, AmountText, amountToText } from '../../../agent/budget/amount.ts';
@@ -242,7 +243,7 @@ describe('a restored ledger', () => {
       dataKey: DATA_KEY,
       clock: fixture.clock,
       site: SITE,
-      identity: IDENTITY.publicKeys,
+      identities: always(IDENTITY.publicKeys),
       receipts: [],
       decision,
       ...more,
@@ -251,7 +252,7 @@ describe('a restored ledger', () => {
   test('is raised to the delta of its countersigned head, which both have signed', async () => {
     const { restored, head, atHead } = await lost();
     expect(BigInt(head.signed.head.delta ?? '0')).toBe(atHead);
-    const signers = { site: IDENTITY.publicKeys, coordinator: COORDINATOR.publicKeys };
+    const signers = { site: always(IDENTITY.publicKeys), coordinator: always(COORDINATOR.publicKeys) };
     expect(checkCountersigned(signers, head).delta).toBe(String(atHead));
     const { delta: _, ...without } = head.signed.head;
     const stripped = { ...head, signed: { ...head.signed, head: without } };

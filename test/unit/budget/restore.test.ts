@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest';
 import type { Ledger } from '../../../agent/budget/ledger.ts';
 import { restoreLedger, type RestoreReport } from '../../../agent/budget/restore.ts';
 import { DAY_MS } from '../../../shared/clock.ts';
-import { createIdentity } from '../../../shared/crypto/signature.ts';
+import { always, createIdentity } from '../../../shared/crypto/signature.ts';
 import { createMemoryStore } from '../../../shared/store/memory.ts';
 import { answer, DATA_KEY, type Fixture, freshLedger, openWith, request, SITE } from './fixture.ts';
 import { countersigned, IDENTITY, receiptOf } from './outside.ts';
@@ -22,7 +22,7 @@ const restore = (
     dataKey: DATA_KEY,
     clock: fixture.clock,
     site: SITE,
-    identity: IDENTITY.publicKeys,
+    identities: always(IDENTITY.publicKeys),
     receipts: [],
     decision,
     ...more,
@@ -104,7 +104,7 @@ describe('a restored ledger', () => {
     await expect(restore(restored, { receipts: [forged] })).rejects.toMatchObject({ code: 'bad_signature' });
     const other = createIdentity(new Uint8Array(32).fill(9)).publicKeys;
     await expect(
-      restore(restored, { receipts: [receiptOf(7, cost)], identity: other }),
+      restore(restored, { receipts: [receiptOf(7, cost)], identities: always(other) }),
     ).rejects.toMatchObject({
       code: 'bad_signature',
     });

@@ -11,7 +11,7 @@ import { createAuditLog } from '../../../shared/audit/audit-log.ts';
 import { AppendLog } from '../../../shared/audit/log.ts';
 import { ed25519NoteSigner } from '../../../shared/audit/note.ts';
 import { SECOND_MS } from '../../../shared/clock.ts';
-import { createIdentity, type Identity } from '../../../shared/crypto/signature.ts';
+import { always, createIdentity, type Identity } from '../../../shared/crypto/signature.ts';
 import { QflError } from '../../../shared/errors.ts';
 import { silentLogger as logger } from '../../../shared/log.ts';
 import { secureRandomBytes as random } from '../../../shared/random.ts';
@@ -45,7 +45,7 @@ const newCoordinator = async (clock: TestClock = testClock()) => {
     audit,
     identity: COORDINATOR,
     clock,
-    identityOf: () => IDENTITY.publicKeys,
+    identitiesOf: () => always(IDENTITY.publicKeys),
   });
   const caller: HeadCaller = {
     async request(_method, { header }) {
@@ -66,9 +66,17 @@ const newCoordinator = async (clock: TestClock = testClock()) => {
 };
 
 const witnessOf = (ledger: Ledger, clock: TestClock, identity: Identity = IDENTITY) =>
-  createLedgerWitness({ ledger, self: SITE, identity, clock, logger, rules: RULES });
+  createLedgerWitness({
+    ledger,
+    self: SITE,
+    identity,
+    own: always(identity.publicKeys),
+    clock,
+    logger,
+    rules: RULES,
+  });
 const connect = (ledger: Ledger, fixture: Fixture, caller: HeadCaller): Promise<void> =>
-  witnessOf(ledger, fixture.clock).connected(caller, COORDINATOR.publicKeys);
+  witnessOf(ledger, fixture.clock).connected(caller, always(COORDINATOR.publicKeys));
 
 /** A whole home as it was, put back. */
 const copyOf = (fixture: Fixture): Fixture => ({
@@ -115,7 +123,7 @@ describe('an agent', () => {
     await connect(ledger, fixture, caller);
     const old = copyOf(fixture);
     await answer(ledger, { query: 2 });
-    await witnessOf(ledger, fixture.clock).connected(caller, COORDINATOR.publicKeys);
+    await witnessOf(ledger, fixture.clock).connected(caller, always(COORDINATOR.publicKeys));
     await ledger.close();
     const copy = await openWith(old);
     // Nothing on this disk speaks against it.
@@ -146,10 +154,10 @@ describe('an agent', () => {
     await connect(ledger, fixture, caller);
     const stranger = createIdentity(new Uint8Array(32).fill(8));
     await expect(
-      witnessOf(ledger, fixture.clock, stranger).connected(caller, COORDINATOR.publicKeys),
+      witnessOf(ledger, fixture.clock, stranger).connected(caller, always(COORDINATOR.publicKeys)),
     ).rejects.toMatchObject({ code: 'bad_signature' });
     await expect(
-      witnessOf(ledger, fixture.clock).connected(caller, stranger.publicKeys),
+      witnessOf(ledger, fixture.clock).connected(caller, always(stranger.publicKeys)),
     ).rejects.toMatchObject({
       code: 'bad_signature',
     });
@@ -160,7 +168,7 @@ describe('an agent', () => {
     const { ledger, clock } = await freshLedger();
     const { caller, entries } = await newCoordinator();
     const witness = witnessOf(ledger, clock);
-    await witness.connected(caller, COORDINATOR.publicKeys);
+    await witness.connected(caller, always(COORDINATOR.publicKeys));
     const logged = async () => (await entries()).length;
     expect(await logged()).toBe(1);
     await answer(ledger, { query: 1 });
@@ -187,7 +195,7 @@ describe('an agent', () => {
     const { ledger, clock } = await freshLedger();
     const { caller } = await newCoordinator();
     const witness = witnessOf(ledger, clock);
-    await witness.connected(caller, COORDINATOR.publicKeys);
+    await witness.connected(caller, always(COORDINATOR.publicKeys));
     await answer(ledger, { query: 1 });
     await witness.finish({ request: () => Promise.reject(new QflError('not_connected')) });
     await ledger.close();

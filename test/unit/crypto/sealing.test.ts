@@ -86,7 +86,7 @@ const open = (sealed: SealedQuery, self: SiteId = south, known: Identity = ident
       Promise.resolve(
         [...sites.values()].find((site) => site.prekey === prekey && sites.get(self) === site)?.kem.seed,
       ),
-    identityOf: () => known.publicKeys,
+    identitiesOf: () => [known.publicKeys],
   });
 
 describe('a sealed query', () => {
@@ -169,7 +169,7 @@ describe('a sealed answer', () => {
       asker: north,
       site,
       replySeed: reply.seed,
-      identity: signer.publicKeys,
+      identities: () => [signer.publicKeys],
     });
 
   test('arrives whole: start with spend, chunks, signed end', () => {
