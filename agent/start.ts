@@ -42,6 +42,7 @@ import { registerStatus } from './api/status.ts';
 import { streamAuditLog } from './federation/audit-log.ts';
 import { type Federation, startFederation } from './federation/federation.ts';
 import { createLedgerWitness } from './federation/ledger-witness.ts';
+import { policyOf } from './federation/policy.ts';
 import { readTrust } from './federation/trust.ts';
 import { type AgentHome, type AgentHomeOptions, openAgentHome } from './home.ts';
 import { lifetimeReading, openAgentLedger, verifyDaily } from './ledger.ts';
@@ -322,14 +323,18 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
       audit,
       retention: retentionOf(home, clock, random, config.audit.retention),
     });
-    registerLogRoutes(app, [
-      {
-        name: 'audit',
-        log: audit.log,
-        entriesAccess: 'audit.read',
-        cosigned: () => federation.cosigned.newest(audit.log.origin),
-      },
-    ]);
+    registerLogRoutes(
+      app,
+      [
+        {
+          name: 'audit',
+          log: audit.log,
+          entriesAccess: 'audit.read',
+          cosigned: () => federation.cosigned.newest(audit.log.origin),
+        },
+      ],
+      { access: 'public', text: () => policyOf(home.profile.federation, mirror.state) },
+    );
     registerChat(app, { ask, models, policy, pseudonyms, board, timeoutMs: config.limits.chatTimeoutMs });
     registerStats(app, {
       self,

@@ -5,7 +5,7 @@ import { fileAnchor } from '../shared/audit/anchor.ts';
 import { AppendLog } from '../shared/audit/log.ts';
 import type { PersonalDetails } from '../shared/audit/personal.ts';
 import { AUDIT_PREFIX, openPersonalDetails } from '../shared/audit/program-log.ts';
-import { ed25519NoteSigner, type NoteSigner } from '../shared/audit/note.ts';
+import type { NoteSigner } from '../shared/audit/note.ts';
 import type { Clock } from '../shared/clock.ts';
 import { COORDINATOR_NAME, fingerprintOf } from '../shared/directory/record.ts';
 import { QflError } from '../shared/errors.ts';
@@ -34,6 +34,7 @@ export interface CoordinatorHome {
   /** Personal detail beside its entries. */
   readonly personal: PersonalDetails;
   readonly apiKeys: ApiKeys;
+  /** Signs exports and reports: the key of the audit log, which every hospital knows; no checkpoint of that log begins as these texts do. */
   readonly exportSigner: NoteSigner;
   /** 32 bytes that name the coordinator's identity. */
   readonly fingerprint: Uint8Array;
@@ -89,7 +90,7 @@ const assemble = async (
     audit: createAuditLog({ log: auditLog, source: 'coordinator', clock, random, personal }),
     personal,
     apiKeys: createApiKeys({ store, prefix: 'apikey/', clock, random }),
-    exportSigner: ed25519NoteSigner(`qfl/${name}/export`, vault.noteSeed('export')),
+    exportSigner: vault.logSigner(`qfl/${name}/audit`).signer,
     fingerprint: fingerprintOf(vault.identity.publicKeys),
     async close() {
       await auditLog.close();

@@ -21,6 +21,7 @@ import { registerAuthRoutes } from './api/auth.ts';
 import { registerEmergencyRoutes } from './api/emergency.ts';
 import { registerReportRoutes } from './api/reports.ts';
 import { DEFAULT_COSIGNING_RULES, startCosigning } from './audit/cosigning.ts';
+import { createExportLogs } from './audit/export.ts';
 import { registerPlanRoutes } from './api/plans.ts';
 import { registerQuantumRoutes } from './api/quantum.ts';
 import { registerRoutes } from './api/routes.ts';
@@ -135,7 +136,18 @@ export const startCoordinator = async (
     undo.push(() => planner.close());
     registerPlanningMetrics(metrics.registry, planner);
     const kemPairs: readonly XWingKeyPair[] = (await vault.kemKeys()).map(({ pair }) => pair);
+    const exportLogs = createExportLogs({
+      home,
+      registry,
+      presence,
+      clock,
+      policy,
+      access: () => access,
+      cosigning: () => cosigning,
+      settings: () => inForce,
+    });
     const work = await startTasks(settings, {
+      exportLogs,
       home,
       registry,
       presence,
@@ -264,6 +276,7 @@ export const startCoordinator = async (
       metricsHere: metricsPlace(settings.metrics) === 'main',
       clock,
       startedMs: clock.nowMs(),
+      exportLogs,
       info: await federationInfo(home.name, vault.identity, keyLog, audit.log.verifierKeys),
     });
     registerAuthRoutes(app, { access, audit, publicUrl: settings.publicUrl, isTls: tls !== undefined });
@@ -282,6 +295,8 @@ export const startCoordinator = async (
       signer: home.exportSigner,
       notices: emergency.notices,
       pseudonyms: access.pseudonyms,
+      accounts: access.accounts,
+      apiKeys: home.apiKeys,
       policy,
       registry,
       presence,

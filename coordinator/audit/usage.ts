@@ -18,7 +18,10 @@ export const usageReport = async (
     rows.set(site, row);
     return row;
   };
-  for await (const { timeMs, action, outcome, objects } of audit.entries(0, audit.log.size)) {
+  for await (const { timeMs, action, outcome, objects } of audit.entries(
+    audit.log.minimumIndex,
+    audit.log.size,
+  )) {
     if (timeMs < fromMs || timeMs >= toMs) continue;
     for (const { kind, id } of objects) {
       const row = rowOf(id);

@@ -38,4 +38,3 @@ export const PolicyInForce = z.strictObject({
     microEpsilonMax: z.int(),
   }),
 });
-export const ExportHeader = z.strictObject({ ground: z.string().min(1).max(200).default('audit') });

@@ -1,6 +1,6 @@
 /** Every byte of a small export, changed: found each time. */
 import { expect, it } from 'vitest';
-import { verifyExport } from '../../shared/audit/verify.ts';
+import { verifyExport } from '../../shared/audit/verify/verify.ts';
 import { utf8 } from '../../shared/bytes.ts';
 import { auditLogOf, exportOf, keysLogOf, once } from '../unit/audit/export-fixture.ts';
 

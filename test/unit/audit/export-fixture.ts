@@ -1,7 +1,8 @@
 import { createAuditLog } from '../../../shared/audit/audit-log.ts';
 import { createExport, type ExportLog, exportLog, type ExportOptions } from '../../../shared/audit/export.ts';
 import { AppendLog } from '../../../shared/audit/log.ts';
-import { ed25519NoteSigner } from '../../../shared/audit/note.ts';
+import { policyText } from '../../../shared/audit/policy.ts';
+import { ed25519NoteSigner, parseVerifierKey } from '../../../shared/audit/note.ts';
 import { systemClock } from '../../../shared/clock.ts';
 import { secureRandomBytes } from '../../../shared/random.ts';
 import { createMemoryStore } from '../../../shared/store/memory.ts';
@@ -12,6 +13,9 @@ export const SIGNERS = {
   north: signerOf('f/north', 2),
   keys: signerOf('f/keys', 3),
 };
+
+/** Every log of the fixture, and no witnesses. */
+export const POLICY = policyText('test', Object.values(SIGNERS).map(({ verifierKey }) => parseVerifierKey(verifierKey)), [], 0);
 
 export const auditLogOf = async (name: 'coordinator' | 'north', count: number): Promise<ExportLog> => {
   const log = await AppendLog.open({
@@ -40,6 +44,8 @@ export const keysLogOf = async (leaves: readonly Uint8Array[]): Promise<ExportLo
 
 export const optionsOf = (logs: readonly ExportLog[], rest: Partial<ExportOptions> = {}): ExportOptions => ({
   logs,
+  federation: 'f',
+  policy: POLICY,
   signer: SIGNERS.coordinator,
   createdMs: 1_790_000_000_000,
   generator: 'test',

@@ -5,7 +5,7 @@ import { extract } from 'tar-stream';
 import { describe, expect, it } from 'vitest';
 import { writeExport } from '../../../shared/audit/export.ts';
 import { tarHeader, tarPadding } from '../../../shared/audit/tar.ts';
-import { verifyExport } from '../../../shared/audit/verify.ts';
+import { verifyExport } from '../../../shared/audit/verify/verify.ts';
 import { fromUtf8, utf8 } from '../../../shared/bytes.ts';
 import { auditLogOf, exportOf, keysLogOf, once, optionsOf, SIGNERS, signerOf } from './export-fixture.ts';
 
