@@ -3,6 +3,9 @@ import type { AuditLog } from '../../shared/audit/audit-log.ts';
 import { SiteId } from '../../shared/ids.ts';
 import type { UsageReport } from '../../shared/wire/reports.ts';
 
+/** Kinds of objects that are sites; others, such as tasks, may have names that look like one. */
+const SITES: ReadonlySet<string> = new Set(['site', 'sender', 'recipient']);
+
 type Row = UsageReport['sites'][number];
 
 export const usageReport = async (
@@ -24,6 +27,7 @@ export const usageReport = async (
   )) {
     if (timeMs < fromMs || timeMs >= toMs) continue;
     for (const { kind, id } of objects) {
+      if (!SITES.has(kind)) continue;
       const row = rowOf(id);
       if (row === undefined) continue;
       if (action === 'session.opened' && kind === 'site') row.sessions += 1;

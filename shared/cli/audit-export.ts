@@ -73,7 +73,8 @@ export async function* archiveOf(
       const line = ExportLine.parse(JSON.parse(fromUtf8(head.subarray(0, end))));
       head = head.subarray(end + 1);
       if (line.kind === 'archive') isArchive = true;
-      else tell(line.done, line.total);
+      // While nothing is known yet, the line only says that somebody is there.
+      else if (line.total > 0) tell(line.done, line.total);
     }
     if (isArchive && head.byteLength > 0) yield head;
     if (!isArchive && head.byteLength > HEAD_LINE_BYTES_MAX)

@@ -2,7 +2,7 @@
 import { expect, it } from 'vitest';
 import { verifyExport } from '../../shared/audit/verify/verify.ts';
 import { utf8 } from '../../shared/bytes.ts';
-import { auditLogOf, exportOf, keysLogOf, once } from '../unit/audit/export-fixture.ts';
+import { auditLogOf, exportOf, keysLogOf, once, POLICY } from '../unit/audit/export-fixture.ts';
 
 it('finds a change of any byte, wherever it stands', async () => {
   const tar = await exportOf([await auditLogOf('north', 2), await keysLogOf([utf8('k')])]);
@@ -10,9 +10,9 @@ it('finds a change of any byte, wherever it stands', async () => {
   for (let at = 0; at < tar.length; at += 1) {
     const changed = Buffer.from(tar);
     changed[at]! ^= 1 << (at % 8);
-    const { outcome } = await verifyExport(once(changed));
+    const { outcome } = await verifyExport(once(changed), { policy: POLICY });
     if (outcome !== 'tampered' && outcome !== 'incomplete') missed.push(at);
   }
   expect(missed).toEqual([]);
-  expect(await verifyExport(once(tar))).toMatchObject({ outcome: 'good' });
+  expect(await verifyExport(once(tar), { policy: POLICY })).toMatchObject({ outcome: 'good' });
 });
