@@ -1,7 +1,6 @@
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { extract } from 'tar-stream';
 import { describe, expect, it } from 'vitest';
 import { ed25519Cosigner } from '../../../shared/audit/cosignature.ts';
 import { signCheckpointBy } from '../../../shared/audit/checkpoint.ts';
@@ -11,7 +10,7 @@ import { policyText } from '../../../shared/audit/policy.ts';
 import { tarHeader, tarPadding } from '../../../shared/audit/tar.ts';
 import { openSource } from '../../../shared/audit/verify/source.ts';
 import { verifyExport } from '../../../shared/audit/verify/verify.ts';
-import { fromUtf8, utf8 } from '../../../shared/bytes.ts';
+import { utf8 } from '../../../shared/bytes.ts';
 import {
   auditLogOf,
   exportOf,
@@ -23,24 +22,13 @@ import {
   SIGNERS,
   signerOf,
 } from './export-fixture.ts';
+import { unpack } from './unpack.ts';
 
 const threeLogs = async () => [
   await auditLogOf('coordinator', 300),
   await auditLogOf('north', 5),
   await keysLogOf([utf8('a\nb'), Uint8Array.of(0, 255), utf8('')]),
 ];
-
-export const unpack = async (tar: Buffer): Promise<Map<string, string>> => {
-  const files = new Map<string, string>();
-  const reader = extract();
-  reader.end(tar);
-  for await (const entry of reader) {
-    const pieces: Uint8Array[] = [];
-    for await (const piece of entry) pieces.push(Uint8Array.from(piece as Uint8Array));
-    files.set(entry.header.name, fromUtf8(Buffer.concat(pieces)));
-  }
-  return files;
-};
 
 describe('an audit export', () => {
   it('agrees with itself, and that is not enough: nobody was authenticated', async () => {
