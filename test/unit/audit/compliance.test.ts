@@ -1,42 +1,12 @@
 /** What auditors read: the files made from the entries, counted and safe. */
 import { describe, expect, it } from 'vitest';
 import { complianceDeriver } from '../../../coordinator/audit/compliance/derive.ts';
-import type { ComplianceFacts } from '../../../coordinator/audit/compliance/facts.ts';
 import { csvRow } from '../../../shared/audit/csv.ts';
 import { EVERYTHING, exportLog } from '../../../shared/audit/export.ts';
 import { verifyExport } from '../../../shared/audit/verify/verify.ts';
+import { COMPLIANCE_FACTS } from './compliance-facts.ts';
 import { exportOf, once, openTestLog, POLICY } from './export-fixture.ts';
 import { unpack } from './unpack.ts';
-
-const facts: ComplianceFacts = {
-  federation: 'f',
-  organisation: { name: 'Trägerverein, e.V.', contact: null, dataProtectionOfficer: null },
-  createdMs: 1_790_000_000_000,
-  requestedBy: 'auditor',
-  ground: '=HYPERLINK("x")',
-  generator: 'test',
-  period: { fromMs: null, toMs: null },
-  filtered: false,
-  accounts: [
-    {
-      id: 'a1',
-      pseudonym: '0a'.repeat(16),
-      role: '=cmd',
-      department: 'icu',
-      dataClass: 'internal',
-      status: 'active',
-      secondFactor: true,
-      createdMs: 1_780_000_000_000,
-      lastSignInMs: null,
-    },
-  ],
-  programKeys: [],
-  sites: [{ site: 'lakeside', status: 'approved', budgetTenths: null }],
-  sitesMissing: [],
-  directory: [],
-  retention: { auditDays: 3_650, dataDays: 2_555 },
-  microEpsilonMax: null,
-};
 
 /** Text of the pages: standard fonts in hexadecimal strings, line by line. */
 const pdfText = (pdf: string): string =>
@@ -63,7 +33,7 @@ const exported = async (selection = EVERYTHING) => {
     await audit.record(event);
   const tar = await exportOf([await exportLog('coordinator', 'audit', audit.log)], {
     selection,
-    derive: (folder) => complianceDeriver(facts, folder),
+    derive: (folder) => complianceDeriver(COMPLIANCE_FACTS, folder),
   });
   return { tar, files: await unpack(tar) };
 };

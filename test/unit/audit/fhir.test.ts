@@ -111,6 +111,14 @@ describe('every action of the log as AuditEvent', () => {
     }
   });
 
+  it('is judged by both validators, each of which sees what the other may not', () => {
+    const [event] = events;
+    const { recorded: _recorded, ...withoutTime } = event!;
+    expect(() => medplum(withoutTime)).toThrow();
+    expect(() => medplum({ ...event, recorded: 'yesterday' })).toThrow();
+    expect(fhir.validate({ ...event, action: 'X' }).valid).toBe(false);
+  });
+
   it('claims no profile, names no patient, and leads back to its leaf', () => {
     for (const event of events) {
       expect(event).not.toHaveProperty('meta');
