@@ -19,6 +19,7 @@ import { registerBudget } from './cli/budget.ts';
 import { registerLedger } from './cli/ledger.ts';
 import { registerLocal } from './cli/local.ts';
 import { registerReceipts } from './cli/receipts.ts';
+import { registerUsage } from './cli/usage.ts';
 import type { AgentHomeOptions } from './home.ts';
 import { joinFederation } from './join.ts';
 import { startAgent } from './start.ts';
@@ -117,6 +118,7 @@ export const register = (program: Command): void => {
     ),
   );
   registerLocal(agent);
+  registerUsage(agent);
   registerBudget(agent);
   registerReceipts(agent);
   registerLedger(agent);

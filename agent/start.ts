@@ -39,6 +39,7 @@ import { registerPrivacyExplain } from './api/privacy-explain.ts';
 import { registerPrivacy } from './api/privacy.ts';
 import { registerStats } from './api/stats.ts';
 import { registerStatus } from './api/status.ts';
+import { registerUsage } from './api/usage.ts';
 import { streamAuditLog } from './federation/audit-log.ts';
 import { type Federation, startFederation } from './federation/federation.ts';
 import { createLedgerWitness } from './federation/ledger-witness.ts';
@@ -361,6 +362,7 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
       pseudonyms,
       defaultEpsilon: config.privacy.epsilonPerQuery,
     });
+    registerUsage(app, { self, audit, ledger, apiKeys: home.apiKeys, pseudonyms, clock });
     registerBudgetRaise(app, raise);
     registerAdmin(app, {
       home,
