@@ -182,7 +182,104 @@ interface Written {
   readonly files: readonly FinishedFile[];
 }
 
-/** One pass over a log: its lines, index and proof, and every wanted entry to the deriver. */
+/** What a log becomes in the archive: its lines, index and proof. Leaves come in order, from the minimum index to the checkpoint's size. */
+class LogWriter {
+  readonly #log: ExportLog;
+  readonly #selection: Selection;
+  readonly #deriver: Deriver | undefined;
+  readonly #lines: SpoolFile;
+  readonly #index: SpoolFile;
+  readonly #range: CompactRange;
+  readonly #rest: Rest;
+  readonly #bounds: { readonly first: number; readonly end: number };
+  readonly #size: number;
+  #left: readonly Uint8Array[] | undefined;
+  #entries = 0;
+
+  constructor(
+    log: ExportLog,
+    selection: Selection,
+    bounds: { readonly first: number; readonly end: number },
+    folder: string,
+    deriver: Deriver | undefined,
+  ) {
+    this.#log = log;
+    this.#selection = selection;
+    this.#deriver = deriver;
+    this.#bounds = bounds;
+    this.#size = readCheckpoint(log.checkpoint).size;
+    this.#lines = new SpoolFile(folder, `${log.name}/entries.ndjson`);
+    this.#index = new SpoolFile(folder, `${log.name}/index`);
+    this.#range = CompactRange.from(log.minimumIndex, log.frontier);
+    this.#rest = new Rest(bounds.end, this.#size);
+  }
+
+  /** Leaves so far. */
+  get done(): number {
+    return this.#range.size - this.#log.minimumIndex;
+  }
+
+  take(leaf: Uint8Array): void {
+    const at = this.#range.size;
+    const { first, end } = this.#bounds;
+    if (at === this.#size) throw refuse(this.#log, 'it gives more entries than its checkpoint has');
+    const hashed = leafHash(leaf);
+    if (at === first) this.#left = this.#range.hashes;
+    if (at >= first && at < end) this.#takeLine(leaf, hashed);
+    if (at >= end) this.#rest.append(hashed);
+    this.#range.append(hashed);
+  }
+
+  async drain(): Promise<void> {
+    await Promise.all([this.#lines.drain(), this.#index.drain(), this.#deriver?.drain()]);
+  }
+
+  async finish(): Promise<Written> {
+    const { name, kind, checkpoint, minimumIndex, consistency } = this.#log;
+    const { origin, size, root } = readCheckpoint(checkpoint);
+    if (this.#range.size !== size || Buffer.compare(this.#range.root(), root) !== 0)
+      throw refuse(this.#log, 'its entries are not those of its checkpoint');
+    const { first, end } = this.#bounds;
+    const proof = proofText(this.#left ?? this.#range.hashes, this.#rest.roots);
+    return {
+      description: { name, origin, kind, size, first, end, entries: this.#entries, minimumIndex },
+      files: [
+        smallFile(`${name}/checkpoint`, utf8(checkpoint)),
+        smallFile(`${name}/proof`, utf8(proof)),
+        ...(consistency === undefined
+          ? []
+          : [smallFile(`${name}/consistency`, utf8(consistencyText(consistency)))]),
+        await this.#index.finish(null),
+        await this.#lines.finish(end - first),
+      ],
+    };
+  }
+
+  async close(): Promise<void> {
+    await this.#lines.close();
+    await this.#index.close();
+  }
+
+  #takeLine(leaf: Uint8Array, hashed: Uint8Array): void {
+    this.#index.push(hashed.subarray(0, INDEX_HASH_BYTES));
+    if (!this.#isWanted(leaf)) return this.#lines.push(`"${toBase64(hashed)}"\n`);
+    this.#lines.push(this.#log.kind === 'audit' ? leaf : `"${toBase64(leaf)}"`);
+    this.#lines.push('\n');
+    this.#entries += 1;
+  }
+
+  #isWanted(leaf: Uint8Array): boolean {
+    if (this.#log.kind === 'opaque') return true;
+    const { fromMs, toMs, wants } = this.#selection;
+    const entry = readEntry(leaf);
+    const { timeMs } = entry;
+    if (timeMs < (fromMs ?? 0) || timeMs >= (toMs ?? Infinity) || !wants(entry, this.#log.name)) return false;
+    this.#deriver?.entry(entry, this.#log);
+    return true;
+  }
+}
+
+/** One pass over a log. */
 const writeLog = async (
   log: ExportLog,
   selection: Selection,
@@ -190,79 +287,20 @@ const writeLog = async (
   deriver: Deriver | undefined,
   told: (entries: number) => void,
 ): Promise<Written> => {
-  const { origin, size, root } = readCheckpoint(log.checkpoint);
-  const { first, end } = await boundsOf(log, size, selection);
-  const lines = new SpoolFile(folder, `${log.name}/entries.ndjson`);
-  const index = new SpoolFile(folder, `${log.name}/index`);
-  const range = CompactRange.from(log.minimumIndex, log.frontier);
-  const rest = new Rest(end, size);
-  let left: readonly Uint8Array[] | undefined;
-  let at = log.minimumIndex;
-  let entries = 0;
-
-  const wanted = (leaf: Uint8Array): boolean => {
-    if (log.kind === 'opaque') return true;
-    const entry = readEntry(leaf);
-    const { timeMs } = entry;
-    if (timeMs < (selection.fromMs ?? 0) || timeMs >= (selection.toMs ?? Infinity)) return false;
-    if (!selection.wants(entry, log.name)) return false;
-    deriver?.entry(entry, log);
-    return true;
-  };
-  const takeLine = (leaf: Uint8Array, hashed: Uint8Array): void => {
-    index.push(hashed.subarray(0, INDEX_HASH_BYTES));
-    if (wanted(leaf)) {
-      lines.push(log.kind === 'audit' ? leaf : `"${toBase64(leaf)}"`);
-      lines.push('\n');
-      entries += 1;
-    } else lines.push(`"${toBase64(hashed)}"\n`);
-  };
-  const take = (leaf: Uint8Array): void => {
-    if (at === size) throw refuse(log, 'it gives more entries than its checkpoint has');
-    const hashed = leafHash(leaf);
-    if (at === first) left = range.hashes;
-    if (at >= first && at < end) takeLine(leaf, hashed);
-    if (at >= end) rest.append(hashed);
-    range.append(hashed);
-    at += 1;
-  };
-
+  const { size } = readCheckpoint(log.checkpoint);
+  const writer = new LogWriter(log, selection, await boundsOf(log, size, selection), folder, deriver);
   try {
     for await (const leaf of log.leaves()) {
-      take(leaf);
-      if (at % BREATHE_ENTRIES !== 0) continue;
-      told(at - log.minimumIndex);
-      await Promise.all([lines.drain(), index.drain(), deriver?.drain()]);
+      writer.take(leaf);
+      if (writer.done % BREATHE_ENTRIES !== 0) continue;
+      told(writer.done);
+      await writer.drain();
       await breathe();
     }
-    if (at !== size || Buffer.compare(range.root(), root) !== 0)
-      throw refuse(log, 'its entries are not those of its checkpoint');
-    told(at - log.minimumIndex);
-    const { consistency } = log;
-    return {
-      description: {
-        name: log.name,
-        origin,
-        kind: log.kind,
-        size,
-        first,
-        end,
-        entries,
-        minimumIndex: log.minimumIndex,
-      },
-      files: [
-        smallFile(`${log.name}/checkpoint`, utf8(log.checkpoint)),
-        smallFile(`${log.name}/proof`, utf8(proofText(left ?? range.hashes, rest.roots))),
-        ...(consistency === undefined
-          ? []
-          : [smallFile(`${log.name}/consistency`, utf8(consistencyText(consistency)))]),
-        await index.finish(null),
-        await lines.finish(end - first),
-      ],
-    };
+    told(writer.done);
+    return await writer.finish();
   } finally {
-    await lines.close();
-    await index.close();
+    await writer.close();
   }
 };
 

@@ -13,7 +13,7 @@ export interface FinishedFile {
   readonly bytes: number;
   readonly sha256: string;
   readonly rows: number | null;
-  content(): AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
+  readonly content: () => AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
 }
 
 /** A file that fits into memory. */

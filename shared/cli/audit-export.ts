@@ -4,7 +4,7 @@ import { readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { pipeline } from 'node:stream/promises';
 import cliProgress from 'cli-progress';
 import type { Command } from 'commander';
-import { z } from 'zod';
+import type { z } from 'zod';
 import { fromUtf8 } from '../bytes.ts';
 import { QflError } from '../errors.ts';
 import { ExportFilter, ExportLine } from '../wire/audit-export.ts';
@@ -84,8 +84,8 @@ export async function* archiveOf(
 }
 
 interface Teller {
-  tell(done: number, total: number): void;
-  stop(): void;
+  readonly tell: (done: number, total: number) => void;
+  readonly stop: () => void;
 }
 /** A bar for people, a line of JSON for programs, both on the error stream. */
 const tellerOf = (isJson: boolean): Teller => {

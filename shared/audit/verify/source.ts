@@ -59,10 +59,7 @@ async function* decrypted(file: string, decrypter: Decrypter): AsyncGenerator<Ui
 }
 
 /** @throws QflError `invalid_request` when the file is encrypted and no identity was given */
-export const openSource = async (
-  file: string,
-  identityFile?: string | undefined,
-): Promise<AsyncIterable<Uint8Array>> => {
+export const openSource = async (file: string, identityFile?: string): Promise<AsyncIterable<Uint8Array>> => {
   if (!(await isEncrypted(file))) return readingFile(file);
   if (identityFile !== undefined) return decrypted(file, await decrypterOf(identityFile));
   throw new QflError('invalid_request', {
