@@ -277,6 +277,7 @@ export const startCoordinator = async (
       clock,
       startedMs: clock.nowMs(),
       exportLogs,
+      pseudonyms: access.pseudonyms,
       info: await federationInfo(home.name, vault.identity, keyLog, audit.log.verifierKeys),
     });
     registerAuthRoutes(app, { access, audit, publicUrl: settings.publicUrl, isTls: tls !== undefined });

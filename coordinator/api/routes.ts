@@ -10,6 +10,7 @@ import type { Metrics } from '../../shared/http/metrics.ts';
 import { SiteId } from '../../shared/ids.ts';
 import { FederationInfo } from '../../shared/wire/federation-info.ts';
 import type { ExportLogs } from '../audit/export.ts';
+import type { ActorPseudonyms } from '../access/pseudonyms.ts';
 import type { CoordinatorHome } from '../home.ts';
 import { FederationPolicy, type PolicyBook } from '../policy.ts';
 import { ExportRequestBody } from '../../shared/wire/audit-export.ts';
@@ -32,6 +33,7 @@ export interface RouteOptions {
   readonly startedMs: number;
   readonly info: FederationInfo;
   readonly exportLogs: ExportLogs;
+  readonly pseudonyms: ActorPseudonyms;
 }
 
 /** The coordinator's own name in the directory, and the names of its logs in an export. */
@@ -280,7 +282,7 @@ const policyRoutes = ({ fastify }: HttpApp, { home, policy }: RouteOptions): voi
   );
 };
 
-const auditRoutes = ({ fastify }: HttpApp, { home, exportLogs }: RouteOptions): void => {
+const auditRoutes = ({ fastify }: HttpApp, { home, exportLogs, pseudonyms }: RouteOptions): void => {
   fastify.post(
     '/v1/audit/export',
     {
@@ -292,11 +294,16 @@ const auditRoutes = ({ fastify }: HttpApp, { home, exportLogs }: RouteOptions): 
       },
     },
     async (request, reply) => {
-      const { role } = principalOf(request);
+      const { id, role } = principalOf(request);
+      const actor = pseudonyms.of(id);
       const { progress, ...wanted } = request.body;
-      await home.audit.record({ action: 'audit.exported', outcome: 'ok', role });
+      await home.audit.record({ action: 'audit.exported', outcome: 'ok', actor, role });
       const start = (tell?: (done: number, total: number) => void) =>
-        exportLogs({ requestedBy: role, ...wanted, ...(tell === undefined ? {} : { progress: tell }) });
+        exportLogs({
+          requestedBy: `${role} ${actor}`,
+          ...wanted,
+          ...(tell === undefined ? {} : { progress: tell }),
+        });
       const name = `qfl-audit.tar${wanted.recipient === undefined ? '' : '.age'}`;
       return reply
         .type(progress ? 'application/octet-stream' : 'application/x-tar')

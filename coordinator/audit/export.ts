@@ -169,7 +169,14 @@ const gather = async (sources: ExportSources, request: ExportRequest, folder: st
     const wanted = request.filter?.log === undefined || request.filter.log === site;
     if (status !== 'approved' || !wanted) continue;
     try {
-      logs.push(await spoolSite(site, presence, folder, cosigning.newest(`qfl/${home.name}/audit/${site}`)));
+      logs.push(
+        await spoolSite(
+          site,
+          presence.of(site)?.peer,
+          folder,
+          cosigning.newest(`qfl/${home.name}/audit/${site}`),
+        ),
+      );
     } catch {
       missing.push(site);
     }
@@ -177,37 +184,56 @@ const gather = async (sources: ExportSources, request: ExportRequest, folder: st
   return { logs, missing };
 };
 
-/** The bytes of the archive. @throws QflError `invalid_request` for a recipient or checkpoint that is none */
-export const createExportLogs = (sources: ExportSources): ExportLogs =>
-  async function* exportLogs(request) {
-    const { home } = sources;
-    const folder = await mkdtemp(join(tmpdir(), 'qfl-export-'));
+/** Each reads every log and fills a disk: no more of them at once. */
+const EXPORTS_MAX = 2;
+
+/** The bytes of the archive. @throws QflError `invalid_request` for a recipient or checkpoint that is none, `overloaded` when others are being made */
+export const createExportLogs = (sources: ExportSources): ExportLogs => {
+  let running = 0;
+  return async function* exportLogs(request) {
+    if (running >= EXPORTS_MAX)
+      throw new QflError('overloaded', {
+        detail: `${EXPORTS_MAX} exports are being made already`,
+        next: 'Try again when one of them has ended.',
+      });
+    running += 1;
     try {
-      const { logs, missing } = await gather(sources, request, folder);
-      const facts = await factsOf(sources, request, missing);
-      const archive = coalesce(
-        createExport({
-          logs,
-          signer: home.exportSigner,
-          createdMs: facts.createdMs,
-          generator: GENERATOR,
-          organisation: facts.organisation.name,
-          federation: home.name,
-          requestedBy: request.requestedBy,
-          ground: request.ground,
-          policy: policyOf(home),
-          selection: selectionOf(request),
-          statements: [
-            ...missing.map((site) => `${site}: its log is missing, it could not be reached`),
-            'names, query text and free text are not in the entries; the entries hold commitments to them',
-          ],
-          derive: (spool) => complianceDeriver(facts, spool),
-          folder,
-          ...(request.progress === undefined ? {} : { progress: request.progress }),
-        }),
-      );
-      yield* request.recipient === undefined ? archive : encrypted(archive, request.recipient);
+      yield* exportOnce(sources, request);
     } finally {
-      await rm(folder, { recursive: true, force: true });
+      running -= 1;
     }
   };
+};
+
+async function* exportOnce(sources: ExportSources, request: ExportRequest): AsyncGenerator<Uint8Array> {
+  const { home } = sources;
+  const folder = await mkdtemp(join(tmpdir(), 'qfl-export-'));
+  try {
+    const { logs, missing } = await gather(sources, request, folder);
+    const facts = await factsOf(sources, request, missing);
+    const archive = coalesce(
+      createExport({
+        logs,
+        signer: home.exportSigner,
+        createdMs: facts.createdMs,
+        generator: GENERATOR,
+        organisation: facts.organisation.name,
+        federation: home.name,
+        requestedBy: request.requestedBy,
+        ground: request.ground,
+        policy: policyOf(home),
+        selection: selectionOf(request),
+        statements: [
+          ...missing.map((site) => `${site}: its log is missing, it could not be reached`),
+          'names, query text and free text are not in the entries; the entries hold commitments to them',
+        ],
+        derive: (spool) => complianceDeriver(facts, spool),
+        folder,
+        ...(request.progress === undefined ? {} : { progress: request.progress }),
+      }),
+    );
+    yield* request.recipient === undefined ? archive : encrypted(archive, request.recipient);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}

@@ -10,7 +10,7 @@ import { QflError } from '../../shared/errors.ts';
 import type { SiteId } from '../../shared/ids.ts';
 import { unframed } from '../../shared/wire/framing.ts';
 import { LogPart, METHODS } from '../../shared/wire/session.ts';
-import type { Presence } from '../sites/presence.ts';
+import type { Peer } from '../../shared/wire/peer.ts';
 
 const SITE_SILENCE_MAX_MS = 30_000;
 
@@ -20,11 +20,10 @@ const SITE_SILENCE_MAX_MS = 30_000;
  */
 export const spoolSite = async (
   site: SiteId,
-  presence: Presence,
+  peer: Pick<Peer, 'stream'> | undefined,
   folder: string,
   cosigned: string | undefined,
 ): Promise<ExportLog> => {
-  const peer = presence.of(site)?.peer;
   if (peer === undefined) throw new QflError('not_connected', { detail: `${site} is not connected` });
   const file = join(folder, site);
   const out = createWriteStream(file, { mode: 0o600 });
