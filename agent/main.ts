@@ -21,6 +21,7 @@ import { registerLedger } from './cli/ledger.ts';
 import { registerLocal } from './cli/local.ts';
 import { registerRecover } from './cli/recover.ts';
 import { registerReceipts } from './cli/receipts.ts';
+import { registerUsage } from './cli/usage.ts';
 import type { AgentHomeOptions } from './home.ts';
 import { joinFederation } from './join.ts';
 import { startAgent } from './start.ts';
@@ -121,6 +122,7 @@ export const register = (program: Command): void => {
     ),
   );
   registerLocal(agent);
+  registerUsage(agent);
   registerBudget(agent);
   registerDirectoryCopy(agent);
   registerReceipts(agent);

@@ -46,11 +46,13 @@ import { registerPrivacyExplain } from './api/privacy-explain.ts';
 import { registerPrivacy } from './api/privacy.ts';
 import { registerStats } from './api/stats.ts';
 import { registerStatus } from './api/status.ts';
+import { registerUsage } from './api/usage.ts';
 import { streamAuditLog } from './federation/audit-log.ts';
 import { openComparisons } from './federation/comparisons.ts';
 import { type Federation, startFederation } from './federation/federation.ts';
 import { createLedgerWitness } from './federation/ledger-witness.ts';
 import { identitiesIn } from './federation/identities.ts';
+import { policyOf } from './federation/policy.ts';
 import { readTrust } from './federation/trust.ts';
 import { type AgentHome, type AgentHomeOptions, openAgentHome } from './home.ts';
 import { lifetimeReading, openAgentLedger, verifyDaily } from './ledger.ts';
@@ -360,14 +362,18 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
       audit,
       retention: retentionOf(home, clock, random, config.audit.retention),
     });
-    registerLogRoutes(app, [
-      {
-        name: 'audit',
-        log: audit.log,
-        entriesAccess: 'audit.read',
-        cosigned: () => federation.cosigned.newest(audit.log.origin),
-      },
-    ]);
+    registerLogRoutes(
+      app,
+      [
+        {
+          name: 'audit',
+          log: audit.log,
+          entriesAccess: 'audit.read',
+          cosigned: () => federation.cosigned.newest(audit.log.origin),
+        },
+      ],
+      { access: 'public', text: () => policyOf(home.profile.federation, mirror.state) },
+    );
     registerChat(app, {
       compared,
       ask,
@@ -409,6 +415,7 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
       sources: deps.sources,
       source: () => agentBackup(home, clock, `qfl ${VERSION}`),
     });
+    registerUsage(app, { self, audit, ledger, apiKeys: home.apiKeys, pseudonyms, clock });
     registerBudgetRaise(app, raise);
     registerAdmin(app, {
       home,

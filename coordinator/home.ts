@@ -5,7 +5,7 @@ import { fileAnchor } from '../shared/audit/anchor.ts';
 import { AppendLog } from '../shared/audit/log.ts';
 import type { PersonalDetails } from '../shared/audit/personal.ts';
 import { AUDIT_PREFIX, openPersonalDetails } from '../shared/audit/program-log.ts';
-import { ed25519NoteSigner, type NoteSigner } from '../shared/audit/note.ts';
+import type { NoteSigner } from '../shared/audit/note.ts';
 import {
   readRestored,
   restoredAnchor,
@@ -42,6 +42,7 @@ export interface CoordinatorHome {
   readonly personal: PersonalDetails;
   readonly restored: RestoredState;
   readonly apiKeys: ApiKeys;
+  /** Signs exports and reports: the key of the audit log, which every hospital knows; no checkpoint of that log begins as these texts do. */
   readonly exportSigner: NoteSigner;
   /** 32 bytes that name the coordinator's identity of now. */
   readonly fingerprint: Uint8Array;
@@ -116,12 +117,7 @@ const assemble = async (
     openLogOf(kind, kind === 'audit' ? restored.epoch : 0, create, { store, vault, name, options });
   const keyLog = await openKeyLog(await openLog('keys'));
   const auditLog = await openLog('audit');
-  const personal = await openPersonalDetails(
-    store,
-    vault.secretFor('audit subjects'),
-    random,
-    restored,
-  );
+  const personal = await openPersonalDetails(store, vault.secretFor('audit subjects'), random, restored);
   return {
     name,
     folder: sources.home,
@@ -132,7 +128,7 @@ const assemble = async (
     personal,
     restored,
     apiKeys: createApiKeys({ store, prefix: 'apikey/', clock, random }),
-    exportSigner: ed25519NoteSigner(`qfl/${name}/export`, vault.noteSeed('export')),
+    exportSigner: vault.logSigner(`qfl/${name}/audit`).signer,
     get fingerprint() {
       return fingerprintOf(vault.identity.publicKeys);
     },

@@ -27,6 +27,7 @@ import { registerAuthRoutes } from './api/auth.ts';
 import { registerEmergencyRoutes } from './api/emergency.ts';
 import { registerReportRoutes } from './api/reports.ts';
 import { DEFAULT_COSIGNING_RULES, startCosigning } from './audit/cosigning.ts';
+import { createExportLogs } from './audit/export.ts';
 import { registerPlanRoutes } from './api/plans.ts';
 import { registerQuantumRoutes } from './api/quantum.ts';
 import { registerRoutes } from './api/routes.ts';
@@ -167,7 +168,18 @@ export const startCoordinator = async (
     });
     undo.push(() => ownKeys.close());
     info = await describe();
+    const exportLogs = createExportLogs({
+      home,
+      registry,
+      presence,
+      clock,
+      policy,
+      access: () => access,
+      cosigning: () => cosigning,
+      settings: () => inForce,
+    });
     const work = await startTasks(settings, {
+      exportLogs,
       home,
       registry,
       presence,
@@ -306,6 +318,8 @@ export const startCoordinator = async (
       metricsHere: metricsPlace(settings.metrics) === 'main',
       clock,
       startedMs: clock.nowMs(),
+      exportLogs,
+      pseudonyms: access.pseudonyms,
       info: () => info,
     });
     registerAuthRoutes(app, { access, audit, publicUrl: settings.publicUrl, isTls: tls !== undefined });
@@ -349,6 +363,8 @@ export const startCoordinator = async (
       signer: home.exportSigner,
       notices: emergency.notices,
       pseudonyms: access.pseudonyms,
+      accounts: access.accounts,
+      apiKeys: home.apiKeys,
       policy,
       registry,
       presence,

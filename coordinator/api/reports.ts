@@ -14,7 +14,17 @@ import {
   UsageQuery,
   UsageReport,
 } from '../../shared/wire/reports.ts';
+import type { ApiKeys } from '../../shared/http/api-keys.ts';
+import {
+  ComplianceReportAnswer,
+  ComplianceReportRequest,
+  PersonAnswer,
+  PersonRequest,
+} from '../../shared/wire/compliance.ts';
+import type { Accounts } from '../access/accounts.ts';
 import type { ActorPseudonyms } from '../access/pseudonyms.ts';
+import { complianceReport, reportText } from '../audit/compliance/report.ts';
+import { personReport } from '../audit/person.ts';
 import { incidentReport, noticeDraft, signReport } from '../audit/incident.ts';
 import { usageCsv, usageReport } from '../audit/usage.ts';
 import type { Notices } from '../emergency/notices.ts';
@@ -29,6 +39,8 @@ export interface ReportRouteOptions {
   readonly signer: NoteSigner;
   readonly notices: Pick<Notices, 'send'>;
   readonly pseudonyms: ActorPseudonyms;
+  readonly accounts: Accounts;
+  readonly apiKeys: Pick<ApiKeys, 'list'>;
   readonly policy: PolicyBook;
   readonly registry: Registry;
   readonly presence: Presence;
@@ -38,8 +50,20 @@ export interface ReportRouteOptions {
 const AUTHORITY =
   'each site enforces and records its own budget and raises it by two of its own people; these are hints for planning';
 
+const showBudgets = ({ policy, registry, presence }: ReportRouteOptions): z.infer<typeof BudgetsShown> => ({
+  authority: AUTHORITY,
+  microEpsilonMax: policy.current.policy.microEpsilonMax,
+  sites: registry
+    .list()
+    .filter(({ status }) => status === 'approved')
+    .map(({ site }) => ({
+      site,
+      siteLifetimeTenthsLeft: presence.telemetry(site)?.budgetTenths ?? null,
+    })),
+});
+
 const reportRoutes = ({ fastify }: HttpApp, options: ReportRouteOptions): void => {
-  const { audit, federation, clock, signer, notices, pseudonyms, settings } = options;
+  const { audit, federation, clock, signer, notices, pseudonyms, settings, accounts } = options;
   fastify.post(
     '/v1/audit/incident',
     {
@@ -67,6 +91,81 @@ const reportRoutes = ({ fastify }: HttpApp, options: ReportRouteOptions): void =
         note: signReport(report, signer),
         noticeDraft: noticeDraft(report, settings().organisation),
       };
+    },
+  );
+  fastify.post(
+    '/v1/audit/person',
+    {
+      config: { access: 'accounts.read' },
+      schema: {
+        summary: 'What is held about one account, signed, with source and rights (GDPR Art. 15)',
+        body: PersonRequest,
+        response: { 200: PersonAnswer },
+      },
+    },
+    async (request) => {
+      const { id, role } = principalOf(request);
+      const { account: name, ground } = request.body;
+      const account = accounts.byName(name) ?? accounts.get(name);
+      await audit.record({
+        action: 'audit.read',
+        outcome: 'ok',
+        actor: pseudonyms.of(id),
+        role,
+        objects: [{ kind: 'account', id: account.id }],
+      });
+      const { organisation, audit: rules } = settings();
+      const report = await personReport({
+        audit,
+        account,
+        pseudonym: pseudonyms.of(account.id),
+        federation,
+        ground,
+        nowMs: Math.trunc(clock.nowMs()),
+        organisation,
+        retention: rules.retention,
+      });
+      return { report, note: signReport(report, signer) };
+    },
+  );
+  fastify.post(
+    '/v1/audit/report',
+    {
+      config: { access: 'audit.export' },
+      schema: {
+        summary: 'The privacy report or the monthly report, from the log and the budgets, signed',
+        body: ComplianceReportRequest,
+        response: { 200: ComplianceReportAnswer },
+      },
+    },
+    async (request) => {
+      const { id, role } = principalOf(request);
+      const { kind, fromMs, toMs } = request.body;
+      await audit.record({
+        action: 'audit.read',
+        outcome: 'ok',
+        actor: pseudonyms.of(id),
+        role,
+        objects: [{ kind: 'report', id: kind }],
+      });
+      const known = accounts.list();
+      const report = await complianceReport({
+        audit,
+        kind,
+        federation,
+        organisation: settings().organisation.name,
+        fromMs,
+        toMs,
+        nowMs: Math.trunc(clock.nowMs()),
+        budgets: showBudgets(options),
+        accounts: {
+          active: known.filter(({ status }) => status === 'active').length,
+          disabled: known.filter(({ status }) => status === 'disabled').length,
+          withSecondFactor: known.filter(({ totp }) => totp?.confirmed === true).length,
+          programKeys: (await options.apiKeys.list()).filter(({ revoked }) => !revoked).length,
+        },
+      });
+      return { report, note: signReport(report, signer), text: reportText(report) };
     },
   );
   fastify.get(
@@ -115,24 +214,14 @@ const showSettings = (config: CoordinatorConfig): z.infer<typeof SettingsShown> 
 });
 
 const stateRoutes = ({ fastify }: HttpApp, options: ReportRouteOptions): void => {
-  const { policy, registry, presence, settings } = options;
+  const { settings } = options;
   fastify.get(
     '/v1/budgets',
     {
       config: { access: 'budgets.read' },
       schema: { summary: 'Budgets as far as they are known here', response: { 200: BudgetsShown } },
     },
-    () => ({
-      authority: AUTHORITY,
-      microEpsilonMax: policy.current.policy.microEpsilonMax,
-      sites: registry
-        .list()
-        .filter(({ status }) => status === 'approved')
-        .map(({ site }) => ({
-          site,
-          siteLifetimeTenthsLeft: presence.telemetry(site)?.budgetTenths ?? null,
-        })),
-    }),
+    () => showBudgets(options),
   );
   fastify.get(
     '/v1/settings',

@@ -11,14 +11,16 @@ import type { Metrics } from '../../shared/http/metrics.ts';
 import { SiteId } from '../../shared/ids.ts';
 import { FederationInfo } from '../../shared/wire/federation-info.ts';
 import { LEAVES_PER_REPLY_MAX } from '../../shared/wire/session.ts';
-import { exportLogs } from '../audit/export.ts';
+import type { ExportLogs } from '../audit/export.ts';
+import type { ActorPseudonyms } from '../access/pseudonyms.ts';
 import type { CoordinatorHome } from '../home.ts';
 import { FederationPolicy, type PolicyBook } from '../policy.ts';
+import { ExportRequestBody } from '../../shared/wire/audit-export.ts';
+import { withProgress } from './export-stream.ts';
 import type { Invitations } from '../sites/invitations.ts';
 import type { Presence } from '../sites/presence.ts';
 import type { Registry, SiteEntry } from '../sites/registry.ts';
 import {
-  ExportHeader,
   InvitationMade,
   InvitationShown,
   PolicyInForce,
@@ -39,6 +41,8 @@ export interface RouteOptions {
   readonly clock: Clock;
   readonly startedMs: number;
   readonly info: () => FederationInfo;
+  readonly exportLogs: ExportLogs;
+  readonly pseudonyms: ActorPseudonyms;
 }
 
 /** The coordinator's own name in the directory, and the names of its logs in an export. */
@@ -318,28 +322,33 @@ const policyRoutes = ({ fastify }: HttpApp, { home, policy }: RouteOptions): voi
   );
 };
 
-const auditRoutes = ({ fastify }: HttpApp, { home, registry, presence, clock }: RouteOptions): void => {
+const auditRoutes = ({ fastify }: HttpApp, { home, exportLogs, pseudonyms }: RouteOptions): void => {
   fastify.post(
     '/v1/audit/export',
     {
       config: { access: 'audit.export' },
-      schema: { summary: 'The logs as a signed bundle', body: ExportHeader },
+      schema: {
+        summary:
+          'The logs, or a part of them, as a signed bundle; with lines of progress before it on request',
+        body: ExportRequestBody,
+      },
     },
     async (request, reply) => {
-      const { role } = principalOf(request);
-      await home.audit.record({ action: 'audit.exported', outcome: 'ok', role });
-      const bytes = exportLogs({
-        home,
-        registry,
-        presence,
-        clock,
-        requestedBy: role,
-        ground: request.body.ground,
-      });
+      const { id, role } = principalOf(request);
+      const actor = pseudonyms.of(id);
+      const { progress, ...wanted } = request.body;
+      await home.audit.record({ action: 'audit.exported', outcome: 'ok', actor, role });
+      const start = (tell?: (done: number, total: number) => void) =>
+        exportLogs({
+          requestedBy: `${role} ${actor}`,
+          ...wanted,
+          ...(tell === undefined ? {} : { progress: tell }),
+        });
+      const name = `qfl-audit.tar${wanted.recipient === undefined ? '' : '.age'}`;
       return reply
-        .type('application/x-tar')
-        .header('content-disposition', 'attachment; filename="qfl-audit.tar"')
-        .send(Readable.from(bytes, { objectMode: false }));
+        .type(progress ? 'application/octet-stream' : 'application/x-tar')
+        .header('content-disposition', `attachment; filename="${name}"`)
+        .send(Readable.from(progress ? withProgress(start) : start(), { objectMode: false }));
     },
   );
 };

@@ -5,41 +5,16 @@
 import { hash } from 'node:crypto';
 import type { AuditEntry } from '../../shared/audit/entry.ts';
 import type { AuditLog } from '../../shared/audit/audit-log.ts';
-import { canonicalBytes } from '../../shared/audit/canonical.ts';
+import { canonicalBytes, type CanonicalValue } from '../../shared/audit/canonical.ts';
 import { type NoteSigner, signNote } from '../../shared/audit/note.ts';
 import { toBase64 } from '../../shared/bytes.ts';
 import { HOUR_MS } from '../../shared/clock.ts';
 import { SiteId } from '../../shared/ids.ts';
 import type { IncidentReport } from '../../shared/wire/reports.ts';
+import { BEARS_ON_SECURITY } from './compliance/tally.ts';
 
 export const NOTIFY_WITHIN_MS = 72 * HOUR_MS;
 export const TIMELINE_MAX = 10_000;
-
-const BEARS_ON_SECURITY: ReadonlySet<string> = new Set([
-  'lockdown.changed',
-  'tokens.revoked',
-  'account.created',
-  'account.changed',
-  'account.locked',
-  'account.unlocked',
-  'account.sign_in_refused',
-  'session.token_reused',
-  'session.refused',
-  'access.refused',
-  'key.created',
-  'key.revoked',
-  'key.rotated',
-  'site.approved',
-  'site.revoked',
-  'policy.changed',
-  'proposal.approved',
-  'proposal.refused',
-  'budget.raised',
-  'erasure.refused',
-  'audit.exported',
-  'program.start',
-  'program.stop',
-]);
 
 export interface IncidentInput {
   readonly audit: Pick<AuditLog, 'entries' | 'log'>;
@@ -66,7 +41,7 @@ export const incidentReport = async (input: IncidentInput): Promise<IncidentRepo
   const timeline: IncidentReport['timeline'] = [];
   const sites = new Set<SiteId>();
   let [cut, firstLockdownMs]: [boolean, number | undefined] = [false, undefined];
-  for await (const entry of audit.entries(0, size)) {
+  for await (const entry of audit.entries(audit.log.minimumIndex, size)) {
     if (entry.timeMs < fromMs || entry.timeMs >= toMs) continue;
     const key = `${entry.action} ${entry.outcome}`;
     counts.set(key, (counts.get(key) ?? 0) + 1);
@@ -108,8 +83,11 @@ export const incidentReport = async (input: IncidentInput): Promise<IncidentRepo
   };
 };
 
-/** The coordinator's signature over the report. */
-export const signReport = (report: IncidentReport, signer: NoteSigner): string =>
+/** The coordinator's signature over a report. */
+export const signReport = (
+  report: CanonicalValue & { readonly format: string },
+  signer: NoteSigner,
+): string =>
   signNote(`${report.format}\n${toBase64(hash('sha256', canonicalBytes(report), 'buffer'))}\n`, [signer]);
 
 const OPEN = '_to be filled in_';

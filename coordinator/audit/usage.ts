@@ -3,6 +3,9 @@ import type { AuditLog } from '../../shared/audit/audit-log.ts';
 import { SiteId } from '../../shared/ids.ts';
 import type { UsageReport } from '../../shared/wire/reports.ts';
 
+/** Kinds of objects that are sites; others, such as tasks, may have names that look like one. */
+const SITES: ReadonlySet<string> = new Set(['site', 'sender', 'recipient']);
+
 type Row = UsageReport['sites'][number];
 
 export const usageReport = async (
@@ -18,9 +21,13 @@ export const usageReport = async (
     rows.set(site, row);
     return row;
   };
-  for await (const { timeMs, action, outcome, objects } of audit.entries(0, audit.log.size)) {
+  for await (const { timeMs, action, outcome, objects } of audit.entries(
+    audit.log.minimumIndex,
+    audit.log.size,
+  )) {
     if (timeMs < fromMs || timeMs >= toMs) continue;
     for (const { kind, id } of objects) {
+      if (!SITES.has(kind)) continue;
       const row = rowOf(id);
       if (row === undefined) continue;
       if (action === 'session.opened' && kind === 'site') row.sessions += 1;

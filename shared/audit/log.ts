@@ -18,6 +18,7 @@ import {
   inclusionPath,
   leafHash,
   rangeHash,
+  subtreeLevels,
 } from './merkle.ts';
 import { type NoteSigner, parseVerifierKey } from './note.ts';
 import { same, verifyEntries } from './self-check.ts';
@@ -232,6 +233,18 @@ export class AppendLog {
   async consistencyProof(oldSize: number, newSize = this.size): Promise<readonly Uint8Array[]> {
     this.#assertKnown(oldSize, newSize);
     return consistencyPath(this.#cachedReader(), oldSize, newSize);
+  }
+
+  /** Roots of the complete subtrees over the first `size` leaves, largest first: from them a tree grows on. */
+  async frontierAt(size: number): Promise<readonly Uint8Array[]> {
+    const read = this.#reader();
+    const hashes: Uint8Array[] = [];
+    let at = 0;
+    for (const level of subtreeLevels(0, size)) {
+      hashes.push(await read(level, at / 2 ** level));
+      at += 2 ** level;
+    }
+    return hashes;
   }
 
   /** Root of the first `size` leaves. */

@@ -51,15 +51,27 @@ export class CompactRange {
     return CompactRange.from(this.#size, this.#hashes);
   }
 
+  /** Roots of the complete subtrees, largest first. */
+  get hashes(): readonly Uint8Array[] {
+    return [...this.#hashes];
+  }
+
   append(leaf: Uint8Array): void {
-    let node = leaf;
-    for (let rest = this.#size; rest % 2 === 1; rest = (rest - 1) / 2) {
+    this.appendSubtree(0, leaf);
+  }
+
+  /** Appends 2^`level` leaves by their root; the size so far is a multiple of 2^`level`. */
+  appendSubtree(level: number, root: Uint8Array): void {
+    const width = 2 ** level;
+    assert(this.#size % width === 0, 'a subtree begins at a multiple of its width');
+    let node = root;
+    for (let rest = this.#size / width; rest % 2 === 1; rest = (rest - 1) / 2) {
       const left = this.#hashes.pop();
       assert(left !== undefined, 'a compact range has one hash per set bit of its size');
       node = nodeHash(left, node);
     }
     this.#hashes.push(node);
-    this.#size += 1;
+    this.#size += width;
   }
 
   root(): Uint8Array {
@@ -69,7 +81,19 @@ export class CompactRange {
   }
 }
 
-const popCount = (value: number): number => {
+/** Levels of the largest aligned subtrees that fill the leaves [`from`, `to`), in order: what a proof gives in place of these leaves. */
+export const subtreeLevels = (from: number, to: number): readonly number[] => {
+  const levels: number[] = [];
+  for (let at = from; at < to;) {
+    let level = 0;
+    while (at % 2 ** (level + 1) === 0 && at + 2 ** (level + 1) <= to) level += 1;
+    levels.push(level);
+    at += 2 ** level;
+  }
+  return levels;
+};
+
+export const popCount = (value: number): number => {
   let count = 0;
   for (let rest = value; rest > 0; rest = Math.floor(rest / 2)) count += rest % 2;
   return count;

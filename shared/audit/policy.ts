@@ -119,14 +119,18 @@ export const parsePolicy = (text: string): Policy => {
   return { logs, witnesses, groups, quorum: quorum ?? malformed(0, 'there is no quorum line') };
 };
 
-/** Is the quorum met by these cosigners (verifier keys as text)? */
-export const quorumMet = (policy: Policy, signedBy: ReadonlySet<string>): boolean => {
+/** Witnesses and groups that are satisfied by these cosigners (verifier keys as text). */
+export const namesMet = (policy: Policy, signedBy: ReadonlySet<string>): ReadonlySet<string> => {
   const met = new Set<string>();
   for (const [name, key] of policy.witnesses) if (signedBy.has(key.text)) met.add(name);
   for (const { name, threshold, members } of policy.groups.values())
     if (members.filter((member) => met.has(member)).length >= threshold) met.add(name);
-  return policy.quorum === NO_QUORUM || met.has(policy.quorum);
+  return met;
 };
+
+/** Is the quorum met by these cosigners (verifier keys as text)? */
+export const quorumMet = (policy: Policy, signedBy: ReadonlySet<string>): boolean =>
+  policy.quorum === NO_QUORUM || namesMet(policy, signedBy).has(policy.quorum);
 
 export interface PolicyWitness {
   readonly name: string;

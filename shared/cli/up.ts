@@ -37,7 +37,7 @@ const tryThese = ({ coordinator, sites: [site] }: UpFederation): string =>
         'Three commands to try (in another terminal):',
         `  ${CALL} query chat "When should lactate be measured in suspected sepsis?" --url ${site.url} --key ${site.apiKey}`,
         `  ${CALL} query stats --count Condition --where code=44054006 --url ${site.url} --key ${site.apiKey}`,
-        `  ${CALL} audit export --out audit.tar --home ${coordinator.home} && ${CALL} audit verify audit.tar`,
+        `  ${CALL} audit policy --out policy.txt --home ${site.home} && ${CALL} audit export --out audit.tar --home ${coordinator.home} && ${CALL} audit verify audit.tar --policy policy.txt`,
         '',
         `Any OpenAI client works too: base URL ${site.url}/v1, the site's key. API documents: ${site.url}/docs and ${coordinator.url}/docs`,
       ].join('\n');

@@ -5,6 +5,8 @@ import * as accounts from '../wire/accounts.ts';
 import { Hold } from '../audit/retention.ts';
 import * as admin from '../wire/admin.ts';
 import * as audit from '../wire/audit.ts';
+import { ExportRequestBody } from '../wire/audit-export.ts';
+import * as compliance from '../wire/compliance.ts';
 import * as emergency from '../wire/emergency.ts';
 import { FederationInfo } from '../wire/federation-info.ts';
 import * as keys from '../wire/keys.ts';
@@ -192,7 +194,15 @@ export const COORDINATOR_ROUTES = {
     releaseHold: route('DELETE', '/security/audit/holds/:id', { answer: audit.HoldReleased }),
     erase: route('POST', '/security/audit/erase', { body: audit.EraseRequest, answer: audit.Erased }),
     prune: route('POST', '/security/audit/prune', { body: audit.PruneRequest, answer: audit.PruneShown }),
-    export: route('POST', '/v1/audit/export', { body: admin.ExportHeader, answer: 'bytes' }),
+    export: route('POST', '/v1/audit/export', { body: ExportRequestBody, answer: 'bytes' }),
+    person: route('POST', '/v1/audit/person', {
+      body: compliance.PersonRequest,
+      answer: compliance.PersonAnswer,
+    }),
+    report: route('POST', '/v1/audit/report', {
+      body: compliance.ComplianceReportRequest,
+      answer: compliance.ComplianceReportAnswer,
+    }),
     incident: route('POST', '/v1/audit/incident', {
       body: reports.IncidentRequest,
       answer: reports.IncidentAnswer,

@@ -52,7 +52,13 @@ export const quorumOf = (sites: number): number => {
   return sites <= 3 ? sites - 1 : Math.floor(sites / 2) + 1;
 };
 
-/** The C2SP policy file for a roster: what an auditor checks a checkpoint against. */
+/** Keys of the hospitals' own audit logs. */
+const siteLogsOf = (federation: string, state: DirectoryState): readonly VerifierKey[] =>
+  [...state.values()]
+    .filter(({ site, revokedMs }) => site !== COORDINATOR_NAME && revokedMs === undefined)
+    .flatMap(({ site, log }) => logKeysOf(siteLogOrigin(federation, site), log));
+
+/** The C2SP policy file for a roster: what an auditor checks a checkpoint against. `logs`: the keys of the federation's own logs. */
 export const federationPolicy = (
   federation: string,
   logs: readonly VerifierKey[],
@@ -61,7 +67,7 @@ export const federationPolicy = (
   const witnesses = witnessesOf(state);
   return policyText(
     `federation ${federation}: ${witnesses.length} witnesses, of which ${quorumOf(witnesses.length)} must have signed`,
-    logs,
+    [...logs, ...siteLogsOf(federation, state)],
     witnesses.map((keys) => ({ name: keys.site, keys: witnessKeysOf(federation, keys) })),
     quorumOf(witnesses.length),
   );

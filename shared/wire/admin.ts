@@ -43,8 +43,6 @@ export const PolicyInForce = z.strictObject({
     microEpsilonMax: z.int(),
   }),
 });
-export const ExportHeader = z.strictObject({ ground: z.string().min(1).max(200).default('audit') });
-
 /** Records of the key directory, for whoever has no session yet, or any more. */
 export const PublicLeaves = z.strictObject({
   checkpoint: z.string().max(8_192),

@@ -104,3 +104,29 @@ export const SettingsShown = z.strictObject({
   adminAllowedAddresses: z.array(z.string()),
   notifications: z.strictObject({ webhooks: z.int(), smtp: z.boolean() }),
 });
+
+/** Use and charges at one hospital, department by department: for its own accounts, and for what other sites' departments took from its budgets. */
+export const AgentUsageReport = z.strictObject({
+  site: SiteId,
+  ...Period,
+  departments: z.array(
+    z.strictObject({
+      /** Where the department is; this site's own, or one that asked from elsewhere. */
+      site: SiteId,
+      /** Null: asked with a key that is gone. */
+      department: z.string().nullable(),
+      /** Questions that this site's own people began, from its log; null for other sites, whose logs know. */
+      chatsAsked: z.int().nullable(),
+      statisticsAsked: z.int().nullable(),
+      /** Charged to this site's ledger. */
+      queriesCharged: z.int(),
+      /** Given back because nothing ran. */
+      queriesRefunded: z.int(),
+      /** Of the lifetime budget, in units of 2^-40 nat; decimal, because it may be large. */
+      costUnits: z.string(),
+    }),
+  ),
+  /** Records of the ledger before this counter were compacted: their charges are in the sums, not here. */
+  ledgerFrom: z.int(),
+});
+export type AgentUsageReport = z.infer<typeof AgentUsageReport>;

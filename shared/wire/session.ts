@@ -193,5 +193,8 @@ export const LogPart = z.strictObject({
   /** First piece: signed checkpoint and verifier key of the log. */
   checkpoint: z.string().max(8_192).optional(),
   verifierKey: z.string().max(400).optional(),
+  /** First piece, of a log that was pruned: the first entry that is there, and the roots of the complete subtrees before it, base64, largest first. */
+  minimumIndex: z.int().nonnegative().optional(),
+  frontier: z.array(z.base64()).max(64).optional(),
 });
 export type LogPart = z.infer<typeof LogPart>;

@@ -123,7 +123,9 @@ describe('killed in mid-stream', () => {
     after.forEach((size, at) => expect(size).toBeGreaterThan(before[at]!));
     const file = join(federation.folder, 'audit.tar');
     await qflJson(z.unknown(), ['audit', 'export', '--out', file, '--home', federation.coordinator.home]);
-    const { outcome, logs } = await qflJson(Report, ['audit', 'verify', file]);
+    const policy = join(federation.folder, 'policy.txt');
+    await qflJson(z.unknown(), ['audit', 'policy', '--out', policy, '--home', alpha.home]);
+    const { outcome, logs } = await qflJson(Report, ['audit', 'verify', file, '--policy', policy]);
     expect(outcome).toBe('good');
     expect(logs.length).toBe(4);
     for (const [at, name] of ['coordinator', 'alpha', 'bravo'].entries()) {

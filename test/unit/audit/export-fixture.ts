@@ -1,7 +1,8 @@
 import { createAuditLog } from '../../../shared/audit/audit-log.ts';
 import { createExport, type ExportLog, exportLog, type ExportOptions } from '../../../shared/audit/export.ts';
 import { AppendLog } from '../../../shared/audit/log.ts';
-import { ed25519NoteSigner } from '../../../shared/audit/note.ts';
+import { policyText } from '../../../shared/audit/policy.ts';
+import { ed25519NoteSigner, type NoteSigner, parseVerifierKey } from '../../../shared/audit/note.ts';
 import { systemClock } from '../../../shared/clock.ts';
 import { secureRandomBytes } from '../../../shared/random.ts';
 import { createMemoryStore } from '../../../shared/store/memory.ts';
@@ -13,19 +14,38 @@ export const SIGNERS = {
   keys: signerOf('f/keys', 3),
 };
 
-export const auditLogOf = async (name: 'coordinator' | 'north', count: number): Promise<ExportLog> => {
-  const log = await AppendLog.open({
-    store: createMemoryStore(),
-    prefix: 'a/',
-    signer: SIGNERS[name],
-    create: true,
-  });
-  const audit = createAuditLog({ log, source: name, clock: systemClock, random: secureRandomBytes });
-  await Promise.all(
-    Array.from({ length: count }, () => audit.record({ action: 'chat.served', outcome: 'ok' })),
-  );
-  return exportLog(name, 'audit', log);
+/** Every log of the fixture, and no witnesses. */
+export const POLICY = policyText(
+  'test',
+  Object.values(SIGNERS).map(({ verifierKey }) => parseVerifierKey(verifierKey)),
+  [],
+  0,
+);
+
+/** A log with its export; `timeOf` is what the clock says for each entry. */
+export const openTestLog = async (
+  name: 'coordinator' | 'north',
+  count: number,
+  signer: NoteSigner = SIGNERS[name],
+  timeOf?: (index: number) => number,
+) => {
+  const log = await AppendLog.open({ store: createMemoryStore(), prefix: 'a/', signer, create: true });
+  const clock =
+    timeOf === undefined
+      ? systemClock
+      : { ...systemClock, nowMs: () => timeOf(Math.min(log.size, count - 1)) };
+  const audit = createAuditLog({ log, source: name, clock, random: secureRandomBytes });
+  if (timeOf === undefined)
+    await Promise.all(
+      Array.from({ length: count }, () => audit.record({ action: 'chat.served', outcome: 'ok' })),
+    );
+  // One after another: the clock is asked for each.
+  else for (let at = 0; at < count; at += 1) await audit.record({ action: 'chat.served', outcome: 'ok' });
+  return { log: await exportLog(name, 'audit', log), audit };
 };
+
+export const auditLogOf = async (name: 'coordinator' | 'north', count: number): Promise<ExportLog> =>
+  (await openTestLog(name, count)).log;
 
 export const keysLogOf = async (leaves: readonly Uint8Array[]): Promise<ExportLog> => {
   const log = await AppendLog.open({
@@ -40,6 +60,8 @@ export const keysLogOf = async (leaves: readonly Uint8Array[]): Promise<ExportLo
 
 export const optionsOf = (logs: readonly ExportLog[], rest: Partial<ExportOptions> = {}): ExportOptions => ({
   logs,
+  federation: 'f',
+  policy: POLICY,
   signer: SIGNERS.coordinator,
   createdMs: 1_790_000_000_000,
   generator: 'test',

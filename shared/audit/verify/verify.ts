@@ -1,15 +1,26 @@
 /**
  * Verifies an audit export offline: no network, no store, no trust in whoever made it. Every byte of the file is covered: the
  * archive's own by its one spelling, the manifest by its signature, the files by the manifest, the entries by the root
- * that their log signed.
+ * that their log signed, the signatures by a policy that came another way.
  */
 import { createHash, hash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
-import { QflError, toQflError } from '../errors.ts';
-import { parseCanonical } from './canonical.ts';
-import { Manifest, MANIFEST_FILE, MANIFEST_NOTE_FILE, manifestNoteText } from './export-format.ts';
-import { openNote, parseVerifierKey, type VerifierKey } from './note.ts';
-import { readTar, TarFault, type TarMember } from './tar.ts';
+import { fromUtf8, toHex } from '../../bytes.ts';
+import { QflError, toQflError } from '../../errors.ts';
+import { parseCanonical } from '../canonical.ts';
+import { readCheckpoint } from '../checkpoint.ts';
+import {
+  ENTRY_LINE_BYTES_MAX,
+  EVENT_FILES,
+  Manifest,
+  MANIFEST_FILE,
+  MANIFEST_NOTE_FILE,
+  manifestNoteText,
+  POLICY_FILE,
+} from '../export-format.ts';
+import { openNote, parseVerifierKey } from '../note.ts';
+import { parsePolicy, type Policy, POLICY_BYTES_MAX } from '../policy.ts';
+import { readTar, TarFault, type TarMember } from '../tar.ts';
+import { LineCutter } from './lines.ts';
 import { LogVerifier, type VerifiedLog } from './verify-log.ts';
 
 export type VerifyOutcome = 'good' | 'tampered' | 'incomplete' | 'policy_not_met';
@@ -37,19 +48,24 @@ export interface VerifyReport {
   readonly findings: readonly Finding[];
   readonly logs: readonly VerifiedLog[];
   readonly manifest: Manifest | undefined;
-  /** Who signed the whole: a key the caller trusts, or only the key that the file itself carries. */
+  /** Who signed the whole: a key of the caller's policy, or only one that the file itself carries. */
   readonly manifestKey: 'trusted' | 'embedded' | undefined;
-  /** Plain sentences about what the result does not say. */
-  readonly notices: readonly string[];
 }
 
 export interface VerifyOptions {
-  /** Verifier keys got by another way than this file. With any, everything has to be signed by one of them. */
-  readonly trustedKeys?: readonly string[];
+  /** C2SP tlog-policy text got by another way than this file. */
+  readonly policy?: string | undefined;
+  /** Verifier keys got by another way, where there is no policy: no cosignatures are asked for. */
+  readonly trustedKeys?: readonly string[] | undefined;
+  /** A checkpoint that the caller held before. */
+  readonly since?: string | undefined;
+  readonly progress?: (bytesDone: number) => void;
 }
 
 const MANIFEST_BYTES_MAX = 16 * 1024 * 1024;
 const NOTE_BYTES_MAX = 64 * 1024;
+/** Before `policy.txt` was read. */
+const NOBODY: Policy = { logs: [], witnesses: new Map(), groups: new Map(), quorum: 'none' };
 
 /** Ends the verification: nothing after it can be judged. */
 class Stop extends Error {
@@ -82,12 +98,16 @@ const nextMember = async (members: AsyncIterator<TarMember>, expected: string): 
 class ExportVerifier {
   readonly findings: Finding[] = [];
   readonly logs: VerifiedLog[] = [];
-  readonly #trusted: readonly VerifierKey[];
+  readonly #trusted: Policy | undefined;
+  readonly #since: ReturnType<typeof readCheckpoint> | undefined;
+  readonly #rows = new Map<string, number>();
+  #embedded: Policy = NOBODY;
   manifest: Manifest | undefined;
   manifestKey: 'trusted' | 'embedded' | undefined;
 
-  constructor(trusted: readonly VerifierKey[]) {
+  constructor(trusted: Policy | undefined, since: string | undefined) {
     this.#trusted = trusted;
+    this.#since = since === undefined ? undefined : readCheckpoint(since);
   }
 
   async run(source: AsyncIterable<Uint8Array>): Promise<void> {
@@ -98,12 +118,12 @@ class ExportVerifier {
       const member = await nextMember(members, file.path);
       if (member.bytes !== file.bytes) stop('tampered', 'is not as long as the manifest says', file.path);
       log = this.#logOf(manifest, file.path, log);
-      await this.#readFile(member, file.sha256, log);
+      await this.#readFile(member, file, log);
     }
     if (log !== undefined) this.#finish(log);
     const { value, done } = await members.next();
     if (done !== true) stop('tampered', 'is not in the manifest', value.name);
-    this.#checkAllLogsPresent(manifest);
+    this.#checkWhole(manifest);
   }
 
   async #readManifest(members: AsyncIterator<TarMember>): Promise<Manifest> {
@@ -116,7 +136,8 @@ class ExportVerifier {
         return stop('tampered', 'is not what its note was signed for', MANIFEST_FILE);
       }
       this.manifest = manifest;
-      this.manifestKey = this.#trusted.some(({ text }) => text === manifest.signer) ? 'trusted' : 'embedded';
+      const isTrusted = this.#trusted?.logs.some(({ text }) => text === manifest.signer) ?? false;
+      this.manifestKey = isTrusted ? 'trusted' : 'embedded';
       return manifest;
     } catch (error) {
       if (error instanceof Stop) throw error;
@@ -126,26 +147,51 @@ class ExportVerifier {
 
   #logOf(manifest: Manifest, path: string, current: LogVerifier | undefined): LogVerifier | undefined {
     const name = path.split('/')[0];
-    if (!path.includes('/') || name === current?.name) return current;
+    if (!path.includes('/')) return undefined;
+    if (name === current?.name) return current;
     if (current !== undefined) this.#finish(current);
     const described = manifest.logs.find((log) => log.name === name);
     if (described === undefined) return stop('tampered', 'belongs to no log of the manifest', path);
-    return new LogVerifier(described, this.#trusted);
+    return new LogVerifier(described, {
+      embedded: this.#embedded,
+      trusted: this.#trusted,
+      since: this.#since,
+    });
   }
 
-  async #readFile(member: TarMember, sha256: string, log: LogVerifier | undefined): Promise<void> {
+  async #readFile(
+    member: TarMember,
+    file: Manifest['files'][number],
+    log: LogVerifier | undefined,
+  ): Promise<void> {
     const digest = createHash('sha256');
-    const sink = member.name.includes('/') ? log?.sink(member) : undefined;
+    const { piece: takePiece, line } = log?.sink(member) ?? {};
+    const lines = file.rows === null ? undefined : new LineCutter(line, ENTRY_LINE_BYTES_MAX);
+    const policy: Uint8Array[] = [];
+    const isPolicy = member.name === POLICY_FILE && member.bytes <= POLICY_BYTES_MAX;
     for await (const piece of member.content) {
       digest.update(piece);
-      sink?.(piece);
+      takePiece?.(piece);
+      lines?.push(piece);
+      if (isPolicy) policy.push(Buffer.from(piece));
     }
-    if (digest.digest('hex') !== sha256) {
-      this.findings.push({
-        outcome: 'tampered',
-        file: member.name,
-        message: 'is not what the manifest lists',
-      });
+    const tampered = (message: string): void =>
+      void this.findings.push({ outcome: 'tampered', file: member.name, message });
+    if (digest.digest('hex') !== file.sha256) tampered('is not what the manifest lists');
+    const rows = lines === undefined ? 0 : lines.lines - (member.name.endsWith('.csv') ? 1 : 0);
+    if (lines !== undefined && (rows !== file.rows || !lines.isWhole))
+      tampered(`has ${rows} rows, the manifest lists ${file.rows}`);
+    this.#rows.set(member.name, rows);
+    if (isPolicy) this.#readPolicy(Buffer.concat(policy));
+  }
+
+  #readPolicy(bytes: Uint8Array): void {
+    try {
+      if (toHex(hash('sha256', bytes, 'buffer')) !== this.manifest?.policySha256)
+        throw new QflError('protocol', { detail: 'it is not the one that the manifest names' });
+      this.#embedded = parsePolicy(fromUtf8(bytes));
+    } catch (error) {
+      this.findings.push({ outcome: 'tampered', file: POLICY_FILE, message: reason(error) });
     }
   }
 
@@ -155,13 +201,30 @@ class ExportVerifier {
     this.logs.push(result);
   }
 
-  #checkAllLogsPresent(manifest: Manifest): void {
+  /** Every log once, and as many events as entries. */
+  #checkWhole(manifest: Manifest): void {
     for (const { name } of manifest.logs) {
       const times = this.logs.filter((log) => log.name === name).length;
       if (times === 1) continue;
       const outcome = times === 0 ? 'incomplete' : 'tampered';
       this.findings.push({ outcome, log: name, message: `is in the file ${times} times` });
     }
+    const entries = manifest.logs
+      .filter(({ kind }) => kind === 'audit')
+      .reduce((sum, log) => sum + log.entries, 0);
+    for (const file of EVENT_FILES)
+      if ((this.#rows.get(file) ?? entries) !== entries)
+        this.findings.push({
+          outcome: 'tampered',
+          file,
+          message: `has not the ${entries} rows of its entries`,
+        });
+    const { origin } = this.#since ?? {};
+    if (origin !== undefined && !manifest.logs.some((log) => log.origin === origin))
+      this.findings.push({
+        outcome: 'incomplete',
+        message: `holds no log ${origin}, of which you have a checkpoint`,
+      });
   }
 
   report(): VerifyReport {
@@ -175,30 +238,18 @@ class ExportVerifier {
       logs: this.logs,
       manifest: this.manifest,
       manifestKey: this.manifestKey,
-      notices: this.#notices(),
     };
   }
 
   #policyFindings(): Finding[] {
-    if (this.#trusted.length === 0) return [];
-    const message = 'is signed only by a key that the file itself carries, not by one you trust';
-    const policy = (where: { file?: string; log?: string }): Finding => ({
-      outcome: 'policy_not_met',
-      message,
-      ...where,
-    });
-    return [
-      ...(this.manifestKey === 'embedded' ? [policy({ file: MANIFEST_FILE })] : []),
-      ...this.logs.filter(({ key }) => key === 'embedded').map(({ name }) => policy({ log: name })),
+    const policy = (message: string): Finding[] => [
+      { outcome: 'policy_not_met', file: MANIFEST_FILE, message },
     ];
-  }
-
-  #notices(): string[] {
-    if (this.#trusted.length > 0) return [];
-    return [
-      'No trusted keys were given: the signatures were checked with the keys inside the file. The file agrees with itself; ' +
-        'whether these are the keys of the hospitals has to be compared by another way.',
-    ];
+    if (this.#trusted === undefined)
+      return policy(
+        'signer not authenticated: no policy was given, and the keys inside the file prove only that it agrees with itself',
+      );
+    return this.manifestKey === 'embedded' ? policy('is not signed by a key that the policy names') : [];
   }
 }
 
@@ -212,40 +263,44 @@ const findingOf = (error: unknown): Finding => {
   throw error;
 };
 
+/** @throws QflError `config_invalid` */
+const trustedPolicy = ({ policy, trustedKeys }: VerifyOptions): Policy | undefined => {
+  try {
+    if (policy !== undefined) return parsePolicy(policy);
+    if (trustedKeys === undefined) return undefined;
+    return { ...NOBODY, logs: trustedKeys.map(parseVerifierKey) };
+  } catch (cause) {
+    const { detail } = toQflError(cause);
+    throw new QflError('config_invalid', {
+      detail: `the policy or key to trust does not read: ${detail}`,
+      cause,
+    });
+  }
+};
+
+async function* counted(source: AsyncIterable<Uint8Array>, tell: (bytesDone: number) => void) {
+  let bytes = 0;
+  for await (const piece of source) {
+    bytes += piece.byteLength;
+    tell(bytes);
+    yield piece;
+  }
+}
+
 /**
- * Checks an export (path or bytes). What is wrong with the file is in the report; only a file that cannot be read, or a
- * trusted key that is none, throws.
+ * Checks the bytes of an export. What is wrong with them is in the report; only a source that cannot be read, or a policy or key that is none,
+ * throws.
  * @throws QflError `storage_failed`, `config_invalid`
  */
 export const verifyExport = async (
-  source: string | AsyncIterable<Uint8Array>,
+  source: AsyncIterable<Uint8Array>,
   options: VerifyOptions = {},
 ): Promise<VerifyReport> => {
-  const verifier = new ExportVerifier((options.trustedKeys ?? []).map(trustedKey));
-  const input = typeof source === 'string' ? readingFile(source) : source;
+  const verifier = new ExportVerifier(trustedPolicy(options), options.since);
   try {
-    await verifier.run(input);
+    await verifier.run(options.progress === undefined ? source : counted(source, options.progress));
   } catch (error) {
     verifier.findings.push(findingOf(error));
   }
   return verifier.report();
 };
-
-const trustedKey = (text: string): VerifierKey => {
-  try {
-    return parseVerifierKey(text);
-  } catch (cause) {
-    const { detail } = toQflError(cause);
-    throw new QflError('config_invalid', { detail: `a trusted key does not read: ${detail}`, cause });
-  }
-};
-
-async function* readingFile(file: string): AsyncIterable<Uint8Array> {
-  try {
-    for await (const chunk of createReadStream(file, { highWaterMark: 1024 * 1024 })) {
-      if (chunk instanceof Uint8Array) yield chunk;
-    }
-  } catch (cause) {
-    throw new QflError('storage_failed', { detail: `${file} could not be read`, cause });
-  }
-}
