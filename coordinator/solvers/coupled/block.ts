@@ -3,42 +3,27 @@
  * Gibbs distribution over all ways that fit, by dynamic programming over the trees they form and over how many are at the first site (sampling of trees:
  * Hamze, de Freitas 2004). Single moves would have to climb for what this does in ten microseconds: sites that exchange whole groups.
  */
+import { FREE_MAX, Forest, NONE } from './forest.ts';
 import type { Replica, SmallInstance } from './replica.ts';
 
-/** Tasks freed at once: tables grow with its square. */
-const FREE_MAX = 64;
 /** Counts less likely than this share of the likeliest are dropped from a table: 1e-10 left no count that fits in one deal of ten. */
 const KEPT_LEAST = 1e-60;
 /** Where the greatest entry of a table falls below it, the table is scaled. Growing is no danger: at most twice with each of 64 tasks. */
 const SCALED_BELOW = 1e-30;
 /** Of the range of excesses, for a tilt with as many below as are at the first site. */
 const TILT_HALVINGS = 7;
-const NONE = -1;
 const UNIT = 1 / 2 ** 32;
 /** One entry for each label and count of every table a tree can grow through, with a margin for the tables of single tasks. */
 const POOL = 4 * (FREE_MAX + 4) * (FREE_MAX + 4);
 
 /**
- * Free tasks are named by position. A table holds, for each count of tasks at the first site from `least` to `least + span`, how likely it is when the
+ * A table holds, for each count of tasks at the first site from `least` to `least + span`, how likely it is when the
  * task itself is at the second site and when it is at the first: two numbers a count.
  */
 export class Block {
   readonly #small: SmallInstance;
-  /** By task: its position, or NONE. */
-  readonly #position: Int32Array;
-  readonly #task = new Int32Array(FREE_MAX);
-  #count = 0;
+  readonly #forest: Forest;
   #noise = 1;
-  /** Half-edges of the forest, listed by the position they leave from. */
-  readonly #firstEdge = new Int32Array(FREE_MAX);
-  readonly #nextEdge = new Int32Array(2 * FREE_MAX);
-  readonly #end = new Int32Array(2 * FREE_MAX);
-  readonly #tie = new Float64Array(2 * FREE_MAX);
-  /** Union-find over the trees. */
-  readonly #leader = new Int32Array(FREE_MAX);
-  readonly #parent = new Int32Array(FREE_MAX);
-  /** Parents before children. */
-  readonly #order = new Int32Array(FREE_MAX);
   /** Weights of standing with the parent and apart from it. */
   readonly #same = new Float64Array(FREE_MAX);
   readonly #apart = new Float64Array(FREE_MAX);
@@ -62,23 +47,23 @@ export class Block {
 
   constructor(small: SmallInstance) {
     this.#small = small;
-    this.#position = new Int32Array(small.instance.tasks).fill(NONE);
+    this.#forest = new Forest(small);
   }
 
   /** @param noise state of a xorshift generator, not zero @returns its state after */
   deal(replica: Replica, first: number, second: number, temperature: number, noise: number): number {
     this.#noise = noise;
-    this.#free(replica, first, second);
-    if (this.#count > 0) {
+    this.#forest.grow(replica, first, second, this.#uniform(), this.#uniform());
+    if (this.#forest.count > 0) {
       const tilt = this.#price(replica, first, second);
-      this.#rootTrees(temperature);
+      this.#forest.root();
       this.#mergeTrees(tilt, temperature);
       if (this.#drawTotal(replica, first, second, tilt, temperature)) {
         this.#drawDown();
         this.#settle(replica, first, second);
       }
     }
-    for (let at = 0; at < this.#count; at += 1) this.#position[this.#task[at]!] = NONE;
+    this.#forest.release();
     return this.#noise;
   }
 
@@ -91,76 +76,15 @@ export class Block {
     return (x >>> 0) * UNIT;
   }
 
-  /** Frees tasks in a random order, all but those that would close a cycle. */
-  #free({ load, members, stride }: Replica, first: number, second: number): void {
-    const atFirst = load[first]!;
-    const all = atFirst + load[second]!;
-    this.#count = 0;
-    let edges = 0;
-    let place = Math.floor(this.#uniform() * all);
-    const pace = coprime(1 + Math.floor(this.#uniform() * all), all);
-    for (let step = 0; step < all && this.#count < FREE_MAX; step += 1) {
-      place += pace;
-      if (place >= all) place -= all;
-      const task =
-        place < atFirst ? members[first * stride + place]! : members[second * stride + place - atFirst]!;
-      if (this.#mayChoose(task, first, second)) edges = this.#join(task, edges);
-    }
-  }
-
-  #mayChoose(task: number, first: number, second: number): boolean {
-    const { sites, costs } = this.#small.instance;
-    return costs[task * sites + first]! < Infinity && costs[task * sites + second]! < Infinity;
-  }
-
-  /** Adds the task and its couplings with free ones, unless two of these are of one tree. @returns half-edges there are */
-  #join(task: number, edges: number): number {
-    const { start, near, weight } = this.#small;
-    const end = this.#end;
-    const at = this.#count;
-    let size = edges;
-    for (let entry = start[task]!; entry < start[task + 1]!; entry += 1) {
-      const other = this.#position[near[entry]!]!;
-      if (other === NONE) continue;
-      const leader = this.#leaderOf(other);
-      for (let edge = edges; edge < size; edge += 2)
-        if (this.#leaderOf(end[edge + 1]!) === leader) return edges;
-      end[size] = at;
-      end[size + 1] = other;
-      this.#tie[size] = weight[entry]!;
-      this.#tie[size + 1] = weight[entry]!;
-      size += 2;
-    }
-    this.#leader[at] = at;
-    this.#firstEdge[at] = NONE;
-    for (let edge = edges; edge < size; edge += 2) {
-      const other = end[edge + 1]!;
-      this.#leader[this.#leaderOf(other)] = at;
-      this.#nextEdge[edge] = this.#firstEdge[other]!;
-      this.#firstEdge[other] = edge;
-      this.#nextEdge[edge + 1] = this.#firstEdge[at]!;
-      this.#firstEdge[at] = edge + 1;
-    }
-    this.#position[task] = at;
-    this.#task[at] = task;
-    this.#count += 1;
-    return size;
-  }
-
-  #leaderOf(position: number): number {
-    let at = position;
-    while (this.#leader[at] !== at) at = this.#leader[at]!;
-    return at;
-  }
-
   /** Each free task's excess, and a price of a place at the first site near which as many as now would choose it: it keeps likely counts in range. */
   #price({ siteOf, field }: Replica, first: number, second: number): number {
     const { start, near, weight, instance } = this.#small;
+    const { count, task: tasks, position } = this.#forest;
     let atFirst = 0;
     let low = Infinity;
     let high = -Infinity;
-    for (let at = 0; at < this.#count; at += 1) {
-      const task = this.#task[at]!;
+    for (let at = 0; at < count; at += 1) {
+      const task = tasks[at]!;
       let excess = field[task * instance.sites + first]! - field[task * instance.sites + second]!;
       if (siteOf[task] === first) atFirst += 1;
       low = Math.min(low, excess);
@@ -168,7 +92,7 @@ export class Block {
       this.#odds[at] = excess;
       for (let entry = start[task]!; entry < start[task + 1]!; entry += 1) {
         const other = near[entry]!;
-        if (this.#position[other] === NONE) continue;
+        if (position[other] === NONE) continue;
         excess += siteOf[other] === first ? -weight[entry]! : weight[entry]!;
       }
       this.#excess[at] = excess;
@@ -176,43 +100,16 @@ export class Block {
     for (let halving = 0; halving < TILT_HALVINGS; halving += 1) {
       const middle = (low + high) / 2;
       let below = 0;
-      for (let at = 0; at < this.#count; at += 1) below += this.#odds[at]! < middle ? 1 : 0;
+      for (let at = 0; at < count; at += 1) below += this.#odds[at]! < middle ? 1 : 0;
       if (below < atFirst) low = middle;
       else high = middle;
     }
     return (low + high) / 2;
   }
 
-  #rootTrees(temperature: number): void {
-    const parent = this.#parent.fill(NONE - 1);
-    const order = this.#order;
-    let size = 0;
-    for (let root = 0; root < this.#count; root += 1) {
-      if (parent[root]! >= NONE) continue;
-      parent[root] = NONE;
-      let read = size;
-      order[size] = root;
-      size += 1;
-      for (; read < size; read += 1) {
-        const at = order[read]!;
-        for (let edge = this.#firstEdge[at]!; edge !== NONE; edge = this.#nextEdge[edge]!) {
-          const child = this.#end[edge]!;
-          if (child === parent[at]) continue;
-          const tie = this.#tie[edge]! / temperature;
-          parent[child] = at;
-          // Of the two only the ratio counts.
-          this.#same[child] = tie > 0 ? Math.exp(-tie) : 1;
-          this.#apart[child] = tie < 0 ? Math.exp(tie) : 1;
-          order[size] = child;
-          size += 1;
-        }
-      }
-    }
-  }
-
   #mergeTrees(tilt: number, temperature: number): void {
     const pool = this.#pool;
-    for (let at = 0; at < this.#count; at += 1) {
+    for (let at = 0; at < this.#forest.count; at += 1) {
       const excess = (this.#excess[at]! - tilt) / temperature;
       const table = 4 * at;
       // At the second site it counts 0, at the first 1.
@@ -226,7 +123,7 @@ export class Block {
       this.#lastChild[at] = NONE;
     }
     // All trees hang on one more position that is always at the second site and counts nothing.
-    const table = 4 * this.#count;
+    const table = 4 * this.#forest.count;
     pool[table] = 1;
     pool[table + 1] = 0;
     this.#table[FREE_MAX] = table;
@@ -234,13 +131,13 @@ export class Block {
     this.#span[FREE_MAX] = 0;
     this.#lastChild[FREE_MAX] = NONE;
     this.#poolEnd = table + 2;
-    for (let step = this.#count - 1; step >= 0; step -= 1) {
-      const child = this.#order[step]!;
-      const parent = this.#parent[child]!;
-      if (parent === NONE) {
-        this.#same[child] = 1;
-        this.#apart[child] = 1;
-      }
+    for (let step = this.#forest.count - 1; step >= 0; step -= 1) {
+      const child = this.#forest.order[step]!;
+      const parent = this.#forest.parent[child]!;
+      const tie = this.#forest.parentTie[child]! / temperature;
+      // Of the two only the ratio counts.
+      this.#same[child] = tie > 0 ? Math.exp(-tie) : 1;
+      this.#apart[child] = tie < 0 ? Math.exp(tie) : 1;
       this.#merge(child, parent === NONE ? FREE_MAX : parent);
     }
   }
@@ -299,7 +196,8 @@ export class Block {
     const { slotCosts } = this.#small.instance;
     const [slotsFirst, slotsSecond] = [slotCosts[first]!, slotCosts[second]!];
     let now = 0;
-    for (let at = 0; at < this.#count; at += 1) if (replica.siteOf[this.#task[at]!] === first) now += 1;
+    for (let at = 0; at < this.#forest.count; at += 1)
+      if (replica.siteOf[this.#forest.task[at]!] === first) now += 1;
     const fixedFirst = replica.load[first]! - now;
     const bothLoads = replica.load[first]! + replica.load[second]!;
     const most = this.#least[FREE_MAX]! + this.#span[FREE_MAX]!;
@@ -336,7 +234,7 @@ export class Block {
   /** From the roots down: how many of each subtree are at the first site, and which. */
   #drawDown(): void {
     this.#drawChildren(FREE_MAX);
-    for (let step = 0; step < this.#count; step += 1) this.#drawChildren(this.#order[step]!);
+    for (let step = 0; step < this.#forest.count; step += 1) this.#drawChildren(this.#forest.order[step]!);
   }
 
   #drawChildren(parent: number): void {
@@ -377,12 +275,12 @@ export class Block {
     const before = load[first]!;
     const beforeSecond = load[second]!;
     let drawn = 0;
-    for (let at = 0; at < this.#count; at += 1) drawn += this.#drawnLabel[at]!;
+    for (let at = 0; at < this.#forest.count; at += 1) drawn += this.#drawnLabel[at]!;
     // Odds too small for a number may have drawn labels that do not sum to the total, and the total is what fits.
     if (drawn !== this.#drawnCount[FREE_MAX]) return;
     let change = 0;
-    for (let at = 0; at < this.#count; at += 1) {
-      const task = this.#task[at]!;
+    for (let at = 0; at < this.#forest.count; at += 1) {
+      const task = this.#forest.task[at]!;
       const from = siteOf[task]!;
       const to = this.#drawnLabel[at] === 1 ? first : second;
       if (to === from) continue;
@@ -398,21 +296,3 @@ export class Block {
     replica.keep();
   }
 }
-
-/** The first from `value` on, around at `of`, that has no factor in common with it: steps of it pass every place. */
-const coprime = (value: number, of: number): number => {
-  let found = value;
-  while (greatestDivisor(found, of) !== 1) found = (found % of) + 1;
-  return found;
-};
-
-const greatestDivisor = (left: number, right: number): number => {
-  let a = left;
-  let b = right;
-  while (b !== 0) {
-    const rest = a % b;
-    a = b;
-    b = rest;
-  }
-  return a;
-};
