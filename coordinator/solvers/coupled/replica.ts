@@ -72,10 +72,10 @@ export class Replica {
   readonly siteOf: Int32Array;
   readonly load: Int32Array;
   /** Task-major: its own cost there, and what couplings add with its neighbours where they are. */
-  readonly #field: Float64Array;
-  /** Tasks at each site, `#stride` to a row, and each task's place in its row. */
-  readonly #members: Int32Array;
-  readonly #stride: number;
+  readonly field: Float64Array;
+  /** Tasks at each site, `stride` to a row, and each task's place in its row. */
+  readonly members: Int32Array;
+  readonly stride: number;
   readonly #place: Int32Array;
   /** Cost of the next slot (Infinity when full) and of the last one taken. */
   readonly #nextSlot: Float64Array;
@@ -92,9 +92,9 @@ export class Replica {
     this.siteOf = new Int32Array(tasks);
     this.best = new Int32Array(tasks);
     this.load = new Int32Array(sites);
-    this.#field = new Float64Array(tasks * sites);
-    this.#stride = tasks + 1;
-    this.#members = new Int32Array(sites * this.#stride);
+    this.field = new Float64Array(tasks * sites);
+    this.stride = tasks + 1;
+    this.members = new Int32Array(sites * this.stride);
     this.#place = new Int32Array(tasks);
     this.#nextSlot = new Float64Array(sites);
     this.#lastSlot = new Float64Array(sites);
@@ -105,14 +105,14 @@ export class Replica {
   reset(start: ArrayLike<number>): void {
     const { instance, start: from, near, weight } = this.#small;
     const sites = this.#sites;
-    this.#field.set(instance.costs);
+    this.field.set(instance.costs);
     this.load.fill(0);
     let cost = 0;
     for (let task = 0; task < this.#tasks; task += 1) {
       const site = start[task]!;
       this.siteOf[task] = site;
       this.#place[task] = this.load[site]!;
-      this.#members[site * this.#stride + this.load[site]!] = task;
+      this.members[site * this.stride + this.load[site]!] = task;
       cost +=
         instance.costs[task * sites + site]! + (instance.slotCosts[site]![this.load[site]!] ?? Infinity);
       this.load[site]! += 1;
@@ -120,12 +120,12 @@ export class Replica {
     for (let task = 0; task < this.#tasks; task += 1)
       for (let at = from[task]!; at < from[task + 1]!; at += 1) {
         const other = near[at]!;
-        this.#field[task * sites + this.siteOf[other]!]! += weight[at]!;
+        this.field[task * sites + this.siteOf[other]!]! += weight[at]!;
         if (other > task && this.siteOf[other] === this.siteOf[task]) cost += weight[at]!;
       }
     for (let site = 0; site < sites; site += 1) this.#readSlots(site);
     this.cost = cost;
-    this.#keep();
+    this.keep();
   }
 
   #readSlots(site: number): void {
@@ -135,25 +135,25 @@ export class Replica {
     this.#lastSlot[site] = slots[load - 1] ?? 0;
   }
 
-  #keep(): void {
+  keep(): void {
     if (this.cost >= this.bestCost) return;
     this.bestCost = this.cost;
     this.best.set(this.siteOf);
   }
 
-  #move(task: number, to: number): void {
+  move(task: number, to: number): void {
     const { start, near, weight } = this.#small;
-    const field = this.#field;
+    const field = this.field;
     const sites = this.#sites;
     const from = this.siteOf[task]!;
-    const row = from * this.#stride;
+    const row = from * this.stride;
     this.load[from]! -= 1;
-    const last = this.#members[row + this.load[from]!]!;
-    this.#members[row + this.#place[task]!] = last;
+    const last = this.members[row + this.load[from]!]!;
+    this.members[row + this.#place[task]!] = last;
     this.#place[last] = this.#place[task]!;
     this.siteOf[task] = to;
     this.#place[task] = this.load[to]!;
-    this.#members[to * this.#stride + this.load[to]!] = task;
+    this.members[to * this.stride + this.load[to]!] = task;
     this.load[to]! += 1;
     this.#readSlots(from);
     this.#readSlots(to);
@@ -171,11 +171,11 @@ export class Replica {
   run(temperature: number, proposals: number, noise: number): number {
     const tasks = this.#tasks;
     const sites = this.#sites;
-    const stride = this.#stride;
+    const stride = this.stride;
     const { between, allowed, allowedCount, likely, likelyCount, isLikely } = this.#small;
-    const field = this.#field;
+    const field = this.field;
     const { siteOf, load } = this;
-    const members = this.#members;
+    const members = this.members;
     const nextSlot = this.#nextSlot;
     const lastSlot = this.#lastSlot;
     let x = noise;
@@ -198,9 +198,9 @@ export class Replica {
       const own = field[row + to]! - field[row + from]!;
       const shift = own + nextSlot[to]! - lastSlot[from]!;
       if (shift <= patience) {
-        this.#move(task, to);
+        this.move(task, to);
         this.cost += shift;
-        if (this.cost < this.bestCost) this.#keep();
+        if (this.cost < this.bestCost) this.keep();
         continue;
       }
       const there = load[to]!;
@@ -230,10 +230,10 @@ export class Replica {
         own + slots + field[otherRow + then]! - field[otherRow + to]! - (then === from ? 2 * tie : tie);
       if (change > patience) continue;
       // The other first: there may be no slot for both.
-      this.#move(other, then);
-      this.#move(task, to);
+      this.move(other, then);
+      this.move(task, to);
       this.cost += change;
-      if (this.cost < this.bestCost) this.#keep();
+      if (this.cost < this.bestCost) this.keep();
     }
     return x;
   }

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { verifyCoupled } from '../../../coordinator/planning/verify-coupled.ts';
+import { Block } from '../../../coordinator/solvers/coupled/block.ts';
 import { coupledBound, SHARE_SCALE, solveLinear } from '../../../coordinator/solvers/coupled/bound.ts';
 import { type CoupledInstance, coupledCost } from '../../../coordinator/solvers/coupled/instance.ts';
 import { Mixer } from '../../../coordinator/solvers/coupled/mixing.ts';
@@ -134,6 +135,61 @@ describe('the parts of the search on small instances', () => {
       }),
       { numRuns: 500 },
     );
+  });
+
+  test('a deal knows its cost and never leaves the rules', () => {
+    let moved = 0;
+    fc.assert(
+      fc.property(
+        anyInstance,
+        anySeed,
+        fc.double({ min: 0.1, max: 50, noNaN: true }),
+        (instance, seed, heat) => {
+          const replica = walk(instance, seed, 20);
+          const block = new Block(smallInstanceOf(instance));
+          let noise = seed;
+          for (let deal = 0; deal < 12 && instance.sites > 1; deal += 1) {
+            const first = deal % instance.sites;
+            const before = Int32Array.from(replica.siteOf);
+            noise = block.deal(replica, first, (first + 1) % instance.sites, heat, noise);
+            moved += replica.siteOf.some((site, task) => site !== before[task]) ? 1 : 0;
+            expect(replica.cost).toBe(coupledCost(instance, replica.siteOf));
+            expect(replica.cost).toBeLessThan(Infinity);
+          }
+        },
+      ),
+      { numRuns: 500 },
+    );
+    expect(moved).toBeGreaterThan(500);
+  });
+
+  test('deals draw plans as often as Gibbs says', () => {
+    const temperature = 15;
+    const made = makeCoupled(6, 3, 3);
+    const slotCosts = made.slotCosts.map((slots, site) => slots.map((_, at) => 4 * at * site));
+    const instance = { ...made, slotCosts };
+    const likely = new Map<string, number>();
+    for (let code = 0; code < 3 ** 6; code += 1) {
+      const siteOf = Array.from({ length: 6 }, (_, task) => Math.floor(code / 3 ** task) % 3);
+      const odds = Math.exp(-coupledCost(instance, siteOf) / temperature);
+      if (odds > 0) likely.set(siteOf.join(''), odds);
+    }
+    const total = [...likely.values()].reduce((sum, odds) => sum + odds, 0);
+    const replica = walk(instance, 7, 20);
+    const block = new Block(smallInstanceOf(instance));
+    const drawn = new Map<string, number>();
+    const deals = 300_000;
+    let noise = 12_345;
+    for (let deal = 0; deal < deals; deal += 1) {
+      noise = block.deal(replica, deal % 3, (deal + 1) % 3, temperature, noise);
+      const plan = replica.siteOf.join('');
+      drawn.set(plan, (drawn.get(plan) ?? 0) + 1);
+    }
+    const apart = [...likely].reduce(
+      (sum, [plan, odds]) => sum + Math.abs(odds / total - (drawn.get(plan) ?? 0) / deals) / 2,
+      0,
+    );
+    expect(apart).toBeLessThan(0.02);
   });
 
   test('a mixture is as good as it says, fits, and is no worse than either plan', () => {
