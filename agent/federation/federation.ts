@@ -66,7 +66,7 @@ export interface FederationOptions {
   /** How old the quorum's signatures may be for new questions. */
   readonly directoryAgeMaxMs: number;
   /** Days of a KEM epoch; the next one begins after five sixths of it. */
-  keyEpochDays(): number;
+  readonly keyEpochDays: () => number;
   telemetry(): Promise<Telemetry>;
   /** Calls of the coordinator: `serve` and `audit.log`. */
   readonly handlers: () => Handlers;
@@ -81,7 +81,7 @@ export interface Federation {
   readonly mirror: DirectoryMirror;
   readonly lockdown: Lockdown;
   /** The coordinator has stopped the federation; undefined while it goes on. */
-  standstill(): Standstill | undefined;
+  readonly standstill: () => Standstill | undefined;
   /** Alarms of other sites since the start, newest last. */
   alarms(): readonly Alarm[];
   /** What others have cosigned of this site's log and the coordinator's. */
