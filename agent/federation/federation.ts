@@ -230,8 +230,9 @@ export const startFederation = async (options: FederationOptions): Promise<Feder
   };
   /** Until another connection than this one is in use, or that takes too long. */
   const replaced = async (peer: Peer): Promise<void> => {
+    const isReplaced = (): boolean => currentPeer !== peer && link.state === 'online';
     const endMs = clock.monotonicMs() + CALL_TIMEOUT_MS;
-    while ((currentPeer === peer || link.state !== 'online') && clock.monotonicMs() < endMs)
+    while (!isReplaced() && clock.monotonicMs() < endMs)
       await new Promise((resolve) => setTimeout(resolve, REPLACED_POLL_MS));
   };
   const isStale = (): boolean => {
