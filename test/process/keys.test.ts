@@ -20,7 +20,7 @@ const show = (home: string, ...more: string[]) =>
   qflJson(OwnKeysShown, ['keys', 'show', '--home', home, ...more]);
 const list = async (name: string) =>
   SiteKeysPage.parse((await site(name).asOperator('/v1/directory/sites')).body).sites;
-const shown = async (name: string) =>
+const keysOf = async (name: string) =>
   OwnKeysShown.parse((await site(name).asOperator('/v1/directory/keys')).body);
 const ask = (model = 'ward') =>
   call(`${site('north').url}/v1/chat/completions`, {
@@ -59,7 +59,7 @@ describe('qfl keys', () => {
   });
 
   test('compare keeps what was read by telephone, and answers show it', async () => {
-    const { phrase } = await shown('south');
+    const { phrase } = await keysOf('south');
     const chat = () =>
       qfl(['query', 'chat', 'Which dose?', '--model', 'ward', '--url', site('north').url, '--key', doctor]);
     expect((await chat()).err).toContain('fingerprint not compared');
@@ -77,7 +77,7 @@ describe('qfl keys', () => {
     const asking = (async () => {
       while (!state.over) answers.push((await ask()).status);
     })();
-    const before = await shown('south');
+    const before = await keysOf('south');
     const after = await qflJson(OwnKeysShown, ['keys', 'rotate', '--identity', '--home', site('south').home]);
     await qflJson(OwnKeysShown, [
       'keys',
@@ -93,13 +93,13 @@ describe('qfl keys', () => {
     expect(after.pastIdentities.map(({ phrase }) => phrase)).toEqual([before.phrase]);
     expect(answers.length).toBeGreaterThan(3);
     expect(answers.filter((status) => status !== 200)).toEqual([]);
-    expect((await shown('north')).epochs.map(({ epoch }) => epoch)).toEqual([1, 0]);
+    expect((await keysOf('north')).epochs.map(({ epoch }) => epoch)).toEqual([1, 0]);
     const [south] = (await list('north')).filter((one) => one.site === 'south');
     expect(south).toMatchObject({ phrase: after.phrase, comparison: 'not_compared' });
   });
 
   test('what rotated is what a restart finds', async () => {
-    const { phrase } = await shown('south');
+    const { phrase } = await keysOf('south');
     await site('south').program.stop();
     await site('south').restart();
     expect(site('south').fingerprint).toBe(phrase);
