@@ -59,7 +59,7 @@ export interface AskOptions {
   readonly mirror: DirectoryMirror;
   /** @throws QflError `directory_stale`, `lockdown` */
   directoryReady(): Promise<void>;
-  refreshDirectory(): Promise<void>;
+  readonly refreshDirectory: () => Promise<void>;
   readonly sealing: SealingOptions;
   readonly audit: AuditLog;
   readonly clock: Clock;

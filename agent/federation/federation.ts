@@ -67,7 +67,7 @@ export interface FederationOptions {
   /** How old the quorum's signatures may be for new questions. */
   readonly directoryAgeMaxMs: number;
   /** Days of a KEM epoch; the next one begins after five sixths of it. */
-  keyEpochDays(): number;
+  readonly keyEpochDays: () => number;
   telemetry(): Promise<Telemetry>;
   /** Calls of the coordinator: `serve` and `audit.log`. */
   readonly handlers: () => Handlers;
@@ -82,7 +82,7 @@ export interface Federation {
   readonly mirror: DirectoryMirror;
   readonly lockdown: Lockdown;
   /** The coordinator has stopped the federation; undefined while it goes on. */
-  standstill(): Standstill | undefined;
+  readonly standstill: () => Standstill | undefined;
   /** Alarms of other sites since the start, newest last. */
   alarms(): readonly Alarm[];
   /** What others have cosigned of this site's log and the coordinator's. */
@@ -231,8 +231,9 @@ export const startFederation = async (options: FederationOptions): Promise<Feder
   };
   /** Until another connection than this one is in use, or that takes too long. */
   const replaced = async (peer: Peer): Promise<void> => {
+    const isReplaced = (): boolean => currentPeer !== peer && link.state === 'online';
     const endMs = clock.monotonicMs() + CALL_TIMEOUT_MS;
-    while ((currentPeer === peer || link.state !== 'online') && clock.monotonicMs() < endMs)
+    while (!isReplaced() && clock.monotonicMs() < endMs)
       await new Promise((resolve) => setTimeout(resolve, REPLACED_POLL_MS));
   };
   const isStale = (): boolean => {

@@ -28,7 +28,7 @@ export interface OwnKeysOptions {
   /** The site's first record, base64. */
   readonly enrolment: string;
   /** Days of a KEM epoch. */
-  epochDays(): number;
+  readonly epochDays: () => number;
 }
 
 export interface OwnKeys {

@@ -78,7 +78,10 @@ export interface SitesView {
   /** What is in use. */
   readonly state: DirectoryState;
   readonly nowMs: number;
-  compared(keys: SiteKeys): { readonly comparison: Comparison; readonly comparedMs: number | null };
+  readonly compared: (keys: SiteKeys) => {
+    readonly comparison: Comparison;
+    readonly comparedMs: number | null;
+  };
 }
 
 /** Everybody in the directory, the coordinator too. */

@@ -106,9 +106,9 @@ interface HeldIdentity {
   readonly seed: Uint8Array;
   readonly identity: Identity;
 }
-const held = (seed: Uint8Array): HeldIdentity => ({ seed, identity: createIdentity(seed) });
+const heldOf = (seed: Uint8Array): HeldIdentity => ({ seed, identity: createIdentity(seed) });
 const openIdentity = async (store: Store, root: Uint8Array): Promise<HeldIdentity> =>
-  held((await store.get(CURRENT)) ?? root);
+  heldOf((await store.get(CURRENT)) ?? root);
 
 const noteSeedOf = (seed: Uint8Array, name: string): Uint8Array =>
   deriveKey(seed, utf8(name), 'qfl note signer');
@@ -206,16 +206,16 @@ export const openVault = async (store: Store, random: RandomBytes): Promise<Vaul
   };
   const nextIdentity = async (): Promise<HeldIdentity> => {
     const kept = await store.get(NEXT);
-    if (kept !== undefined) return held(kept);
+    if (kept !== undefined) return heldOf(kept);
     const made = hedge.seed('identity', new Uint8Array(0), SEED_BYTES);
     await store.write([{ type: 'put', key: NEXT, value: made }]);
-    return held(made);
+    return heldOf(made);
   };
   /** Takes an announced identity into force. */
   const promote = async (keys: SiteKeys): Promise<boolean> => {
     const kept = await store.get(NEXT);
     if (kept === undefined) return false;
-    const next = held(kept);
+    const next = heldOf(kept);
     if (toHex(next.identity.publicKeys.ed25519) !== toHex(keys.identity.ed25519)) return false;
     await store.write([
       { type: 'put', key: CURRENT, value: kept },

@@ -43,12 +43,10 @@ const allAsk = async (names: readonly string[] = NAMES): Promise<void> => {
 /** Asks without a pause until `done`; what was not answered. */
 const askMeanwhile = async (done: Promise<unknown>): Promise<unknown[]> => {
   const failed: unknown[] = [];
-  let over = false;
-  void done.then(
-    () => (over = true),
-    () => (over = true),
-  );
-  while (!over)
+  const state = { over: false };
+  const end = (): void => void (state.over = true);
+  done.then(end, end);
+  while (!state.over)
     for (const [from, to] of [
       ['north', 'south'],
       ['south', 'north'],

@@ -214,7 +214,11 @@ describe('a free question', () => {
       sites: [{ site: 'north', status: 'answered' }],
     });
     expect(result.visibility.unit).toBe('shards');
-    expect(result.items.map(({ id }) => id)).toEqual(['metformin']);
+    // Something else may be shown as well, as noise has it: then its count is one that noise alone gives.
+    const [shown, ...byChance] = result.items;
+    expect(shown?.id).toBe('metformin');
+    for (const { count: counted } of byChance)
+      expect(Number(counted)).toBeLessThan(8 * result.privacy.sigmaPerSite);
     const shards = reader.prompts.filter(({ system }) => system.startsWith('You read'));
     expect(shards.length).toBeLessThanOrEqual(128);
     // The exact tally is within the noise: as many shards as named it.

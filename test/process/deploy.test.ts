@@ -113,13 +113,13 @@ describe('the container files', () => {
 
 /** Command lines of `qfl` in the operators' page and the files beside it, as words. */
 const commandLines = (): string[][] => {
-  const page = ['deploy/README.md', 'deploy/accounts.md'].map(read).join('\n');
+  const page = ['deploy/README.md', 'deploy/accounts.md', 'deploy/keys.md'].map(read).join('\n');
   const code = [...page.matchAll(/```sh\n([\s\S]*?)```/g)].map(([, block = '']) => block).join('\n');
   const inText = [...page.matchAll(/`(qfl [^`]+)`/g)].map(([, line = '']) => line);
   const lines = [...code.split('\n'), ...inText].map((line) => line.replace(/\s+#.*$/, ''));
   return lines.flatMap((line) => {
     const [, command] =
-      /(?:^|\s)(?:qfl|as_service (?:coordinator|agent)|docker compose run --rm (?:coordinator|agent)) ((?:login|logout|backup|restore)(?: .*)?|(?:coordinator|agent|site|audit|config|account|key|role|proposal|lockdown) [a-z].*)$/.exec(
+      /(?:^|\s)(?:qfl|as_service (?:coordinator|agent)|docker compose run --rm (?:coordinator|agent)) ((?:login|logout|backup|restore)(?: .*)?|(?:coordinator|agent|site|audit|config|account|key|keys|role|proposal|lockdown) [a-z].*)$/.exec(
         line,
       ) ?? [];
     return command === undefined ? [] : [command.split(' ')];
@@ -135,7 +135,9 @@ describe.skipIf(!isBuilt)(`the commands of the operators’ page${unbuilt}`, () 
   const lines = commandLines();
   const wordsOf = (line: readonly string[]): string[] => {
     if (['login', 'logout', 'backup', 'restore'].includes(line[0] ?? '')) return line.slice(0, 1);
-    const isDeep = line[0] === 'agent' && ['key', 'ledger', 'budget'].includes(line[1] ?? '');
+    const isDeep =
+      (line[0] === 'agent' && ['key', 'ledger', 'budget'].includes(line[1] ?? '')) ||
+      (line[0] === 'keys' && line[1] === 'recover');
     return line.slice(0, isDeep ? 3 : 2);
   };
   test('are found', () => {

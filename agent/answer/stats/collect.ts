@@ -54,7 +54,7 @@ export interface CollectOptions {
   readonly contribute: Contribute;
   readonly clock: Clock;
   readonly logger: Logger;
-  refreshDirectory(): Promise<void>;
+  readonly refreshDirectory: () => Promise<void>;
 }
 
 export const refusedBy = (error: QflError): SiteOutcome => ({

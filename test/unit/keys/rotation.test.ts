@@ -1,0 +1,167 @@
+/** A vault that rotates: what is announced comes into force with its record, also after a crash; what is over is destroyed. */
+import { beforeEach, describe, expect, test } from 'vitest';
+import { toHex } from '../../../shared/bytes.ts';
+import { DAY_MS, HOUR_MS } from '../../../shared/clock.ts';
+import {
+  applyLeaf,
+  currentPrekey,
+  type DirectoryState,
+  identitiesAt,
+  identitiesNow,
+  KEM_OVERLAP_MS,
+  requireSite,
+} from '../../../shared/directory/chain.ts';
+import { COORDINATOR_NAME, parseLeaf, signLeaf } from '../../../shared/directory/record.ts';
+import { SiteId } from '../../../shared/ids.ts';
+import { createVault, isEpochDue, openVault, type Vault } from '../../../shared/keys/vault.ts';
+import { secureRandomBytes as random } from '../../../shared/random.ts';
+import { createMemoryStore } from '../../../shared/store/memory.ts';
+import type { Store } from '../../../shared/store/port.ts';
+import { PrekeyId } from '../../../shared/wire/envelope.ts';
+
+const north = SiteId.parse('north');
+const T0 = 1_800_000_000_000;
+let store: Store;
+let vault: Vault;
+let state: DirectoryState;
+const keys = () => requireSite(state, north);
+const publish = (leaf: Uint8Array): void => void (state = applyLeaf(state, leaf));
+const hex = (key: { readonly ed25519: Uint8Array }): string => toHex(key.ed25519);
+
+beforeEach(async () => {
+  store = createMemoryStore();
+  vault = await createVault(store, random);
+  state = applyLeaf(new Map(), await vault.identityLeaf(north, T0, undefined));
+  publish(await vault.prekeyLeaf(T0, keys()));
+});
+
+describe('an epoch', () => {
+  test('is due from day 75 of 90 on, and as the configuration says', () => {
+    expect(isEpochDue(keys(), T0 + 75 * DAY_MS - 1, 90)).toBe(false);
+    expect(isEpochDue(keys(), T0 + 75 * DAY_MS, 90)).toBe(true);
+    expect(isEpochDue(keys(), T0 + 25 * DAY_MS, 30)).toBe(true);
+  });
+
+  test('overlaps with the one before for seven days; then its secret is destroyed', async () => {
+    const atMs = T0 + 75 * DAY_MS;
+    publish(await vault.rotationLeaf('kem', atMs, keys()));
+    await vault.settle(keys(), atMs);
+    expect(keys().kem.map(({ epoch }) => epoch)).toEqual([1, 0]);
+    expect(keys().kem[1]?.toMs).toBe(atMs + KEM_OVERLAP_MS);
+    const old = PrekeyId.parse('static-0');
+    expect(await vault.prekeySeed(old)).toBeDefined();
+    await vault.settle(keys(), atMs + KEM_OVERLAP_MS - 1);
+    expect(await vault.prekeySeed(old)).toBeDefined();
+    await vault.settle(keys(), atMs + KEM_OVERLAP_MS);
+    expect(await vault.prekeySeed(old)).toBeUndefined();
+    expect(await vault.prekeySeed(PrekeyId.parse('static-1'))).toBeDefined();
+    expect(currentPrekey({ ...keys(), prekeys: [] }, atMs).id).toBe('static-1');
+  });
+
+  test('that nobody renewed is sealed to no more once it is over', () => {
+    const { kem } = keys();
+    expect(() => currentPrekey({ ...keys(), prekeys: [] }, kem[0]!.toMs)).toThrowError(
+      expect.objectContaining({ code: 'unknown_key' }) as Error,
+    );
+  });
+});
+
+describe('an identity', () => {
+  test('is announced by both, counts with its record, and leaves every derived secret as it was', async () => {
+    const before = { identity: hex(vault.identity.publicKeys), secret: toHex(vault.secretFor('blinding')) };
+    const witness = vault.cosigners('w').map(({ key }) => key.text);
+    const leaf = await vault.rotationLeaf('identity', T0 + DAY_MS, keys());
+    expect(hex(vault.identity.publicKeys)).toBe(before.identity);
+    publish(leaf);
+    expect(await vault.settle(keys(), T0 + DAY_MS)).toBe(true);
+    expect(hex(vault.identity.publicKeys)).toBe(hex(keys().identity));
+    expect(hex(vault.identity.publicKeys)).not.toBe(before.identity);
+    expect(toHex(vault.secretFor('blinding'))).toBe(before.secret);
+    expect(vault.cosigners('w').map(({ key }) => key.text)).not.toEqual(witness);
+    publish(await vault.prekeyLeaf(T0 + DAY_MS, keys()));
+    const again = await openVault(store, random);
+    expect(hex(again.identity.publicKeys)).toBe(hex(keys().identity));
+  });
+
+  test('after a crash behind the announcement counts all the same; one before it announces the same keys again', async () => {
+    const first = await vault.rotationLeaf('identity', T0 + DAY_MS, keys());
+    // The chain went on meanwhile: the leaf does not fit any more.
+    publish(await vault.prekeyLeaf(T0 + DAY_MS, keys()));
+    expect(() => applyLeaf(state, first)).toThrow();
+    const reopened = await openVault(store, random);
+    const second = await reopened.rotationLeaf('identity', T0 + DAY_MS + 1, keys());
+    const identityOf = (leaf: Uint8Array): string => {
+      const { record } = parseLeaf(leaf);
+      return 'ed25519' in record ? record.ed25519 : '';
+    };
+    expect(identityOf(second)).toBe(identityOf(first));
+    publish(second);
+    const third = await openVault(store, random);
+    expect(hex(third.identity.publicKeys)).not.toBe(hex(keys().identity));
+    await third.settle(keys(), T0 + 2 * DAY_MS);
+    expect(hex(third.identity.publicKeys)).toBe(hex(keys().identity));
+  });
+
+  test('before it is taken for an hour, and for what it signed in its time ever after', async () => {
+    const old = keys().identity;
+    publish(await vault.rotationLeaf('identity', T0 + DAY_MS, keys()));
+    expect(identitiesNow(keys(), T0 + DAY_MS + HOUR_MS - 1).map(hex)).toEqual([
+      hex(keys().identity),
+      hex(old),
+    ]);
+    expect(identitiesNow(keys(), T0 + DAY_MS + HOUR_MS).map(hex)).toEqual([hex(keys().identity)]);
+    expect(identitiesAt(keys(), T0 + HOUR_MS).map(hex)).toEqual([hex(old)]);
+    expect(identitiesAt(keys(), T0 + 3 * DAY_MS).map(hex)).toEqual([hex(keys().identity)]);
+    expect(identitiesAt(keys(), T0 - DAY_MS)).toEqual([]);
+  });
+
+  test('in an emergency is refused at once, with every epoch and prekey of before', async () => {
+    const old = keys().identity;
+    const prekey = keys().prekeys[0]!.id;
+    publish(await vault.rotationLeaf('emergency', T0 + DAY_MS, keys()));
+    await vault.settle(keys(), T0 + DAY_MS);
+    expect(identitiesNow(keys(), T0 + DAY_MS).map(hex)).toEqual([hex(keys().identity)]);
+    expect(keys().kem).toHaveLength(1);
+    expect(keys().prekeys).toEqual([]);
+    expect(await vault.prekeySeed(prekey)).toBeUndefined();
+    expect(await vault.prekeySeed(PrekeyId.parse('static-0'))).toBeUndefined();
+    expect(identitiesAt(keys(), T0 + HOUR_MS).map(hex)).toEqual([hex(old)]);
+  });
+
+  test('another one under the name leaves the keys here alone', async () => {
+    const other = await createVault(createMemoryStore(), random);
+    expect(await other.settle({ ...keys(), kem: [{ ...keys().kem[0]!, epoch: 9 }] }, T0)).toBe(false);
+    expect(await other.kemKeys()).toHaveLength(1);
+  });
+});
+
+describe('a lockdown record', () => {
+  const record = (vaultOf: Vault, on: boolean, site = COORDINATOR_NAME): Uint8Array => {
+    const before = state.get(site)!;
+    return signLeaf(
+      {
+        v: 1,
+        kind: 'lockdown',
+        site,
+        sequence: before.sequence + 1,
+        previous: toHex(before.lastLeaf),
+        atMs: T0,
+        on,
+      },
+      vaultOf.identity,
+    );
+  };
+
+  test('is the coordinator’s alone, and goes on and off in turn', async () => {
+    const coordinator = await createVault(createMemoryStore(), random);
+    publish(await coordinator.identityLeaf(COORDINATOR_NAME, T0, undefined));
+    expect(() => applyLeaf(state, record(coordinator, false))).toThrow(/no lockdown/);
+    expect(() => applyLeaf(state, record(vault, true))).toThrow(/coordinator alone/);
+    expect(() => applyLeaf(state, record(vault, true, north))).toThrow(/coordinator alone/);
+    publish(record(coordinator, true));
+    expect(state.get(COORDINATOR_NAME)?.lockdown).toEqual({ sinceMs: T0 });
+    expect(() => applyLeaf(state, record(coordinator, true))).toThrow(/already/);
+    publish(record(coordinator, false));
+    expect(state.get(COORDINATOR_NAME)?.lockdown).toBeUndefined();
+  });
+});
