@@ -47,6 +47,7 @@ const EXPECTED: Readonly<Record<string, { readonly highest: string; readonly may
   admin: { highest: 'restricted', may: OPERATION_NAMES.filter((name) => name !== 'machine.files') },
 };
 const EVERYBODY: readonly Operation[] = [
+  'directory.read',
   'self.read',
   'self.change',
   'status.read',
