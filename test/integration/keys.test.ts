@@ -10,6 +10,7 @@ import { DAY_MS, HOUR_MS, SECOND_MS } from '../../shared/clock.ts';
 import { requireSite } from '../../shared/directory/chain.ts';
 import { phraseOf } from '../../shared/directory/show.ts';
 import { SiteId } from '../../shared/ids.ts';
+import { FederationInfo, verifyFederation } from '../../shared/wire/federation-info.ts';
 import { OwnKeysShown, RecoveryState, SiteKeysPage } from '../../shared/wire/keys.ts';
 import { checkCountersigned, CountersignedHead } from '../../shared/wire/ledger-head.ts';
 import { type TestAgent, type TestWorld, startTestWorld } from '../fixtures/agents.ts';
@@ -76,11 +77,16 @@ describe('rotation', () => {
     await allAsk();
   });
 
-  test('of the coordinator: agents follow, and a new site joins under the new fingerprint', async () => {
+  test('of the coordinator: agents follow, and whoever joins verifies it by the new fingerprint', async () => {
     const key = await world.coordinator.key('admin');
     const done = world.coordinator.call('/v1/directory/keys/rotate', { key, body: { what: 'identity' } });
     expect(await askMeanwhile(done)).toEqual([]);
     expect((await done).status).toBe(200);
+    const info = FederationInfo.parse((await world.coordinator.call('/v1/federation')).body);
+    const { fingerprint } = world.coordinator.running.home;
+    expect(verifyFederation(info, fingerprint).info.name).toBe('test');
+    const first = at('north').running.home.profile.coordinatorFingerprint;
+    expect(() => verifyFederation(info, Buffer.from(first, 'base64'))).toThrow(/not the coordinator/);
     await world.coordinator.restart();
     await world.settled();
     await allAsk();
