@@ -31,7 +31,7 @@ import {
   timeMessage,
 } from '../../shared/wire/session.ts';
 import type { AgentHome } from '../home.ts';
-import type { DirectoryMirror } from './directory.ts';
+import type { DirectoryMirror, LeafSource } from './directory.ts';
 import { openDirectoryGuard } from './guard.ts';
 import { approveRecovery } from './approve-recovery.ts';
 import { directoryOver } from './directory-http.ts';
@@ -161,7 +161,7 @@ export const startFederation = async (options: FederationOptions): Promise<Feder
     };
   };
 
-  const sync = (peer: Peer): Promise<void> =>
+  const sync = (peer: LeafSource): Promise<void> =>
     guard.sync(peer).finally(() => {
       if (mirror.seen.get(site)?.revokedMs !== undefined) standing = 'revoked';
     });
@@ -333,7 +333,7 @@ export const startFederation = async (options: FederationOptions): Promise<Feder
       timeoutMs: CALL_TIMEOUT_MS,
     });
     try {
-      await guard.sync(directoryOver(client));
+      await sync(directoryOver(client));
     } finally {
       await client.close();
     }
