@@ -137,7 +137,7 @@ const CLASSES: ReadonlySet<string> = new Set(DataClass.options);
 const matches = (pattern: RegExp, text: unknown): boolean => typeof text === 'string' && pattern.test(text);
 const isNullOr = (pattern: RegExp, text: string | null): boolean => text === null || matches(pattern, text);
 const isCount = (value: number | null): boolean =>
-  value === null || (Number.isSafeInteger(value) && value >= 0);
+  value !== null && Number.isSafeInteger(value) && value >= 0;
 const quoted = (text: string | null): string => (text === null ? 'null' : `"${text}"`);
 
 /** Nothing that passes needs an escape in JSON. */
@@ -157,7 +157,7 @@ const isPlain = (entry: AuditEntry): boolean =>
   (entry.classification === null || CLASSES.has(entry.classification)) &&
   isCount(entry.timeMs) &&
   isCount(entry.counter) &&
-  isCount(entry.cost) &&
+  (entry.cost === null || isCount(entry.cost)) &&
   entry.objects.length <= OBJECTS_MAX &&
   entry.objects.every(({ kind, id }) => matches(CODE, kind) && matches(CODE, id));
 
