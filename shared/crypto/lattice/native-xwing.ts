@@ -63,13 +63,8 @@ const exchange = (privateKey: crypto.KeyObject, peer: Uint8Array): Uint8Array =>
 /** Asked once at start. */
 export const nativeXWing = (): XWingProvider | undefined => {
   const decapsulate = decapsulateOf(crypto);
-  try {
-    expand(Buffer.alloc(32));
-  } catch {
-    return undefined;
-  }
   if (decapsulate === undefined) return undefined;
-  return {
+  const provider: XWingProvider = {
     name: 'openssl',
     publicKeyOf(seed) {
       const { mlkem, x25519 } = expand(seed);
@@ -88,4 +83,13 @@ export const nativeXWing = (): XWingProvider | undefined => {
         .digest();
     },
   };
+  try {
+    // Tried, not asked. A ciphertext of nothing is opened to a secret of nothing (FIPS 203, implicit rejection).
+    const seed = Buffer.alloc(32);
+    provider.publicKeyOf(seed);
+    provider.decapsulate(seed, Buffer.alloc(MLKEM_CIPHERTEXT_BYTES + 32, 9));
+    return provider;
+  } catch {
+    return undefined;
+  }
 };
