@@ -1,6 +1,12 @@
 /** The planning layer of a real federation: chats are placed, explained, and the planner's own figures follow the load. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { CoherenceStatus, OptimizationStatus, PlanRecord, QuantumStatus } from '../../shared/wire/plan.ts';
+import {
+  CoherenceStatus,
+  OptimizationStatus,
+  type PlanCandidate,
+  PlanRecord,
+  QuantumStatus,
+} from '../../shared/wire/plan.ts';
 import { type MockLlm, startMockLlm } from '../fixtures/mock-llm.ts';
 import { eventually, qfl, qflError, qflJson } from '../fixtures/processes.ts';
 import { backendConfig, call, type Federation, startFederation } from './federation.ts';
@@ -19,6 +25,9 @@ const chat = () =>
   });
 const metric = (text: string, name: string): number =>
   Number(new RegExp(`^${name}\\{[^}]*\\} (\\S+)$`, 'm').exec(text)?.[1] ?? Number.NaN);
+/** Weighted milliseconds of one site, without what load adds. */
+const costAlone = ({ latencyCost, preferenceCost, moneyCost, privacyCost }: PlanCandidate): number =>
+  [latencyCost, preferenceCost, moneyCost, privacyCost].reduce<number>((sum, part) => sum + (part ?? 0), 0);
 const planList = () => qflJson(z.array(PlanRecord), ['plan', 'list', '--home', federation.coordinator.home]);
 
 beforeAll(async () => {
@@ -100,21 +109,26 @@ describe('the planning layer', () => {
     };
     const conversations = ['one', 'two', 'three'];
     const sites = new Map(conversations.map((id) => [id, [] as (string | null)[]]));
+    // One at a time, so that load weighs the same at every site.
     for (let turn = 0; turn < 4; turn += 1)
-      await Promise.all(
-        conversations.map(async (id) =>
-          sites.get(id)?.push(await talk({ conversation_id: id }, `turn ${turn} of ${id}`)),
-        ),
-      );
-    // Every later turn is drawn to where the one before was served, and stays there while that pays: a site that was measured slower may lose one.
+      for (const id of conversations)
+        sites.get(id)?.push(await talk({ conversation_id: id }, `turn ${turn} of ${id}`));
+    // Every later turn is drawn to where the one before was served, and leaves it only for a site that was measured faster by more than the draw is worth.
     const drawn = (await planList()).filter(({ candidates }) =>
       candidates.some(({ preferenceCost }) => (preferenceCost ?? 0) < 0),
     );
     expect(drawn.length).toBeGreaterThanOrEqual(9);
+    for (const { candidates } of drawn) {
+      const chosen = candidates.find(({ verdict }) => verdict === 'chosen')!;
+      const rivals = candidates.filter(
+        ({ verdict, busySlots }) => verdict === 'possible' && busySlots === chosen.busySlots,
+      );
+      for (const rival of rivals) expect(costAlone(chosen)).toBeLessThanOrEqual(costAlone(rival) + 1e-6);
+    }
     const stayed = [...sites.values()].flatMap((turns) =>
       turns.slice(1).filter((site, before) => site === turns[before]),
     );
-    expect(stayed.length).toBeGreaterThanOrEqual(6);
+    expect(stayed.length).toBeGreaterThan(0);
     const groups = await Promise.all(
       ['g', 'h', 'i'].map(async (group) => {
         const copy = () => talk({ redundancy_group: group }, 'a second opinion');
