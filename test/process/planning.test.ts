@@ -121,7 +121,8 @@ describe('the planning layer', () => {
     for (const { candidates } of drawn) {
       const chosen = candidates.find(({ verdict }) => verdict === 'chosen')!;
       const rivals = candidates.filter(
-        ({ verdict, busySlots }) => verdict === 'possible' && busySlots === chosen.busySlots,
+        ({ verdict, busySlots, slots }) =>
+          verdict === 'possible' && busySlots === chosen.busySlots && slots === chosen.slots,
       );
       for (const rival of rivals) expect(costAlone(chosen)).toBeLessThanOrEqual(costAlone(rival) + 1e-6);
     }
