@@ -114,8 +114,10 @@ describe('the planning layer', () => {
       for (const id of conversations)
         sites.get(id)?.push(await talk({ conversation_id: id }, `turn ${turn} of ${id}`));
     // Every later turn is drawn to where the one before was served, and leaves it only for a site that was measured faster by more than the draw is worth.
-    const drawn = (await planList()).filter(({ candidates }) =>
-      candidates.some(({ preferenceCost }) => (preferenceCost ?? 0) < 0),
+    // Of this model alone: the same words asked six times at once before are one conversation too, and there load decides.
+    const drawn = (await planList()).filter(
+      ({ model, candidates }) =>
+        model === SLOW && candidates.some(({ preferenceCost }) => (preferenceCost ?? 0) < 0),
     );
     expect(drawn.length).toBeGreaterThanOrEqual(9);
     for (const { candidates } of drawn) {
