@@ -21,6 +21,7 @@ import type { Pseudonyms } from './access/pseudonyms.ts';
 import { LedgerLimits } from './budget/limits.ts';
 import type { Ledger } from './budget/ledger.ts';
 import { raisesOf, withoutRaises } from './budget/raise.ts';
+import { createSerial } from '../shared/serial.ts';
 
 export const RAISE_LABEL = 'qfl budget raise';
 const PEOPLE = 2;
@@ -129,12 +130,7 @@ export const createBudgetRaise = (options: BudgetRaiseOptions): BudgetRaise => {
   };
 
   /** One at a time: two approvals at one moment are two approvals. */
-  let turn: Promise<unknown> = Promise.resolve();
-  const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
-    const next = turn.then(work);
-    turn = next.catch(() => undefined);
-    return next;
-  };
+  const inTurn = createSerial();
 
   return {
     allowed: (wanted) =>

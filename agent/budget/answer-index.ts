@@ -15,6 +15,7 @@ import {
   type KeyDigest,
   type KeyFilter,
 } from './key-filter.ts';
+import { createSerial } from '../../shared/serial.ts';
 
 const PREFIX = 'ledger/answer/';
 const HEAD_KEY = 'ledger/answer-head';
@@ -132,13 +133,8 @@ export const createAnswerIndex = ({ store, filter, digest, first }: AnswerIndexO
   const owed = new Map<number, Uint8Array>();
   let waiting: { readonly until: ReadonlySet<number>; readonly resolve: () => void }[] = [];
   let claimed = -1;
-  let turn: Promise<unknown> = Promise.resolve();
   /** A bucket is compared between two writes, never across one. */
-  const inTurn = <Value>(work: () => Promise<Value>): Promise<Value> => {
-    const mine = turn.then(work, work);
-    turn = mine.catch(() => undefined);
-    return mine;
-  };
+  const inTurn = createSerial();
   const claim = (counter: number): StoreOperation => {
     claimed = Math.max(claimed, counter);
     return { type: 'put', key: HEAD_KEY, value: utf8(JSON.stringify({ counter: claimed, first })) };

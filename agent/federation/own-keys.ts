@@ -14,6 +14,7 @@ import { isEpochDue, type RotationKind, type Vault } from '../../shared/keys/vau
 import type { Peer } from '../../shared/wire/peer.ts';
 import { METHODS } from '../../shared/wire/session.ts';
 import type { DirectoryGuard } from './guard.ts';
+import { createSerial } from '../../shared/serial.ts';
 
 const CALL_TIMEOUT_MS = 15_000;
 /** A new prekey when the newest is this old; it lives twice as long, so one missed day leaves no gap. */
@@ -46,13 +47,8 @@ export const createOwnKeys = (options: OwnKeysOptions): OwnKeys => {
   const { site, vault, guard, audit, clock } = options;
   const nowMs = (): number => Math.trunc(clock.nowMs());
   const own = (): SiteKeys => requireSite(guard.mirror.seen, site, nowMs());
-  let turn: Promise<unknown> = Promise.resolve();
   /** One record after another: each follows the one before. */
-  const inTurn = <Value>(work: () => Promise<Value>): Promise<Value> => {
-    const mine = turn.then(work, work);
-    turn = mine.catch(() => undefined);
-    return mine;
-  };
+  const inTurn = createSerial();
   const publish = async (peer: Peer, leaf: Uint8Array): Promise<void> => {
     await guard.remember(leaf);
     await peer.request(METHODS.publish, { payload: leaf }, { timeoutMs: CALL_TIMEOUT_MS });

@@ -13,6 +13,7 @@ import type { ChangeOutcome, RecordChange } from './draft.ts';
 import { FhirId, FhirType } from './fhir/mapping.ts';
 import { createRecordKeys, keyOf, prefixOf, type RecordKeys } from './keys.ts';
 import { createOverlay } from './overlay.ts';
+import { createSerial } from '../../shared/serial.ts';
 
 export interface RecordsOptions {
   /** Already encrypted (`encryptedStore`): this module blinds keys and leaves values to it. */
@@ -75,16 +76,6 @@ const loadTypes = async (store: Store): Promise<Set<string>> => {
   return types;
 };
 
-/** Runs one task after the other, whatever became of the one before. */
-const createQueue = () => {
-  let tail: Promise<unknown> = Promise.resolve();
-  return <Result>(task: () => Promise<Result>): Promise<Result> => {
-    const result = tail.then(task, task);
-    tail = result.catch(() => undefined);
-    return result;
-  };
-};
-
 const countKeys = async (store: Store, prefix: string, limit?: number): Promise<number> => {
   let count = 0;
   for await (const _ of store.keys({ prefix, ...(limit === undefined ? {} : { limit }) })) count += 1;
@@ -97,7 +88,7 @@ export const createRecords = ({
   random = secureRandomBytes,
 }: RecordsOptions): Records => {
   const keys = createRecordKeys(blindingKey);
-  const oneAtATime = createQueue();
+  const oneAtATime = createSerial();
 
   const apply: Records['apply'] = (run, changes, alongside) =>
     oneAtATime(async () => {

@@ -12,6 +12,7 @@ import type { Store } from '../../shared/store/port.ts';
 import { createRecordStore } from '../../shared/store/records.ts';
 import { Username } from '../../shared/wire/accounts.ts';
 import { DataClass } from '../../shared/wire/envelope.ts';
+import { createSerial } from '../../shared/serial.ts';
 
 export const StoredAccount = z.strictObject({
   id: AccountId,
@@ -92,12 +93,7 @@ export const openAccounts = async (store: Store, clock: Clock, random: RandomByt
     names.set(account.username, account.id);
   }
   /** One write after another: a version that was compared is still that one when it is written. */
-  let turn: Promise<unknown> = Promise.resolve();
-  const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
-    const next = turn.then(work);
-    turn = next.catch(() => undefined);
-    return next;
-  };
+  const inTurn = createSerial();
   const get = (id: string): StoredAccount => {
     const account = known.get(id);
     if (account === undefined)

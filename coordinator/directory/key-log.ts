@@ -8,6 +8,7 @@ import { applyLeaf, inForceAt, type DirectoryState, type SiteKeys } from '../../
 import { bringsIdentity, COORDINATOR_NAME, parseLeaf } from '../../shared/directory/record.ts';
 import { QflError } from '../../shared/errors.ts';
 import type { SiteId } from '../../shared/ids.ts';
+import { createSerial } from '../../shared/serial.ts';
 
 export interface KeyLog {
   readonly log: AppendLog;
@@ -40,7 +41,7 @@ export const openKeyLog = async (log: AppendLog): Promise<KeyLog> => {
   for await (const { leaf } of log.entries()) apply(leaf, counted++);
   const listeners: ((size: number) => void)[] = [];
   // Records are applied one after another: two of the same site at once must not both follow the same last one.
-  let turn: Promise<unknown> = Promise.resolve();
+  const inTurn = createSerial();
 
   const append = async (site: SiteId, leaf: Uint8Array): Promise<number> => {
     const { record } = parseLeaf(leaf);
@@ -61,11 +62,7 @@ export const openKeyLog = async (log: AppendLog): Promise<KeyLog> => {
     get state() {
       return state;
     },
-    publish(site, leaf) {
-      const result = turn.then(() => append(site, leaf));
-      turn = result.catch(() => undefined);
-      return result;
-    },
+    publish: (site, leaf) => inTurn(() => append(site, leaf)),
     async adopt(leaf) {
       const next = applyLeaf(state, leaf);
       await log.append({ leaf });

@@ -12,6 +12,7 @@ import { assert } from '../../shared/errors.ts';
 import { isEpochDue, type RotationKind, type Vault } from '../../shared/keys/vault.ts';
 import type { Logger } from '../../shared/log.ts';
 import type { KeyLog } from './key-log.ts';
+import { createSerial } from '../../shared/serial.ts';
 
 export interface CoordinatorKeys {
   /** The epochs that handshakes may use now, newest first. */
@@ -46,12 +47,7 @@ export const startCoordinatorKeys = async (options: CoordinatorKeysOptions): Pro
     return keys;
   };
   let held = new Map<number, XWingKeyPair>();
-  let turn: Promise<unknown> = Promise.resolve();
-  const inTurn = <Value>(work: () => Promise<Value>): Promise<Value> => {
-    const mine = turn.then(work, work);
-    turn = mine.catch(() => undefined);
-    return mine;
-  };
+  const inTurn = createSerial();
   const settle = async (): Promise<void> => {
     await vault.settle(own(), nowMs());
     held = new Map((await vault.kemKeys()).map(({ epoch, pair }) => [epoch, pair]));

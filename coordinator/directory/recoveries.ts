@@ -14,6 +14,7 @@ import type { Store } from '../../shared/store/port.ts';
 import { createRecordStore } from '../../shared/store/records.ts';
 import type { RecoveryState } from '../../shared/wire/keys.ts';
 import type { KeyLog } from './key-log.ts';
+import { createSerial } from '../../shared/serial.ts';
 
 /** Requests that wait for approvals at once. */
 const OPEN_MAX = 100;
@@ -55,7 +56,7 @@ const shown = ({ request, approvals, published }: Stored): RecoveryState => {
 
 export const createRecoveries = ({ store, keyLog, audit, clock }: RecoveriesOptions): Recoveries => {
   const records = createRecordStore(store, 'recovery/', Stored);
-  let turn: Promise<unknown> = Promise.resolve();
+  const inTurn = createSerial();
 
   /** Those whose hour is over are forgotten. */
   const open = async (): Promise<Stored[]> => {
@@ -97,11 +98,7 @@ export const createRecoveries = ({ store, keyLog, audit, clock }: RecoveriesOpti
     return shown(stored);
   };
   return {
-    approve(site, request, signature) {
-      const mine = turn.then(() => approve(site, request, signature));
-      turn = mine.catch(() => undefined);
-      return mine;
-    },
+    approve: (site, request, signature) => inTurn(() => approve(site, request, signature)),
     list: async () => (await open()).map(shown),
   };
 };

@@ -16,6 +16,7 @@ import type { Store } from '../../shared/store/port.ts';
 import { createRecordStore } from '../../shared/store/records.ts';
 import { type ProposalKind, ProposalShown } from '../../shared/wire/emergency.ts';
 import type { ActorPseudonyms } from '../access/pseudonyms.ts';
+import { createSerial } from '../../shared/serial.ts';
 
 export const PROPOSAL_LIFE_MS = DAY_MS;
 /** Open ones at once, and ended ones that are kept. */
@@ -125,12 +126,7 @@ export const openProposals = async (options: ProposalOptions): Promise<Proposals
     });
 
   /** One decision at a time: two people who press at one moment are one decision. */
-  let turn: Promise<unknown> = Promise.resolve();
-  const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
-    const next = turn.then(work);
-    turn = next.catch(() => undefined);
-    return next;
-  };
+  const inTurn = createSerial();
   const decidable = (id: string, by: Principal): Stored => {
     const stored = find(id);
     if (stored.status !== 'open')

@@ -18,6 +18,7 @@ import {
   type LedgerHead,
   type SignedLedgerHead,
 } from '../../shared/wire/ledger-head.ts';
+import { createSerialByKey } from '../../shared/serial.ts';
 
 const PREFIX = 'ledger-head/';
 /** A site that restarts often, or charges much, for a short time. */
@@ -81,16 +82,8 @@ const createBuckets = (clock: Clock) => {
 export const createLedgerHeads = (options: LedgerHeadsOptions): LedgerHeads => {
   const { store, audit, identity, clock } = options;
   const mayLog = createBuckets(clock);
-  const turns = new Map<SiteId, Promise<unknown>>();
   /** One head of a site after another: two that cross must not both be the newest. */
-  const inTurn = <Value>(site: SiteId, work: () => Promise<Value>): Promise<Value> => {
-    const mine = (turns.get(site) ?? Promise.resolve()).then(work, work);
-    turns.set(
-      site,
-      mine.catch(() => undefined),
-    );
-    return mine;
-  };
+  const inTurn = createSerialByKey<SiteId>();
   const newest = async (site: SiteId): Promise<CountersignedHead | undefined> => {
     const value = await store.get(PREFIX + site);
     return value === undefined ? undefined : CountersignedHead.parse(JSON.parse(fromUtf8(value)));

@@ -16,7 +16,7 @@ import type { TaskFiles } from './files.ts';
 import { createSweptHeap } from './heap.ts';
 import type { TaskMeters } from './meters.ts';
 import { compareTurns } from './order.ts';
-import type { Serial } from './serial.ts';
+import type { Serial } from '../../shared/serial.ts';
 import { decide, type Decision } from './state.ts';
 import { hasEnded, type Task } from './task.ts';
 

@@ -16,7 +16,7 @@ import {
   savedText,
   sealPage,
 } from './saved-state.ts';
-import type { Serial } from './serial.ts';
+import type { Serial } from '../../shared/serial.ts';
 import { missed } from './missed.ts';
 import { operations, type TaskShelf } from './shelf.ts';
 import type { Decision } from './state.ts';

@@ -29,7 +29,7 @@ import { TASK_LIMITS, type TaskLimits } from './limits.ts';
 import type { TaskMeters } from './meters.ts';
 import { missed } from './missed.ts';
 import { createTaskRunner } from './runner.ts';
-import { createSerial } from './serial.ts';
+import { createSerial } from '../../shared/serial.ts';
 import { createStateTransfer, type StateTransfer } from './state-transfer.ts';
 import { createTaskShelf, keyName, operations, type TaskShelf } from './shelf.ts';
 import { decide } from './state.ts';

@@ -14,6 +14,7 @@ import { type Cosigner, cosignatureLine } from './cosignature.ts';
 import { verifyConsistency } from './merkle-verify.ts';
 import { parseNote } from './note.ts';
 import type { VerifierKey } from './verifier-key.ts';
+import { createSerialByKey } from '../serial.ts';
 
 const PROOF_LINES_MAX = 63;
 export const ADD_CHECKPOINT_BYTES_MAX = 64 * 1024;
@@ -89,23 +90,12 @@ const extendsKnown = (known: Known | undefined, proof: readonly Uint8Array[], ne
 
 export const createWitness = (options: WitnessOptions): Witness => {
   const { store, prefix } = options;
-  const turns = new Map<string, Promise<unknown>>();
   const keyOf = (origin: string): string => prefix + toHex(hashOf('qfl witness log', utf8(origin)));
   const known = async (origin: string): Promise<Known | undefined> => {
     const value = await store.get(keyOf(origin));
     return value === undefined ? undefined : Known.parse(JSON.parse(fromUtf8(value)));
   };
-  const inTurn = (origin: string, work: () => Promise<WitnessReply>): Promise<WitnessReply> => {
-    const mine = (turns.get(origin) ?? Promise.resolve()).then(work, work);
-    const settled = mine.then(
-      () => undefined,
-      () => undefined,
-    );
-    turns.set(origin, settled);
-    return mine.finally(() => {
-      if (turns.get(origin) === settled) turns.delete(origin);
-    });
-  };
+  const inTurn = createSerialByKey<string>();
   /** In a log's turn: compare, approve, remember durably, cosign. */
   const take = async (
     { oldSize, proof, note }: AddCheckpoint,

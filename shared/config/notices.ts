@@ -12,6 +12,44 @@ export interface ConfigNotice {
 
 type Entry = readonly [kind: ConfigNotice['kind'], path: string, message: string];
 
+const PEOPLE = 'people sign in at the coordinator; an agent has API keys';
+const PLANS = 'the coordinator plans; at an agent it does nothing';
+const WORKERS = 'the coordinator has the worker pool; at an agent it does nothing';
+const CACHE = 'the coordinator has the response cache; at an agent it does nothing';
+
+/** Only a coordinator has what these are for; an agent says why not. */
+const OF_THE_COORDINATOR: Readonly<Record<string, string>> = {
+  'quantum_planning.enable_superposition': PLANS,
+  'quantum_planning.enable_entanglement': PLANS,
+  'quantum_planning.decoherence_mitigation': PLANS,
+  'quantum_planning.coherence_threshold': PLANS,
+  'quantum_planning.interference_resolution': PLANS,
+  'quantum_planning.max_entangled_tasks': PLANS,
+  'resources.max_superpositions': PLANS,
+  'resources.max_entanglements': PLANS,
+  'resources.coherence_pool_size': PLANS,
+  'scheduler.max_parallel_tasks': 'the coordinator runs tasks; at an agent it does nothing',
+  'scheduler.default_task_timeout': 'the coordinator runs tasks; at an agent it does nothing',
+  'performance.auto_scaling': WORKERS,
+  workers: WORKERS,
+  'performance.cache_max_size': CACHE,
+  'performance.cache_ttl_seconds': CACHE,
+  'backends.simulator': 'the coordinator has the simulator; at an agent it does nothing',
+  'security.session_timeout_hours': PEOPLE,
+  'security.session_idle_minutes': PEOPLE,
+  'security.lockout_minutes': PEOPLE,
+  'security.second_factor_roles': PEOPLE,
+  'security.max_failed_login_attempts': `${PEOPLE}, and rate limits hold there`,
+  'security.password_policy': PEOPLE,
+  'auth.jwt': PEOPLE,
+  'auth.providers': PEOPLE,
+  'monitoring.health_check_interval':
+    "the coordinator's own; an agent's health is looked at when it is asked for",
+};
+
+/** Honoured inside a key that as a whole is not. */
+const HONOURED: readonly string[] = ['security.key_rotation_days', 'quantum_planning.optimization_strategy'];
+
 /** The longest path that fits speaks for a key. */
 const NOT_HONOURED: readonly Entry[] = [
   ['replaced', 'scheduler', 'the coordinator runs tasks; at an agent it does nothing'],
@@ -23,24 +61,13 @@ const NOT_HONOURED: readonly Entry[] = [
   [
     'adjusted',
     'security.enable_quantum_signatures',
-    'identity records and restricted questions always carry both signatures; checkpoints Ed25519 until the trust part',
+    'identity records, restricted questions and checkpoints always carry both signatures',
   ],
   [
     'replaced',
     'security.security_lockdown',
     'a lockdown is an act in the log, not a line in a file: `qfl lockdown on`',
   ],
-  ['replaced', 'security.session_timeout_hours', 'people sign in at the coordinator; an agent has API keys'],
-  ['replaced', 'security.session_idle_minutes', 'people sign in at the coordinator; an agent has API keys'],
-  ['replaced', 'security.lockout_minutes', 'people sign in at the coordinator; an agent has API keys'],
-  ['replaced', 'security.second_factor_roles', 'people sign in at the coordinator; an agent has API keys'],
-  [
-    'replaced',
-    'security.max_failed_login_attempts',
-    'people sign in at the coordinator; at an agent rate limits hold',
-  ],
-  ['replaced', 'security.password_policy', 'people sign in at the coordinator; an agent has API keys'],
-  ['replaced', 'auth', 'people sign in at the coordinator; an agent has API keys'],
   [
     'replaced',
     'auth.oauth2',
@@ -52,91 +79,38 @@ const NOT_HONOURED: readonly Entry[] = [
     'security.role_permissions has the roles; user and viewer are among the built-in ones',
   ],
   ['later', 'quantum_planning', 'the planner does not ask for it yet and works with the default'],
-  ...(
-    [
-      'quantum_planning.enable_superposition',
-      'quantum_planning.enable_entanglement',
-      'quantum_planning.decoherence_mitigation',
-      'quantum_planning.coherence_threshold',
-      'quantum_planning.interference_resolution',
-      'quantum_planning.max_entangled_tasks',
-      'resources.max_superpositions',
-      'resources.max_entanglements',
-      'resources.coherence_pool_size',
-    ] as const
-  ).map((path): Entry => ['replaced', path, 'the coordinator plans; at an agent it does nothing']),
   ['later', 'performance', 'the scaling part will honour it'],
-  [
-    'replaced',
-    'performance.auto_scaling',
-    'the coordinator has the worker pool; at an agent it does nothing',
-  ],
-  [
-    'replaced',
-    'performance.cache_max_size',
-    'the coordinator has the response cache; at an agent it does nothing',
-  ],
-  [
-    'replaced',
-    'performance.cache_ttl_seconds',
-    'the coordinator has the response cache; at an agent it does nothing',
-  ],
   ['replaced', 'resources', 'limits of memory, processor and GPU belong to the service unit'],
   ['later', 'backends', 'the quantum back ends will honour it'],
-  ['replaced', 'backends.simulator', 'the coordinator has the simulator; at an agent it does nothing'],
   ['later', 'autoscaling', 'the deployment part will carry these'],
   ['later', 'liquid', 'the liquid model will honour it'],
   ['later', 'monitoring', 'the monitoring part will honour it; /health, /ready and /metrics answer already'],
-  ['later', 'compliance', 'the compliance part will honour it; nothing is deleted until then'],
   [
     'replaced',
-    'monitoring.health_check_interval',
-    "the coordinator's own; an agent's health is looked at when it is asked for",
+    'compliance.enable_gdpr_compliance',
+    'records of disclosure, erasure and holds are always there; none can be switched off',
   ],
-  ['replaced', 'workers', 'the coordinator has the worker pool; at an agent it does nothing'],
-];
-
-const HONOURED_INSIDE: readonly string[] = [
-  'security.key_rotation_days',
-  'quantum_planning.optimization_strategy',
-];
-/** Only a coordinator has what these are for. */
-const HONOURED_BY_COORDINATOR: readonly string[] = [
-  'quantum_planning.enable_superposition',
-  'quantum_planning.enable_entanglement',
-  'quantum_planning.decoherence_mitigation',
-  'quantum_planning.coherence_threshold',
-  'quantum_planning.interference_resolution',
-  'quantum_planning.max_entangled_tasks',
-  'resources.max_superpositions',
-  'resources.max_entanglements',
-  'resources.coherence_pool_size',
-  'scheduler.max_parallel_tasks',
-  'scheduler.default_task_timeout',
-  'performance.auto_scaling',
-  'performance.cache_max_size',
-  'performance.cache_ttl_seconds',
-  'backends.simulator',
-  'security.session_timeout_hours',
-  'security.session_idle_minutes',
-  'security.lockout_minutes',
-  'security.second_factor_roles',
-  'security.max_failed_login_attempts',
-  'security.password_policy',
-  'auth.jwt',
-  'auth.providers',
-  'monitoring.health_check_interval',
-  'workers',
+  [
+    'replaced',
+    'compliance.data_classification',
+    'requests and documents carry their class themselves; this map is not read',
+  ],
 ];
 
 const covers = (entry: string, path: string): boolean => path === entry || path.startsWith(`${entry}.`);
 
+const OF_THE_COORDINATOR_ENTRIES = Object.entries(OF_THE_COORDINATOR).map(([path, message]): Entry => [
+  'replaced',
+  path,
+  message,
+]);
+
 const noticeOf = (path: string, isAgent: boolean): ConfigNotice | undefined => {
-  const honoured = isAgent ? HONOURED_INSIDE : [...HONOURED_INSIDE, ...HONOURED_BY_COORDINATOR];
+  const honoured = isAgent ? HONOURED : [...HONOURED, ...Object.keys(OF_THE_COORDINATOR)];
   if (honoured.some((entry) => covers(entry, path))) return undefined;
-  const [best] = NOT_HONOURED.filter(([, entry]) => covers(entry, path)).toSorted(
-    ([, left], [, right]) => right.length - left.length,
-  );
+  const [best] = [...NOT_HONOURED, ...OF_THE_COORDINATOR_ENTRIES]
+    .filter(([, entry]) => covers(entry, path))
+    .toSorted(([, left], [, right]) => right.length - left.length);
   return best === undefined ? undefined : { kind: best[0], path, message: best[2] };
 };
 

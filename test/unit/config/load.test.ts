@@ -210,8 +210,8 @@ const noticesOf = async (text: string, env: Record<string, string> = {}) =>
 
 describe('notices', () => {
   it('say which part will honour a key, only when it is set', async () => {
-    expect(await noticesOf('compliance: {data_retention_days: 30}')).toMatchObject([
-      { kind: 'later', path: 'compliance.data_retention_days' },
+    expect(await noticesOf('liquid: {sparsity: 0.5}')).toMatchObject([
+      { kind: 'later', path: 'liquid.sparsity' },
     ]);
     expect(await noticesOf('scheduler: {max_parallel_tasks: 4}')).toEqual([]);
     expect(await noticesOf('scheduler: {quantum_coherence_threshold: 0.7}')).toMatchObject([
@@ -221,6 +221,22 @@ describe('notices', () => {
     expect(await noticesOf('', { GRAFANA_URL: 'x', IONQ_API_KEY: 'secret' })).toMatchObject([
       { kind: 'later', path: 'IONQ_API_KEY' },
       { kind: 'replaced', path: 'GRAFANA_URL' },
+    ]);
+  });
+
+  it('never say of a rule that deletes that it does nothing', async () => {
+    const text =
+      'compliance: {data_retention_days: 30, audit_retention_days: 40, enable_hipaa_logging: false}';
+    const file = await fileOf(text);
+    for (const { config, notices } of [
+      await loadConfig('agent', { file, env: {} }),
+      await loadConfig('coordinator', { file, env: {} }),
+    ]) {
+      expect(config.audit.retention).toEqual({ auditDays: 40, dataDays: 30, duty: false });
+      expect(notices).toEqual([]);
+    }
+    expect(await noticesOf('compliance: {enable_gdpr_compliance: false}')).toMatchObject([
+      { kind: 'replaced', path: 'compliance.enable_gdpr_compliance' },
     ]);
   });
 
