@@ -1,7 +1,8 @@
 /** The ledger's folder on a real disk. */
-import { type FileHandle, mkdir, open, rename, rm, statfs } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, rm, statfs } from 'node:fs/promises';
 import path from 'node:path';
 import { openLevelStore } from '../../shared/store/level.ts';
+import { moveFile, syncFolder } from '../../shared/whole-file.ts';
 import type { DurableFile, LedgerFolder } from './disk.ts';
 
 const FILE_MODE = 0o600;
@@ -42,11 +43,6 @@ const durableFile = (handle: FileHandle): DurableFile => ({
   close: () => handle.close(),
 });
 
-const syncFolder = async (folder: string): Promise<void> => {
-  await using handle = await open(folder, 'r');
-  await handle.sync();
-};
-
 /** Opens `folder` (made if absent, readable by its owner only) as a ledger's place. */
 export const nodeLedgerFolder = async (folder: string): Promise<LedgerFolder> => {
   await mkdir(folder, { recursive: true, mode: FOLDER_MODE });
@@ -71,8 +67,7 @@ export const nodeLedgerFolder = async (folder: string): Promise<LedgerFolder> =>
       return durableFile(handle);
     },
     async rename(from, to) {
-      await rename(at(from), at(to));
-      await syncFolder(folder);
+      await moveFile(at(from), at(to));
     },
     async remove(name) {
       await rm(at(name), { force: true });

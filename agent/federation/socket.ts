@@ -55,7 +55,8 @@ const tlsAgent = (target: SocketTarget): Agent => {
 
 /** @throws QflError `not_connected` */
 export const openSocket = (target: SocketTarget): Promise<OpenSocket> => {
-  const agent = target.url.startsWith('https:') ? tlsAgent(target) : undefined;
+  // Socket.IO's types know browser agents only; in Node this goes to the WebSocket as it is.
+  const inNode: object = target.url.startsWith('https:') ? { agent: tlsAgent(target) } : {};
   const socket = io(target.url, {
     transports: ['websocket'],
     parser: frameParser,
@@ -64,8 +65,7 @@ export const openSocket = (target: SocketTarget): Promise<OpenSocket> => {
     reconnection: false,
     autoConnect: false,
     timeout: target.connectTimeoutMs,
-    // Socket.IO's types know browser agents only; in Node this goes to the WebSocket as it is.
-    ...(agent === undefined ? {} : { agent: agent as unknown as string }),
+    ...inNode,
   });
   const early: Uint8Array[] = [];
   let receive: (bytes: Uint8Array) => void = (bytes) => void early.push(bytes);

@@ -1,11 +1,12 @@
 /** Results that are files: one a task, in a folder of the coordinator's home, readable by its user only; there whole or not at all. */
 import { createReadStream } from 'node:fs';
-import { mkdir, open, readdir, rename, rm } from 'node:fs/promises';
+import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { createDeferred } from '../../shared/deferred.ts';
 import { abortedBy } from '../../shared/errors.ts';
 import { TaskId } from '../../shared/ids.ts';
+import { writeWholeFile } from '../../shared/whole-file.ts';
 
 export interface TaskFiles {
   /** @returns bytes written @throws QflError when aborted; nothing is left then */
@@ -20,15 +21,6 @@ export interface TaskFiles {
 }
 
 const SUFFIX = '.result';
-
-const syncFolder = async (folder: string): Promise<void> => {
-  const handle = await open(folder, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-};
 
 /** Ends with an abort even while the source is silent; the source is told, and not waited for. */
 async function* untilAborted<Piece>(
@@ -55,6 +47,19 @@ async function* untilAborted<Piece>(
   }
 }
 
+async function* counted(
+  pieces: AsyncIterable<Uint8Array>,
+  onBytes: (bytesDone: number) => void,
+): AsyncGenerator<Uint8Array> {
+  let bytesDone = 0;
+  for await (const piece of pieces) {
+    yield piece;
+    // Asked for the next one: this one is written.
+    bytesDone += piece.byteLength;
+    onBytes(bytesDone);
+  }
+}
+
 /** Opens the folder, and takes out what no task owns any more: parts of writes that were killed. */
 export const openTaskFiles = async (folder: string, isOwned: (id: TaskId) => boolean): Promise<TaskFiles> => {
   await mkdir(folder, { recursive: true, mode: 0o700 });
@@ -65,29 +70,8 @@ export const openTaskFiles = async (folder: string, isOwned: (id: TaskId) => boo
   }
   const pathOf = (id: TaskId): string => join(folder, id + SUFFIX);
   return {
-    async write(id, bytes, signal, onBytes) {
-      const partial = join(folder, `${id}.partial`);
-      let bytesDone = 0;
-      try {
-        const handle = await open(partial, 'w', 0o600);
-        try {
-          for await (const piece of untilAborted(bytes, signal)) {
-            await handle.writeFile(piece);
-            bytesDone += piece.byteLength;
-            onBytes(bytesDone);
-          }
-          await handle.sync();
-        } finally {
-          await handle.close();
-        }
-        await rename(partial, pathOf(id));
-        await syncFolder(folder);
-        return bytesDone;
-      } catch (error) {
-        await rm(partial, { force: true });
-        throw error;
-      }
-    },
+    write: (id, bytes, signal, onBytes) =>
+      writeWholeFile(pathOf(id), counted(untilAborted(bytes, signal), onBytes)),
     read: (id) => createReadStream(pathOf(id)),
     remove: (id) => rm(pathOf(id), { force: true }),
   };

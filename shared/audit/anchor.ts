@@ -2,9 +2,9 @@
  * The last checkpoint, kept outside the store. LevelDB opens without an error after its log file was cut, flipped or removed;
  * what it has forgotten then shows only against something it does not hold.
  */
-import { open, readFile, rename } from 'node:fs/promises';
-import path from 'node:path';
+import { readFile } from 'node:fs/promises';
 import { QflError } from '../errors.ts';
+import { writeWholeFile } from '../whole-file.ts';
 
 export interface CheckpointAnchor {
   /** The last note written, or undefined when there never was one. */
@@ -19,11 +19,6 @@ const isMissing = (error: unknown): boolean =>
 const failed = (file: string, cause: unknown): QflError =>
   new QflError('storage_failed', { detail: `the checkpoint file ${file} could not be used`, cause });
 
-const syncFolder = async (folder: string): Promise<void> => {
-  await using handle = await open(folder, 'r');
-  await handle.sync();
-};
-
 /** One file, replaced by rename after fsync. */
 export const fileAnchor = (file: string): CheckpointAnchor => ({
   async read() {
@@ -36,13 +31,7 @@ export const fileAnchor = (file: string): CheckpointAnchor => ({
   },
   async write(note) {
     try {
-      {
-        await using handle = await open(`${file}.new`, 'w', 0o600);
-        await handle.writeFile(note);
-        await handle.sync();
-      }
-      await rename(`${file}.new`, file);
-      await syncFolder(path.dirname(file));
+      await writeWholeFile(file, note);
     } catch (cause) {
       throw failed(file, cause);
     }

@@ -4,11 +4,12 @@
  * nobody can say that there were none.
  */
 import { hash } from 'node:crypto';
-import { open, mkdtemp, rename, rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { toBase64, toHex, utf8 } from '../bytes.ts';
 import { QflError } from '../errors.ts';
+import { writeWholeFile } from '../whole-file.ts';
 import { canonicalBytes } from './canonical.ts';
 import { readCheckpoint } from './checkpoint.ts';
 import { type AuditEntry, readEntry } from './entry.ts';
@@ -403,23 +404,11 @@ export async function* createExport(options: ExportOptions): AsyncIterable<Uint8
   }
 }
 
-/** Writes an export to `file`, whole or not at all: fsync, then rename. Returns its length in bytes. */
+/** Writes an export to `file`, whole or not at all. Returns its length in bytes. */
 export const writeExport = async (file: string, options: ExportOptions): Promise<number> => {
-  const partial = `${file}.partial`;
-  let bytes = 0;
   try {
-    {
-      await using handle = await open(partial, 'w', 0o600);
-      for await (const piece of coalesce(createExport(options))) {
-        await handle.writeFile(piece);
-        bytes += piece.byteLength;
-      }
-      await handle.sync();
-    }
-    await rename(partial, file);
-    return bytes;
+    return await writeWholeFile(file, coalesce(createExport(options)));
   } catch (cause) {
-    await rm(partial, { force: true });
     if (cause instanceof QflError) throw cause;
     throw new QflError('storage_failed', { detail: `the export could not be written to ${file}`, cause });
   }

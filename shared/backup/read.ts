@@ -100,11 +100,11 @@ const writePart = async (
 ): Promise<void> => {
   const whole = join(folder, path);
   await mkdir(dirname(whole), { recursive: true, mode: 0o700 });
-  const file = await open(whole, offset === 0 ? 'w' : 'r+', 0o600);
+  const file = await open(whole, offset === 0 ? 'w' : 'a', 0o600);
   try {
     const { size } = await file.stat();
     if (size !== offset) throw damagedBackup('a file has a hole');
-    await file.write(bytes, 0, bytes.byteLength, offset);
+    await file.writeFile(bytes);
     await file.sync();
   } finally {
     await file.close();

@@ -1,29 +1,16 @@
 /** `qfl audit export|policy`: evidence for an auditor, and the keys to check it with. */
-import { createWriteStream } from 'node:fs';
-import { readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { pipeline } from 'node:stream/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import cliProgress from 'cli-progress';
 import type { Command } from 'commander';
 import type { z } from 'zod';
 import { fromUtf8 } from '../bytes.ts';
 import { QflError } from '../errors.ts';
+import { writeWholeFile } from '../whole-file.ts';
 import { ExportFilter, ExportLine } from '../wire/audit-export.ts';
 import { connect, type TargetOptions, withClient, withTarget } from './connect.ts';
 import { withCoordinator } from './coordinator.ts';
 import { momentOf } from './moment.ts';
 import { note, printJson, run, say } from './output.ts';
-
-/** Whole or not at all. */
-export const save = async (bytes: AsyncIterable<Uint8Array>, file: string): Promise<void> => {
-  const partial = `${file}.partial`;
-  try {
-    await pipeline(bytes, createWriteStream(partial, { mode: 0o600 }));
-    await rename(partial, file);
-  } catch (error) {
-    await rm(partial, { force: true });
-    throw error;
-  }
-};
 
 interface ExportOptions extends TargetOptions {
   readonly out: string;
@@ -124,7 +111,7 @@ const exportAll = async (options: ExportOptions): Promise<void> => {
   const teller = tellerOf(options.json === true);
   try {
     await withCoordinator(options, (coordinator) =>
-      save(archiveOf(coordinator.audit.export({ body }), teller.tell), out),
+      writeWholeFile(out, archiveOf(coordinator.audit.export({ body }), teller.tell)),
     );
   } finally {
     teller.stop();

@@ -1,10 +1,9 @@
 /** `qfl backup` and `qfl restore`: everything of a program in one sealed file, and back. */
-import { createReadStream, createWriteStream, existsSync } from 'node:fs';
-import { mkdtemp, readFile, rename, rm, stat } from 'node:fs/promises';
+import { createReadStream, existsSync } from 'node:fs';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
-import { pipeline } from 'node:stream/promises';
 import type { Command } from 'commander';
 import type { BackupHead } from '../backup/format.ts';
 import { readBackup, restoreBackup } from '../backup/read.ts';
@@ -12,8 +11,9 @@ import { writeBackup } from '../backup/write.ts';
 import { fromBase64 } from '../bytes.ts';
 import { QflError } from '../errors.ts';
 import { readControlFile } from '../http/control.ts';
-import { findMasterKey, type MasterKeySources, writePrivateFile } from '../keys/master.ts';
+import { findMasterKey, type MasterKeySources } from '../keys/master.ts';
 import { secureRandomBytes as secureRandom } from '../random.ts';
+import { writeWholeFile } from '../whole-file.ts';
 import { connect } from './connect.ts';
 import { ago, note, printJson, run, say } from './output.ts';
 import { loadBackups } from './programs.ts';
@@ -127,25 +127,20 @@ const backup = async (options: BackupOptions): Promise<void> => {
   const home = options.home ?? process.env['QFL_HOME'] ?? '.';
   const program = programIn(home);
   const masterKey = await masterKeyOf(home, options.masterKey);
-  const partial = `${options.out}.partial`;
   const isShown = options.json !== true && process.stderr.isTTY;
-  try {
-    await pipeline(
-      counted('written', isShown)(backupBytes(home, program, masterKey)),
-      createWriteStream(partial, { mode: 0o600 }),
-    );
-    const checks = options.verify ? await verifyBackup(partial, masterKey) : [];
-    await rename(partial, options.out);
-    const { size } = await stat(options.out);
-    if (options.json === true)
-      return printJson({ file: options.out, program, bytes: size, verified: options.verify, checks });
-    say(`Written to ${options.out} (${(size / 1e6).toFixed(1)} MB), sealed under the master key.`);
-    for (const check of checks) say(`  restored in a scratch folder, ${check}`);
-    say('Keep it away from this machine, and the master key away from it.');
-  } catch (error) {
-    await rm(partial, { force: true });
-    throw error;
-  }
+  let checks: readonly string[] = [];
+  const size = await writeWholeFile(
+    options.out,
+    counted('written', isShown)(backupBytes(home, program, masterKey)),
+    async (partial) => {
+      if (options.verify) checks = await verifyBackup(partial, masterKey);
+    },
+  );
+  if (options.json === true)
+    return printJson({ file: options.out, program, bytes: size, verified: options.verify, checks });
+  say(`Written to ${options.out} (${(size / 1e6).toFixed(1)} MB), sealed under the master key.`);
+  for (const check of checks) say(`  restored in a scratch folder, ${check}`);
+  say('Keep it away from this machine, and the master key away from it.');
 };
 
 /** Records of the key directory: base64, one a line, as `qfl agent directory` writes them. */
@@ -178,7 +173,7 @@ const restore = async (file: string, options: RestoreOptions): Promise<void> => 
     note(`${head.program} ${head.name}, backed up ${ago(Date.now() - head.createdMs)} ago`);
   const { end } = await restoreBackup({ file, folder: home, masterKey, random: secureRandom });
   if (options.masterKey !== undefined)
-    await writePrivateFile(
+    await writeWholeFile(
       join(home, 'master.key'),
       Buffer.from(`${Buffer.from(masterKey).toString('base64')}\n`),
     );

@@ -12,7 +12,8 @@ import { createIdentity } from '../crypto/signature.ts';
 import { XWING_SUITE, xwingKeyPair } from '../crypto/xwing.ts';
 import { fingerprintOf, fingerprintPhrase } from '../directory/record.ts';
 import { QflError } from '../errors.ts';
-import { readMasterFile, writePrivateFile } from '../keys/master.ts';
+import { readMasterFile } from '../keys/master.ts';
+import { writeWholeFile } from '../whole-file.ts';
 import { secureRandomBytes } from '../random.ts';
 import { openAtRest, sealAtRest } from '../store/encrypted.ts';
 import { note, printJson, run, say } from './output.ts';
@@ -86,7 +87,7 @@ const generate = async (options: GenerateOptions): Promise<void> => {
     salt: isMaster ? null : toBase64(salt),
     sealed: toBase64(sealed),
   };
-  await writePrivateFile(options.out, utf8(`${JSON.stringify(file)}\n`));
+  await writeWholeFile(options.out, utf8(`${JSON.stringify(file)}\n`));
   show(seed, options.json);
   note(`The secret half is in ${options.out}, sealed. Nothing else holds it.`);
 };

@@ -7,7 +7,7 @@ import { utf8 } from '../bytes.ts';
 import { MINUTE_MS } from '../clock.ts';
 import { QflError } from '../errors.ts';
 import type { HttpClient } from '../http/client.ts';
-import { writePrivateFile } from '../keys/master.ts';
+import { writeWholeFile } from '../whole-file.ts';
 import { Tokens } from '../wire/accounts.ts';
 
 const LoginFile = z.record(z.string(), Tokens);
@@ -29,7 +29,7 @@ const read = async (): Promise<LoginFile> => {
 
 const write = async (file: LoginFile): Promise<void> => {
   await mkdir(dirname(loginFilePath()), { recursive: true, mode: 0o700 });
-  await writePrivateFile(loginFilePath(), utf8(`${JSON.stringify(file, null, 2)}\n`));
+  await writeWholeFile(loginFilePath(), utf8(`${JSON.stringify(file, null, 2)}\n`));
 };
 
 export const keepLogin = async (url: string, tokens: Tokens): Promise<void> =>

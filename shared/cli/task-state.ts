@@ -1,25 +1,11 @@
 /** `qfl task export|import`: the state of all tasks as a file of pages, whole or not at all. */
-import { createWriteStream } from 'node:fs';
-import { rename, rm } from 'node:fs/promises';
-import { pipeline } from 'node:stream/promises';
 import { QflError } from '../errors.ts';
 import type { HttpClient } from '../http/client.ts';
+import { writeWholeFile } from '../whole-file.ts';
 import { TaskImportAnswer, TaskStatePage } from '../wire/task.ts';
 import { connect, type TargetOptions, withClient } from './connect.ts';
 import { printJson, run, say } from './output.ts';
 import { invalid, readText } from './task-request.ts';
-
-/** Whole or not at all. */
-export const save = async (bytes: AsyncIterable<Uint8Array | string>, file: string): Promise<void> => {
-  const partial = `${file}.partial`;
-  try {
-    await pipeline(bytes, createWriteStream(partial, { mode: 0o600 }));
-    await rename(partial, file);
-  } catch (error) {
-    await rm(partial, { force: true });
-    throw error;
-  }
-};
 
 /** Pages as the lines of a file. */
 async function* pagesOf(client: HttpClient, counted: (tasks: number) => void): AsyncGenerator<string> {
@@ -37,9 +23,9 @@ export const exportState = (options: TargetOptions & { readonly out: string }): 
   run(async () => {
     let tasks = 0;
     await withClient(connect(options, 'coordinator'), (client) =>
-      save(
-        pagesOf(client, (more) => (tasks += more)),
+      writeWholeFile(
         options.out,
+        pagesOf(client, (more) => (tasks += more)),
       ),
     );
     if (options.json === true) printJson({ file: options.out, tasks });

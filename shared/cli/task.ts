@@ -11,7 +11,8 @@ import { LIST_LIMIT_MAX, TaskNews, TaskPage, TaskShown, TasksMade } from '../wir
 import { connect, type TargetOptions, withClient, withTarget } from './connect.ts';
 import { EXIT_FAILED, note, printJson, run, say } from './output.ts';
 import { type CreateOptions, deadlineOf, given, invalid, numberOf, requestOf } from './task-request.ts';
-import { exportState, importState, save } from './task-state.ts';
+import { writeWholeFile } from '../whole-file.ts';
+import { exportState, importState } from './task-state.ts';
 import { createTaskWatcher, taskTable, taskText } from './task-text.ts';
 
 const RECONNECTS_MAX = 30;
@@ -167,7 +168,7 @@ const result = (text: string, options: TargetOptions & { readonly out?: string }
     await withClient(connect(options, 'coordinator'), async (client) => {
       const path = `/v1/tasks/${id}/result`;
       if (options.out !== undefined) {
-        await save(client.bytes('GET', path), options.out);
+        await writeWholeFile(options.out, client.bytes('GET', path));
         return options.json === true ? printJson({ file: options.out }) : say(`Written to ${options.out}.`);
       }
       const { result: kept } = await client.json('GET', `/v1/tasks/${id}`, TaskShown);

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { equalConstantTime, toBase64Url, utf8 } from '../bytes.ts';
 import { DepartmentId } from '../ids.ts';
-import { writePrivateFile } from '../keys/master.ts';
+import { writeWholeFile } from '../whole-file.ts';
 import { randomHex, type RandomBytes } from '../random.ts';
 import type { Authenticator, Principal } from '../access/principal.ts';
 import { OPERATOR_ROLE } from './roles.ts';
@@ -46,8 +46,9 @@ export const withControlKey = (others: Authenticator, random: RandomBytes): Cont
   return { key, authenticator: { verify } };
 };
 
-export const writeControlFile = (home: string, control: ControlFile): Promise<void> =>
-  writePrivateFile(join(home, FILE), utf8(`${JSON.stringify(control)}\n`));
+export const writeControlFile = async (home: string, control: ControlFile): Promise<void> => {
+  await writeWholeFile(join(home, FILE), utf8(`${JSON.stringify(control)}\n`));
+};
 export const removeControlFile = (home: string): Promise<void> => rm(join(home, FILE), { force: true });
 
 /** The running program of a home folder, as its last start left it; it may have died since. */

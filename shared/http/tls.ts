@@ -3,13 +3,15 @@
  * a certificate only loopback is bound.
  */
 import { createPrivateKey, X509Certificate } from 'node:crypto';
-import { chmod, mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { mkdir, readFile } from 'node:fs/promises';
 import type { ServerOptions } from 'node:https';
 import { isIP } from 'node:net';
 import path from 'node:path';
 import { generate } from 'selfsigned';
+import { utf8 } from '../bytes.ts';
 import { type Clock, DAY_MS } from '../clock.ts';
 import { QflError } from '../errors.ts';
+import { writeWholeFile } from '../whole-file.ts';
 
 export interface TlsMaterial {
   /** PEM; the server's certificate first, then its chain. */
@@ -117,9 +119,7 @@ export const selfSignedTls = async (
   if (kept !== undefined && kept.notAfterMs - RENEW_BEFORE_MS > clock.nowMs()) return kept;
   const { cert, key } = await issue(hosts, clock);
   await mkdir(folder, { recursive: true, mode: 0o700 });
-  await writeFile(`${file}.new`, `${key.trim()}\n${cert.trim()}\n`, { mode: 0o600 });
-  await chmod(`${file}.new`, 0o600);
-  await rename(`${file}.new`, file);
+  await writeWholeFile(file, utf8(`${key.trim()}\n${cert.trim()}\n`));
   return materialOf(`${cert.trim()}\n`, `${key.trim()}\n`);
 };
 

@@ -3,12 +3,13 @@
  * 0600 beside it. It wraps the data key, under which everything in the store is encrypted; so the master key can
  * change without rewriting the store.
  */
-import { chmod, mkdir, open, readFile, rename, stat } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { chmod, mkdir, readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
 import { fromBase64, toBase64, utf8 } from '../bytes.ts';
 import { QflError } from '../errors.ts';
 import type { RandomBytes } from '../random.ts';
 import { openAtRest, sealAtRest } from '../store/encrypted.ts';
+import { moveFile, writeWholeFile } from '../whole-file.ts';
 
 const KEY_BYTES = 32;
 const MASTER_FILE = 'master.key';
@@ -18,30 +19,6 @@ const NEXT_FILE = 'data.key.next';
 const DATA_NAME = 'qfl data key';
 
 const invalid = (detail: string, next: string): QflError => new QflError('config_invalid', { detail, next });
-
-/** Writes a file that only its owner can read, durably: all of it or nothing. */
-export const writePrivateFile = async (path: string, content: Uint8Array): Promise<void> => {
-  const temporary = `${path}.new`;
-  const file = await open(temporary, 'w', 0o600);
-  try {
-    await file.writeFile(content);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-  await rename(temporary, path);
-  await syncFolder(dirname(path));
-};
-
-/** A rename is on the disk once the folder is. */
-const syncFolder = async (folder: string): Promise<void> => {
-  const handle = await open(folder, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-};
 
 const readIfThere = async (path: string): Promise<Uint8Array | undefined> => {
   try {
@@ -108,7 +85,7 @@ export const findMasterKey = async (sources: MasterKeySources): Promise<Uint8Arr
 
 const createMasterFile = async (home: string, random: RandomBytes): Promise<Uint8Array> => {
   const key = random(KEY_BYTES);
-  await writePrivateFile(join(home, MASTER_FILE), utf8(`${toBase64(key)}\n`));
+  await writeWholeFile(join(home, MASTER_FILE), utf8(`${toBase64(key)}\n`));
   return key;
 };
 
@@ -125,17 +102,12 @@ const unwrap = async (home: string, master: Uint8Array, wrapped: Uint8Array): Pr
   }
 };
 
-const moveFile = async (from: string, to: string): Promise<void> => {
-  await rename(from, to);
-  await syncFolder(dirname(to));
-};
-
 /** What a change of the master key writes; a parameter, so that tests stop it at each write. */
 export interface KeyFiles {
-  write(path: string, content: Uint8Array): Promise<void>;
-  move(from: string, to: string): Promise<void>;
+  write(path: string, content: Uint8Array): Promise<unknown>;
+  move(from: string, to: string): Promise<unknown>;
 }
-const keyFiles: KeyFiles = { write: writePrivateFile, move: moveFile };
+const keyFiles: KeyFiles = { write: writeWholeFile, move: moveFile };
 
 /**
  * Wraps the data key under another master key; what is stored stays as it is. Where the key is a file of the home folder, the file is replaced too:
@@ -207,6 +179,6 @@ export const openDataKey = async (
     );
   const master = found ?? (await createMasterFile(home, options.random));
   const dataKey = options.random(KEY_BYTES);
-  await writePrivateFile(path, sealAtRest(master, DATA_NAME, dataKey, options.random));
+  await writeWholeFile(path, sealAtRest(master, DATA_NAME, dataKey, options.random));
   return dataKey;
 };

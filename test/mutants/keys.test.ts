@@ -25,7 +25,8 @@ import {
 } from '../../shared/directory/recovery.ts';
 import { COORDINATOR_NAME, signRecord } from '../../shared/directory/record.ts';
 import { SiteId } from '../../shared/ids.ts';
-import { openDataKey, rotateMasterKey, writePrivateFile } from '../../shared/keys/master.ts';
+import { openDataKey, rotateMasterKey } from '../../shared/keys/master.ts';
+import { writeWholeFile } from '../../shared/whole-file.ts';
 import { createVault, type Vault } from '../../shared/keys/vault.ts';
 import { secureRandomBytes as random } from '../../shared/random.ts';
 import { createMemoryStore } from '../../shared/store/memory.ts';
@@ -171,7 +172,7 @@ test('a master key replaced before its wrapping is on the disk: a crash loses ev
         write: (path, content) => {
           writes += 1;
           if (writes === 1 && skipsFirst) return Promise.resolve();
-          return writePrivateFile(path, content);
+          return writeWholeFile(path, content);
         },
         move: skipsFirst ? crash : rename,
       },

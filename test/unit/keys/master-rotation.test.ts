@@ -12,10 +12,10 @@ import {
   type MasterKeySources,
   openDataKey,
   rotateMasterKey,
-  writePrivateFile,
 } from '../../../shared/keys/master.ts';
 import { secureRandomBytes as random } from '../../../shared/random.ts';
 import { createMemoryStore } from '../../../shared/store/memory.ts';
+import { writeWholeFile } from '../../../shared/whole-file.ts';
 
 let home: string;
 beforeEach(async () => {
@@ -35,7 +35,7 @@ const create = (rest?: Partial<MasterKeySources>) => openDataKey(sources(rest), 
 /** Ends with the step `at`; `done`: that step still happened. */
 const cutAt = (at: number, done: boolean): KeyFiles & { steps(): number } => {
   let step = 0;
-  const through = async (work: () => Promise<void>): Promise<void> => {
+  const through = async (work: () => Promise<unknown>): Promise<unknown> => {
     step += 1;
     if (step < at) return work();
     if (done) await work();
@@ -43,7 +43,7 @@ const cutAt = (at: number, done: boolean): KeyFiles & { steps(): number } => {
   };
   return {
     steps: () => step,
-    write: (path, content) => through(() => writePrivateFile(path, content)),
+    write: (path, content) => through(() => writeWholeFile(path, content)),
     move: (from, to) => through(() => rename(from, to)),
   };
 };
