@@ -6,6 +6,7 @@ import { z } from 'zod';
 import type { AppendLog } from '../audit/log.ts';
 import { parseTilePath } from '../audit/tile-paths.ts';
 import { TILE_WIDTH } from '../audit/tiles.ts';
+import { QflError } from '../errors.ts';
 import type { HttpApp } from './app.ts';
 import type { RouteAccess } from './bearer.ts';
 
@@ -17,6 +18,7 @@ export interface ServedLog {
   readonly entriesAccess: RouteAccess;
 }
 
+const ENTRIES = 'tile/entries';
 const FOREVER = 'max-age=31536000, immutable';
 const Rest = z.strictObject({ '*': z.string().max(100) });
 
@@ -35,13 +37,16 @@ const serveLog = ({ fastify }: HttpApp, served: ServedLog): void => {
         .header('cache-control', 'no-cache')
         .send((await served.cosigned()) ?? (await log.checkpoint())),
   );
-  const tiles = (path: string, prefix: string, access: RouteAccess): void => {
+  const tiles = (prefix: typeof ENTRIES | 'tile', access: RouteAccess): void => {
     const visibility = access === 'public' ? 'public' : 'private';
     fastify.get(
-      `${base}/${path}/*`,
+      `${base}/${prefix}/*`,
       { config: { access }, schema: { summary: 'A tile of the log (C2SP tlog-tiles)', params: Rest } },
       async (request, reply) => {
         const address = parseTilePath(`${prefix}/${request.params['*']}`);
+        // The router keeps "%2F" as a part of a name and then decodes it: entries must not be had under the hashes' access.
+        if ((address.level === 'entries') !== (prefix === ENTRIES))
+          throw new QflError('not_found', { detail: 'there is no such tile' });
         const bytes = await log.tile(address);
         return reply
           .type('application/octet-stream')
@@ -50,8 +55,8 @@ const serveLog = ({ fastify }: HttpApp, served: ServedLog): void => {
       },
     );
   };
-  tiles('tile/entries', 'tile/entries', entriesAccess);
-  tiles('tile', 'tile', 'public');
+  tiles(ENTRIES, entriesAccess);
+  tiles('tile', 'public');
 };
 
 /** `policy`: who has to have signed a checkpoint, as a C2SP tlog-policy file. */

@@ -85,7 +85,20 @@ describe('the audit log', () => {
   test('shows its entries to auditors only, and each with a proof', async () => {
     const base = federation.coordinator.url;
     expect((await call(`${base}/security/audit`)).status).toBe(401);
-    expect((await call(`${base}/v1/log/audit/tile/entries/000.p/1`)).status).toBe(401);
+    for (const { url } of [federation.coordinator, north()]) {
+      expect((await call(`${url}/v1/log/audit/tile/entries/000.p/1`)).status).toBe(401);
+      // Spelt so that a router may not see the slash.
+      for (const spelt of [
+        'entries%2F000.p/1',
+        'entries%2f000.p%2F1',
+        '%65ntries%2F000.p/1',
+        'x/../entries%2F000.p/1',
+      ])
+        expect([spelt, (await call(`${url}/v1/log/audit/tile/${spelt}`)).status]).toEqual([
+          spelt,
+          expect.toBeOneOf([400, 401, 404]),
+        ]);
+    }
     expect((await call(`${base}/v1/log/audit/tile/0/000.p/1`)).status).toBe(200);
     const doctor = await north().key('doctor');
     expect((await call(`${north().url}/security/audit`, { key: doctor })).status).toBe(403);
