@@ -320,6 +320,33 @@ export const createDesk = (predictor: Forecaster, seedFrom: () => number): Desk 
     return { posed, refused };
   };
 
+  /**
+   * At most `turnMax` of the open requests of a model, the most urgent first: those that can go somewhere now, and those that never can. Whoever waits for a
+   * site without room must not keep others from a site that has some; who is left out comes in the next turn.
+   */
+  const turnOf = (
+    model: string,
+    open: readonly DeskRequest[],
+    sites: readonly CandidateSite[],
+    { turnMax = Infinity, deferred }: DeskTuning,
+  ): readonly DeskRequest[] => {
+    if (open.length <= turnMax) return open;
+    const offering = new Set(sites.map(({ siteId }) => siteId));
+    const ready = new Set(
+      sites
+        .filter((site) => !locked.has(placeOf(model, site.siteId)))
+        .filter((site) => !deferred || freeSlots(widened(site)) > 0)
+        .map(({ siteId }) => siteId),
+    );
+    const mayGo = ({ allowedSites, excludedSites }: DeskRequest, among: ReadonlySet<SiteId>): boolean =>
+      allowedSites.some((siteId) => among.has(siteId) && !excludedSites.includes(siteId));
+    const able = open
+      .filter((request) => mayGo(request, ready) || !mayGo(request, offering))
+      .toSorted(byUrgency);
+    for (const { taskId } of able.slice(turnMax)) dirty.add(taskId);
+    return able.slice(0, turnMax);
+  };
+
   const pose: Desk['pose'] = (nowMs, sites, tuning) => {
     const byModel = new Map<string, DeskRequest[]>();
     for (const request of waiting.values()) {
@@ -328,16 +355,10 @@ export const createDesk = (predictor: Forecaster, seedFrom: () => number): Desk 
       if (group === undefined) byModel.set(request.model, [request]);
       else group.push(request);
     }
-    const { turnMax = Infinity } = tuning;
-    const made = [...byModel].map(([model, requests]) =>
-      poseModel(
-        model,
-        requests.length <= turnMax ? requests : requests.toSorted(byUrgency).slice(0, turnMax),
-        sites.filter(({ models }) => models.includes(model)),
-        nowMs,
-        tuning,
-      ),
-    );
+    const made = [...byModel].map(([model, requests]) => {
+      const here = sites.filter(({ models }) => models.includes(model));
+      return poseModel(model, turnOf(model, requests, here, tuning), here, nowMs, tuning);
+    });
     for (const siteId of dirtySites)
       if (![...locked.keys()].some((place) => place.startsWith(`${siteId} `))) dirtySites.delete(siteId);
     return { posed: made.flatMap(({ posed }) => posed), refused: made.flatMap(({ refused }) => refused) };

@@ -31,11 +31,12 @@ const greatestDivisor = (a: number, b: number): number => {
 };
 
 /** Amounts of one unit: exact where the needs share a divisor (sizes come in powers of two), otherwise needs down and rooms up, which only relaxes. */
-const unitOf = ({ needs, rooms }: Knapsack): number => {
+const unitOf = ({ needs, rooms }: Knapsack): { readonly unit: number; readonly isExact: boolean } => {
   const divisor = needs.reduce(greatestDivisor, 0);
   const widest = rooms.reduce((most, room) => (room === Infinity ? most : Math.max(most, room)), 0);
   const exact = Math.max(1, divisor);
-  return widest / exact <= ROOM_UNITS_MAX ? exact : Math.ceil(widest / ROOM_UNITS_MAX);
+  const isExact = widest / exact <= ROOM_UNITS_MAX;
+  return { isExact, unit: isExact ? exact : Math.ceil(widest / ROOM_UNITS_MAX) };
 };
 
 interface View {
@@ -51,7 +52,9 @@ const viewOf = (
   { sitePrices }: KnapsackOptions,
 ): View => {
   const { tasks, sites, costs } = instance;
-  const unit = unitOf(knapsack);
+  const { unit, isExact } = unitOf(knapsack);
+  // Sums of needs are whole units where the unit is theirs: what is left of a room below one serves nobody.
+  const roomUnits = (room: number): number => (isExact ? Math.floor(room / unit) : Math.ceil(room / unit));
   const priced = (task: number, site: number): number =>
     costs[task * sites + site]! + (site < siteIds.length ? (sitePrices[siteIds[site]!] ?? 0) : 0);
   const bases = new Float64Array(tasks).fill(Infinity);
@@ -71,10 +74,7 @@ const viewOf = (
   const weights = new Int32Array(sites * tasks);
   // Where a task may not go, it is heavier than any room.
   const rooms = Int32Array.from(knapsack.rooms, (room) =>
-    Math.min(
-      CAPACITY_MAX - 1,
-      room === Infinity ? ROOM_UNITS_MAX * 4 : unit === 1 ? room : Math.ceil(room / unit),
-    ),
+    Math.min(CAPACITY_MAX - 1, room === Infinity ? ROOM_UNITS_MAX * 4 : roomUnits(room)),
   );
   for (let site = 0; site < sites; site += 1)
     for (let task = 0; task < tasks; task += 1) {

@@ -1,4 +1,5 @@
 /** Sites as the planner sees them at this moment: what they last told, and what went there since. */
+import { HOUR_MS } from '../../shared/clock.ts';
 import type { SiteId } from '../../shared/ids.ts';
 import type { Presence } from '../sites/presence.ts';
 import type { CandidateSite } from './candidates.ts';
@@ -12,6 +13,13 @@ export interface Taken {
   enter(site: SiteId, tokens: number): void;
   leave(site: SiteId, tokens: number): void;
 }
+
+/** What a site tells of itself is its own word: a figure beyond these counts as these, so that no site makes a problem that cannot be planned. */
+const SERVICE_MAX_MS = HOUR_MS;
+/** A thousand tokens for a thousand units. */
+const TOKEN_PRICE_MAX_MICROS = 1_000_000_000;
+const atMost = (most: number, told: number | null | undefined): number | undefined =>
+  told === null || told === undefined ? undefined : Math.min(most, told);
 
 const NOTHING = { slots: 0, tokens: 0 };
 
@@ -51,10 +59,10 @@ export const sitesOffering = (
         emergencySlots: offer.emergencySlots ?? 0,
         // The back end's own queue counts, whoever filled it.
         busySlots: Math.max(here.slots, offer.inFlight + offer.waiting),
-        serviceMs: offer.serviceMs ?? offer.firstTokenMs,
+        serviceMs: atMost(SERVICE_MAX_MS, offer.serviceMs ?? offer.firstTokenMs) ?? null,
         tokensMax: tokensMax ?? undefined,
         tokensBusy: Math.max(here.tokens, tokensInUse),
-        tokenPriceMicros: tokenPriceMicros ?? undefined,
+        tokenPriceMicros: atMost(TOKEN_PRICE_MAX_MICROS, tokenPriceMicros),
         microEpsilonLeft: telemetry?.microEpsilonLeft ?? undefined,
       },
     ];

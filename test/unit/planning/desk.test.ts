@@ -67,6 +67,34 @@ describe('what is planned again', () => {
     expect(names(desk.pose(4, atD, tuning).posed)).toEqual([['d1']]);
   });
 
+  it('is at most so many at once, and who waits for a full site keeps nobody from a free one', () => {
+    const turnMax = 5;
+    const stuck = Array.from({ length: turnMax + 3 }, (_, at) =>
+      request(`stuck${at}`, { allowedSites: [a], priority: 9 }),
+    );
+    const desk = deskWith(
+      ...stuck,
+      request('free', { allowedSites: [b] }),
+      request('lost', { allowedSites: [d] }),
+    );
+    const [atA, atB] = [site(a, 1), site(b, 0)];
+    const first = desk.pose(0, [atA, atB], { ...tuning, turnMax });
+    expect(names(first.posed)).toEqual([['free']]);
+    expect(first.refused.map(({ taskId }) => taskId)).toEqual(['lost']);
+    // Once there is room, all come, a turn each.
+    const served: string[] = [];
+    for (let nowMs = 1; nowMs <= 2 * stuck.length; nowMs += 1) {
+      const now = [site(a, nowMs % 2), atB];
+      const { posed } = desk.pose(nowMs, now, { ...tuning, turnMax });
+      for (const one of posed) {
+        expect(one.requests.length).toBeLessThanOrEqual(turnMax);
+        const { commits } = desk.settle(one, solvePortfolio(one.problem, { seed: 1, timeMs: 0 }), now);
+        served.push(...commits.map(({ request: { taskId } }) => taskId));
+      }
+    }
+    expect(served.toSorted()).toEqual(stuck.map(({ taskId }) => taskId).toSorted());
+  });
+
   it('an affinity token ties two parts together, and a lost site touches its part', () => {
     const token = 'f'.repeat(32);
     const desk = deskWith(

@@ -25,6 +25,14 @@ describe('the live planner', () => {
     planner.close();
   });
 
+  it('plans on when a site tells of itself what cannot be', async () => {
+    for (const absurd of [{ serviceMs: 1e12 }, { firstTokenMs: 1e15 }, { tokenPriceMicros: 1e15 }]) {
+      const { planner } = plannerOver(slots, { offer: (site) => (site === fast ? absurd : {}) });
+      expect([absurd, await planner.place(request())]).toEqual([absurd, expect.anything()]);
+      planner.close();
+    }
+  });
+
   it('switches deferral on only by measured value, then holds open what has no free slot, and lets go of it', async () => {
     const bench = plannerOver(slots);
     const { planner, planSeconds, pass } = bench;
