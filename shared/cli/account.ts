@@ -41,11 +41,15 @@ const registerSetUp = (account: Command): void => {
     account.command('setup').description('make the first administrator with the setup code'),
     'coordinator',
   )
-    .requiredOption('--code <CODE>', 'from "qfl coordinator init" or "qfl coordinator setup-code"')
+    .option(
+      '--code <CODE>',
+      'from "qfl coordinator init" or "qfl coordinator setup-code"; asked for when left out',
+    )
     .requiredOption('--username <NAME>', 'name of the account')
-    .action((options: TargetOptions & { code: string; username: string }) =>
+    .action((options: TargetOptions & { code?: string; username: string }) =>
       run(async () => {
-        const { code, username } = options;
+        const { username } = options;
+        const code = options.code ?? (await readSecret('Setup code'));
         const password = await readNewSecret('New password');
         const body = { code, username, password };
         const made = await withCoordinator(options, ({ auth }) => auth.setup({ body }), 'nobody');

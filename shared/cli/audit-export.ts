@@ -1,7 +1,7 @@
 /** `qfl audit export|policy`: evidence for an auditor, and the keys to check it with. */
 import { readFile, writeFile } from 'node:fs/promises';
 import cliProgress from 'cli-progress';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import type { z } from 'zod';
 import { fromUtf8 } from '../bytes.ts';
 import { QflError } from '../errors.ts';
@@ -156,7 +156,13 @@ export const registerAuditExport = (audit: Command): void => {
       '--since <CHECKPOINT>',
       'a checkpoint that the auditor holds already: proves that the log only grew since',
     )
-    .option('--person <ACCOUNT>', "one person's entries and details instead (GDPR Art. 15), as JSON")
+    // Alone: a person's file is for that person, in clear and whole, and what an option left out would not be noticed.
+    .addOption(
+      new Option(
+        '--person <ACCOUNT>',
+        "one person's entries and details instead (GDPR Art. 15), as JSON in clear: all of them, so with --out and --ground only",
+      ).conflicts(['for', 'from', 'to', 'filter', 'since']),
+    )
     .action((options: ExportOptions) =>
       run(
         () => (options.person === undefined ? exportAll(options) : exportPerson(options, options.person)),

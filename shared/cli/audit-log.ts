@@ -3,7 +3,6 @@ import type { Command } from 'commander';
 import type { z } from 'zod';
 import type { AuditEntry } from '../audit/entry.ts';
 import { Hold } from '../audit/retention.ts';
-import { QflError } from '../errors.ts';
 import {
   AuditEntryShown,
   AuditPageShown,
@@ -13,6 +12,7 @@ import {
   PruneShown,
 } from '../wire/audit.ts';
 import { connect, type TargetOptions, withClient, withTarget } from './connect.ts';
+import { momentOf } from './moment.ts';
 import { note, printJson, run, say, table } from './output.ts';
 
 interface ListOptions extends TargetOptions {
@@ -28,16 +28,6 @@ interface ListOptions extends TargetOptions {
   readonly oldest?: boolean;
 }
 
-const momentOf = (option: string, text: string): string => {
-  const ms = Date.parse(text);
-  if (Number.isNaN(ms))
-    throw new QflError('invalid_request', {
-      detail: `--${option} ${text} is not a date`,
-      next: 'Write it as 2026-11-27 or 2026-11-27T08:00:00Z.',
-    });
-  return String(ms);
-};
-
 const queryOf = (options: ListOptions): string => {
   const { action, outcome, actor, role, object, since, until, from, limit, oldest } = options;
   const given = {
@@ -49,8 +39,8 @@ const queryOf = (options: ListOptions): string => {
     from,
     limit,
     order: oldest === true ? 'oldest' : 'newest',
-    sinceMs: since === undefined ? undefined : momentOf('since', since),
-    untilMs: until === undefined ? undefined : momentOf('until', until),
+    sinceMs: since === undefined ? undefined : String(momentOf(since)),
+    untilMs: until === undefined ? undefined : String(momentOf(until)),
   };
   const query = new URLSearchParams();
   for (const [name, value] of Object.entries(given)) if (value !== undefined) query.set(name, value);
@@ -146,8 +136,8 @@ export const registerAuditLog = (audit: Command): void => {
     .option('--actor <PSEUDONYM>', 'only this asker')
     .option('--role <ROLE>', 'only this role')
     .option('--object <ID>', 'only entries that name this site, key, task …')
-    .option('--since <DATE>', 'from this moment on')
-    .option('--until <DATE>', 'before this moment')
+    .option('--since <TIME>', 'from this moment on: ISO 8601, or 24h, 30d before now')
+    .option('--until <TIME>', 'before this moment')
     .option('--from <ENTRY>', 'where to go on')
     .option('--limit <COUNT>', 'entries of a page, up to 1000', '50')
     .option('--oldest', 'oldest first')

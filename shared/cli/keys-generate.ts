@@ -101,16 +101,20 @@ const show = (seed: Uint8Array, json: boolean | undefined): void => {
   say(`X-Wing       ${shown.xwing}   (${shown.xwingSuite})`);
 };
 
-/** @throws QflError `storage_failed` for another passphrase or key */
+const jsonOf = (text: string): unknown => {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+};
+
+/** @throws QflError `invalid_request` for another kind of file, `storage_failed` for another passphrase or key */
 const inspect = async (path: string, options: Pick<GenerateOptions, 'masterKey' | 'json'>): Promise<void> => {
   const text = await readFile(path, 'utf8').catch((cause: unknown) => {
     throw new QflError('invalid_request', { detail: `${path} cannot be read`, cause });
   });
-  const parsed = z
-    .string()
-    .transform((value): unknown => JSON.parse(value))
-    .pipe(KeyFile)
-    .safeParse(text);
+  const parsed = KeyFile.safeParse(jsonOf(text));
   if (!parsed.success)
     throw new QflError('invalid_request', { detail: `${path} is no file of "qfl keys generate"` });
   const { sealedUnder, salt, sealed } = parsed.data;

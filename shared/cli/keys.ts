@@ -1,5 +1,5 @@
 /** `qfl keys …`: a program's own keys, everybody's in the directory, and what people do about them. */
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { readFile } from 'node:fs/promises';
 import type { z } from 'zod';
 import { QflError } from '../errors.ts';
@@ -209,10 +209,20 @@ export const registerKeys = (program: Command): void => {
   )
     .option('--identity', 'a new identity and epoch; what is under way under the old one is finished')
     .option('--emergency', 'new identity, epoch and prekeys; the old ones are refused at once')
-    .option('--master', 'another master key for what is stored in the home folder')
-    .option(
-      '--new-master <FILE>',
-      'with --master: where the new one is; needed when it is no file of the home folder',
+    // A master key is no key of the directory: asked for both, one of them would be forgotten.
+    .addOption(
+      new Option('--master', 'another master key for what is stored in the home folder').conflicts([
+        'identity',
+        'emergency',
+      ]),
+    )
+    .addOption(
+      new Option(
+        '--new-master <FILE>',
+        'as --master, with the new one from this file; needed when it is no file of the home folder',
+      )
+        .implies({ master: true })
+        .conflicts(['identity', 'emergency']),
     )
     .action((options: RotateOptions) => run(() => rotate(options), options.json ?? false));
   registerRecovery(keys);

@@ -1,4 +1,4 @@
-/** Passwords and codes are typed without being shown, or come on standard input; never as an argument, which others on the machine could read. */
+/** Secrets are typed without being shown, or come on standard input. An argument can be read by others on the machine: none takes a password, and a code of one time may be left out and is asked for. */
 import { createInterface } from 'node:readline/promises';
 import { Writable } from 'node:stream';
 import { QflError } from '../errors.ts';

@@ -1,0 +1,52 @@
+/** Options that would quietly lose one another are refused before anything is asked or written. */
+import { Command, CommanderError } from 'commander';
+import { describe, expect, it } from 'vitest';
+import { registerAuditExport } from '../../../shared/cli/audit-export.ts';
+import { registerKeys } from '../../../shared/cli/keys.ts';
+
+const quiet = (command: Command): Command => {
+  command.exitOverride().configureOutput({ writeErr: () => undefined });
+  for (const below of command.commands) quiet(below);
+  return command;
+};
+
+/** What the commander says of these words; nothing reaches an action. */
+const refusalOf = (register: (program: Command) => void, words: string): string => {
+  const program = new Command('qfl');
+  register(program);
+  try {
+    quiet(program).parse(words.split(' '), { from: 'user' });
+  } catch (error) {
+    if (error instanceof CommanderError) return error.code;
+    throw error;
+  }
+  return 'taken';
+};
+
+describe('a person’s file', () => {
+  it.each(['--for age1x', '--from 24h', '--to 24h', '--filter action=x', '--since FILE'])(
+    'is not written in clear and whole where %s asks for something else',
+    (option) => {
+      const words = `export --person anna --out /nonexistent/file ${option}`;
+      expect(refusalOf(registerAuditExport, words)).toBe('commander.conflictingOption');
+    },
+  );
+});
+
+describe('a rotation', () => {
+  it.each(['--master --emergency', '--master --identity', '--new-master FILE --emergency'])(
+    'is of one thing: not %s',
+    (options) =>
+      expect(refusalOf(registerKeys, `keys rotate ${options}`)).toBe('commander.conflictingOption'),
+  );
+
+  it('is of the master key where a new one is named', () => {
+    const program = new Command('qfl');
+    registerKeys(program);
+    const rotate = program.commands[0]?.commands.find((command) => command.name() === 'rotate');
+    let master: unknown;
+    rotate?.action((options: { master?: boolean }) => void ({ master } = options));
+    program.parse(['keys', 'rotate', '--new-master', 'FILE'], { from: 'user' });
+    expect(master).toBe(true);
+  });
+});
