@@ -10,8 +10,6 @@ import { coupledCost, type CoupledInstance } from '../solvers/coupled/instance.t
 export interface GroupPlan {
   readonly siteOf: Int32Array;
   readonly cost: number;
-  /** The linear plan's cost, couplings counted but not considered. */
-  readonly flowCost: number;
 }
 
 /** About a millisecond. */
@@ -28,9 +26,8 @@ const polish = (walker: Walker, coupled: Iterable<number>): void => {
 
 export const planGroups = (instance: CoupledInstance, seed: number, moves = MOVES): GroupPlan => {
   const { siteOf, prices } = solveLinear(instance.tasks, instance.slotCosts, instance.costs);
-  const flowCost = coupledCost(instance, siteOf);
   const { weights } = instance;
-  if (weights.length === 0) return { siteOf, cost: flowCost, flowCost };
+  if (weights.length === 0) return { siteOf, cost: coupledCost(instance, siteOf) };
   const walker = new Walker(instance, siteOf, { random: seeded(seed), prices });
   const coupled = new Set([...instance.first, ...instance.second]);
   polish(walker, coupled);
@@ -40,5 +37,5 @@ export const planGroups = (instance: CoupledInstance, seed: number, moves = MOVE
     walker.reset(walker.best);
     polish(walker, coupled);
   }
-  return { siteOf: walker.best, cost: walker.bestCost, flowCost };
+  return { siteOf: walker.best, cost: walker.bestCost };
 };

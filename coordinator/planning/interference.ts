@@ -8,7 +8,6 @@ import { coupledCost, type CoupledInstance } from '../solvers/coupled/instance.t
 
 export interface InterferenceReport {
   readonly independentCost: number;
-  readonly flowCost: number;
   readonly planCost: number;
   readonly bound: number;
 }

@@ -63,7 +63,7 @@ export interface Observatory {
   /** Nothing is open. */
   nothing(): void;
   saw(sights: readonly Sight[]): void;
-  planned(plan: Pick<BatchPlan, 'interference' | 'solver'>): void;
+  planned(plan: Pick<BatchPlan, 'cost' | 'bound' | 'independentCost' | 'solver'>): void;
   triggered(trigger: Trigger): void;
   /** Time from a trigger to the new plan. */
   replanned(tookMs: number): void;
@@ -200,8 +200,8 @@ export const createObservatory = (resolution: () => number): Observatory => {
       const seen = entanglementOf(sights);
       if (seen.groups > 0) entanglement = seen;
     },
-    planned({ interference: report, solver }) {
-      keepLast(interference, report, PLANS_COUNTED);
+    planned({ cost, bound, independentCost, solver }) {
+      keepLast(interference, { planCost: cost.total, bound, independentCost }, PLANS_COUNTED);
       solvers[solver] = (solvers[solver] ?? 0) + 1;
     },
     triggered: (trigger) => void (triggers[trigger] += 1),

@@ -91,8 +91,8 @@ export const createPlacements = (options: PlacementsOptions) => {
     const cost =
       (option === undefined ? 0 : optionCost(option)) +
       (plan.problem.sites.find(({ siteId }) => siteId === site)?.slotCosts[0] ?? 0);
-    // The gap is the whole batch's: no placement in it can be further from the best than that.
-    const gap = plan.interference.planCost - plan.interference.bound;
+    // The gap is the whole batch's: no plan of it would save more than that.
+    const gap = plan.cost.total - plan.bound;
     warmth.served(request.affinity, site, nowMs);
     warmth.copyServed(request.apart, site, nowMs);
     records.add(

@@ -8,7 +8,7 @@ import type { SiteId } from '../../shared/ids.ts';
 import type { Solver } from '../solvers/port.ts';
 import { threadCpuMs } from './cpu.ts';
 import { checkProblem, type Problem, type Resource } from './problem.ts';
-import { verifyPlan } from './verify-plan.ts';
+import { proofOf, verifyPlan } from './verify-plan.ts';
 
 export interface Assignment {
   readonly taskId: string;
@@ -72,18 +72,24 @@ export interface Proposal {
   readonly solver: string;
   /** Site of each task, in the problem's order. */
   readonly sites: readonly (SiteId | null)[];
-  readonly certificate: Certificate | null;
+  /** Any number of proofs: the one that proves most is kept. */
+  readonly certificates: readonly Certificate[];
 }
 
 /** Runs and checks. @throws InvariantError when the proposal breaks the problem or its proof does not hold: a bug of the solver */
 export const checkedPlan = (problem: Problem, seed: number, clock: Clock, solve: () => Proposal): Plan => {
   const begunMs = clock.monotonicMs();
   const begunCpuMs = threadCpuMs();
-  const { solver, sites, certificate } = solve();
+  const { solver, sites, certificates } = solve();
   const wallMs = clock.monotonicMs() - begunMs;
   const endCpuMs = threadCpuMs();
-  const { faults, cost, bound } = verifyPlan(problem, sites, certificate);
-  assert(faults.length === 0, `solver ${solver}: ${faults.join('; ')}`);
+  const { faults, cost } = verifyPlan(problem, sites, null);
+  const proofs = certificates.map((certificate) => ({ certificate, ...proofOf(problem, certificate) }));
+  const broken = [...faults, ...proofs.flatMap((proof) => proof.faults)];
+  assert(broken.length === 0, `solver ${solver}: ${broken.join('; ')}`);
+  const { certificate = null, bound = null } =
+    proofs.toSorted((left, right) => right.bound - left.bound)[0] ?? {};
+  assert(bound === null || bound <= cost.total, `solver ${solver}: the bound is above the cost`);
   return {
     solver,
     seed,
@@ -111,7 +117,7 @@ export const makePlan = (problem: Problem, solver: Solver, clock: Clock): Plan =
     return {
       solver: solver.name,
       sites,
-      certificate: sitePrices === null ? null : pricesCertificate(sitePrices),
+      certificates: sitePrices === null ? [] : [pricesCertificate(sitePrices)],
     };
   });
 };

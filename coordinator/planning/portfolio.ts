@@ -5,30 +5,31 @@
  * waits: it runs inline for few tasks and in a worker thread for more (`threads.ts`).
  */
 import { type Clock, systemClock } from '../../shared/clock.ts';
-import type { SiteId } from '../../shared/ids.ts';
+import { assert } from '../../shared/errors.ts';
 import { coupledBound, SHARE_SCALE } from '../solvers/coupled/bound.ts';
 import { coupledCost } from '../solvers/coupled/instance.ts';
 import { solveCoupled } from '../solvers/coupled/solve.ts';
 import { contendersFlow } from './contenders.ts';
 import { keepsKnapsacks, makeFeasible } from './feasible.ts';
 import { planGroups } from './groups.ts';
-import { independentCost, independentPlan, type InterferenceReport } from './interference.ts';
+import { independentCost, independentPlan } from './interference.ts';
 import { type Knapsack, type PlanningInstance, toInstance } from './instance.ts';
 import { planKnapsack } from './knapsack-plan.ts';
 import { type Certificate, checkedPlan, type Plan, pricesCertificate, type Proposal } from './plan.ts';
 import { checkProblem, type Problem } from './problem.ts';
-import { costOf, verifyPlan } from './verify-plan.ts';
 
 export interface PortfolioOptions {
   readonly seed: number;
-  /** For what is searched: knapsacks and couplings. The flow takes what it takes, and 0 leaves out everything that looks at a clock, so that a seed repeats. */
+  /** For what is searched: knapsacks and couplings. The flow takes what it takes. 0 searches little, and counts its looks at the clock instead of the time, so that a seed repeats. */
   readonly timeMs: number;
   readonly clock?: Clock;
 }
 
-/** A plan beside what it has to beat. */
+/** A plan with its proof, beside what it has to beat. */
 export interface PortfolioPlan extends Plan {
-  readonly interference: InterferenceReport;
+  readonly bound: number;
+  /** Everyone for himself (`interference.ts`). */
+  readonly independentCost: number;
 }
 
 /** Larger instances keep the flow's bound: their knapsack tables would cost seconds. */
@@ -36,6 +37,15 @@ const KNAPSACK_TASKS_MAX = 250;
 const KNAPSACK_ITERATION_MS = 10;
 const BOUND_ITERATIONS = 40;
 const BOUND_MS = 4;
+/** What a look at the clock counts as where none is looked at. */
+const LOOK_MS = 0.02;
+
+const countedMs = (): (() => number) => {
+  let looks = 0;
+  return () => (looks += 1) * LOOK_MS;
+};
+const timeOf = ({ timeMs, clock = systemClock }: PortfolioOptions): (() => number) =>
+  timeMs === 0 ? countedMs() : () => clock.monotonicMs();
 
 interface Found {
   readonly solver: string;
@@ -71,15 +81,16 @@ const withKnapsacks = (
   planning: PlanningInstance,
   flow: Found,
   sitePrices: Readonly<Record<string, number>>,
-  { seed, timeMs }: PortfolioOptions,
+  options: PortfolioOptions,
 ): Found => {
+  const { seed, timeMs } = options;
   const fitted: Found = { ...flow, solver: 'flow, made to fit', siteOf: makeFeasible(planning, flow.siteOf) };
   const knapsack = tightest(planning, flow.siteOf);
   if (knapsack === undefined || planning.instance.tasks > KNAPSACK_TASKS_MAX) return fitted;
   const made = planKnapsack(planning, knapsack, {
     seed,
     timeMs: Math.max(KNAPSACK_ITERATION_MS, timeMs),
-    nowMs: () => systemClock.monotonicMs(),
+    nowMs: timeOf(options),
     sitePrices,
   });
   const certificates = [...flow.certificates, made.certificate];
@@ -104,9 +115,10 @@ const sharesCertificate = (
 });
 
 /** Groups chosen exactly first, which repeats for a seed; then, if there is time and the bound leaves room, the annealing portfolio. */
-const withCouplings = (planning: PlanningInstance, { seed, timeMs }: PortfolioOptions): Found => {
+const withCouplings = (planning: PlanningInstance, options: PortfolioOptions): Found => {
   const { instance } = planning;
-  const nowMs = (): number => systemClock.monotonicMs();
+  const { seed, timeMs } = options;
+  const nowMs = timeOf(options);
   const groups = planGroups(instance, seed);
   const bound = coupledBound(instance, {
     iterationsMax: BOUND_ITERATIONS,
@@ -154,21 +166,10 @@ const search = (problem: Problem, planning: PlanningInstance, options: Portfolio
   };
 };
 
-/** The certificate that proves most, as the checker reads it. */
-const strongest = (
-  problem: Problem,
-  sites: readonly (SiteId | null)[],
-  certificates: readonly Certificate[],
-): Certificate | null =>
-  certificates
-    .map((certificate) => ({
-      certificate,
-      bound: verifyPlan(problem, sites, certificate).bound ?? -Infinity,
-    }))
-    .reduce<{ certificate: Certificate; bound: number } | null>(
-      (most, one) => (most === null || one.bound > most.bound ? one : most),
-      null,
-    )?.certificate ?? null;
+const proven = ({ bound, ...plan }: Plan, independent: number): PortfolioPlan => {
+  assert(bound !== null, 'the portfolio proves a bound of every plan');
+  return { ...plan, bound, independentCost: independent };
+};
 
 /**
  * The best plan found, within every limit, and its proven bound.
@@ -178,30 +179,17 @@ export const solvePortfolio = (problem: Problem, options: PortfolioOptions): Por
   checkProblem(problem);
   const planning = toInstance(problem);
   const plan = checkedPlan(problem, options.seed, options.clock ?? systemClock, (): Proposal => {
-    const found = search(problem, planning, options);
-    const sites = Array.from(found.siteOf, (site) => planning.siteIds[site] ?? null);
-    const certificate =
-      found.certificates.length === 1
-        ? (found.certificates[0] ?? null)
-        : strongest(problem, sites, found.certificates);
-    return { solver: found.solver, sites, certificate };
+    const { solver, siteOf, certificates } = search(problem, planning, options);
+    return {
+      solver,
+      sites: Array.from(siteOf, (site) => planning.siteIds[site] ?? null),
+      certificates,
+    };
   });
-  const { total } = plan.cost;
-  // The linear plan with what couplings make of it.
-  const flowCost =
-    planning.instance.weights.length === 0
-      ? total
-      : costOf(problem, contendersFlow.solve(problem).sites).total;
-  return {
-    ...plan,
-    interference: {
-      planCost: total,
-      flowCost,
-      bound: plan.bound ?? -Infinity,
-      independentCost:
-        problem.tasks.length === 1 ? total : independentCost(planning.instance, planning.knapsacks),
-    },
-  };
+  return proven(
+    plan,
+    problem.tasks.length === 1 ? plan.cost.total : independentCost(planning.instance, planning.knapsacks),
+  );
 };
 
 /** In arrival order, everyone to his best place that is left: what stands in when nothing better can be had in time. It fits, and says how far off it may be. */
@@ -214,9 +202,7 @@ export const standInPlan = (
   const plan = checkedPlan(problem, seed, clock, () => ({
     solver: 'greedy',
     sites: Array.from(independentPlan(instance, knapsacks), (site) => siteIds[site] ?? null),
-    certificate: pricesCertificate(new Map()),
+    certificates: [pricesCertificate(new Map())],
   }));
-  const { total } = plan.cost;
-  const bound = plan.bound ?? -Infinity;
-  return { ...plan, interference: { planCost: total, flowCost: total, independentCost: total, bound } };
+  return proven(plan, plan.cost.total);
 };

@@ -68,18 +68,13 @@ const PlanReply = z.strictObject({
     waiting: Amount,
     total: Amount,
   }),
-  bound: Amount.nullable(),
+  bound: Amount,
   gap: Amount.nullable(),
   certificate: CertificateReply.nullable(),
   createdMs: Amount,
   wallMs: Amount,
   cpuMs: Amount.nullable(),
-  interference: z.strictObject({
-    independentCost: Amount,
-    flowCost: Amount,
-    planCost: Amount,
-    bound: Amount,
-  }),
+  independentCost: Amount,
 });
 const Indices = z.array(z.int());
 const LookReply = z.strictObject({

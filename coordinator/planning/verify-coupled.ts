@@ -3,6 +3,8 @@
  * coupling shared out (`w·[both at s] ≥ w·(θ·x_a + (1 − θ)·x_b)` for w < 0, `≥ w·θ·(x_a + x_b − 1)` for w > 0, θ in [0, 1]) the rest is a linear
  * assignment, bounded for any prices by weak duality. Integers throughout; shares no code with the solver.
  */
+import { exactSums } from './verify-exact.ts';
+
 export interface CoupledProblem {
   readonly tasks: number;
   readonly sites: number;
@@ -33,13 +35,8 @@ export const boundOf = (
 ): number => {
   const { tasks, sites, costs, slotCosts, couplings } = problem;
   const linear = Array.from({ length: tasks * sites }, (_, at) => scale * (costs[at] ?? Infinity));
-  let exact = true;
-  /** Sums of integers are exact while every one of them stays below 2^53. */
-  const add = (sum: number, term: number): number => {
-    const next = sum + term;
-    if (next < Infinity && !Number.isSafeInteger(next)) exact = false;
-    return next;
-  };
+  const sums = exactSums();
+  const { add } = sums;
   let bound = 0;
   couplings.forEach(({ first, second, weight }, at) => {
     for (let site = 0; site < sites; site += 1) {
@@ -61,7 +58,8 @@ export const boundOf = (
   slotCosts.forEach((slots, site) => {
     for (const slot of slots) bound = add(bound, Math.min(0, add(scale * slot, -(prices[site] ?? 0))));
   });
-  if (!exact) faults.push('the certificate is not made of integers, or they are too large to add exactly');
+  if (!sums.isExact)
+    faults.push('the certificate is not made of integers, or they are too large to add exactly');
   return Math.ceil(bound / scale);
 };
 

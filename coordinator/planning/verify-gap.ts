@@ -21,9 +21,11 @@ export interface GapCheck {
 
 /** Best total of some of the (value, weight) pairs within the room, by the list of undominated (weight, value) sums (Nemhauser, Ullmann 1969). */
 export const mostWithin = (pairs: readonly { value: number; weight: number }[], room: number): number => {
+  const worth = pairs.filter(({ value, weight }) => value > 0 && weight <= room);
+  if (worth.reduce((sum, { weight }) => sum + weight, 0) <= room)
+    return worth.reduce((sum, { value }) => sum + value, 0);
   let states: { weight: number; value: number }[] = [{ weight: 0, value: 0 }];
-  for (const { value, weight } of pairs) {
-    if (value <= 0 || weight > room) continue;
+  for (const { value, weight } of worth) {
     const added = states
       .filter((state) => state.weight + weight <= room)
       .map((state) => ({ weight: state.weight + weight, value: state.value + value }));

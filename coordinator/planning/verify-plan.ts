@@ -3,11 +3,11 @@
  * does it cost by cause, and what does its certificate prove? Shares no code with any solver.
  */
 import type { SiteId } from '../../shared/ids.ts';
-import { toInstance } from './instance.ts';
 import type { Certificate, PlanCost } from './plan.ts';
 import { needOf, optionCost, type Problem, RESOURCES, roomOf } from './problem.ts';
 import { lowerBound } from './verify-certificate.ts';
-import { boundOf } from './verify-coupled.ts';
+import { boundOf, type CoupledProblem } from './verify-coupled.ts';
+import { exactSums } from './verify-exact.ts';
 import { mostWithin } from './verify-gap.ts';
 
 export interface PlanCheck {
@@ -77,27 +77,49 @@ const rewards = ({ couplings = [] }: Problem): number =>
 const knapsackBound = (
   { tasks, sites, couplings }: Problem,
   { resource, sitePrices, multipliers, scale }: Extract<Certificate, { kind: 'multipliers' }>,
+  faults: string[],
 ): number => {
+  const sums = exactSums();
+  const { add } = sums;
   const multiplier = (at: number): number => multipliers[at] ?? Number.NaN;
   let scaled = 0;
   const offers = new Map(sites.map(({ siteId }) => [siteId, [] as { value: number; weight: number }[]]));
   tasks.forEach(({ options, waitingCost }, at) => {
-    scaled += multiplier(at) - Math.max(0, multiplier(at) - scale * waitingCost);
-    for (const option of options)
-      offers.get(option.siteId)?.push({
-        value: multiplier(at) - scale * (optionCost(option) + (sitePrices[option.siteId] ?? 0)),
-        weight: needOf(option, resource),
-      });
+    scaled = add(scaled, multiplier(at));
+    scaled = add(scaled, -Math.max(0, add(multiplier(at), -scale * waitingCost)));
+    for (const option of options) {
+      const price = scale * (optionCost(option) + (sitePrices[option.siteId] ?? 0));
+      offers
+        .get(option.siteId)
+        ?.push({ value: add(multiplier(at), -price), weight: needOf(option, resource) });
+    }
   });
   for (const site of sites) {
     const price = sitePrices[site.siteId] ?? 0;
-    scaled -= mostWithin(offers.get(site.siteId) ?? [], roomOf(site, resource));
-    for (const slot of site.slotCosts) scaled += scale * Math.min(0, slot - price);
+    const here = offers.get(site.siteId) ?? [];
+    // Whatever of these fits: no sum of some of them is larger than that of all.
+    here.reduce((sum, { value }) => add(sum, Math.max(0, value)), 0);
+    scaled = add(scaled, -mostWithin(here, roomOf(site, resource)));
+    for (const slot of site.slotCosts) scaled = add(scaled, scale * Math.min(0, slot - price));
   }
+  if (!sums.isExact) faults.push('the multipliers are not integers, or they are too large to add exactly');
   return Math.ceil(scaled / scale) + rewards({ tasks, sites, couplings: couplings ?? [] });
 };
 
+/** With waiting as one more site, the last, that has room for everyone. */
+const coupledProblemOf = ({ tasks, sites, couplings = [] }: Problem): CoupledProblem => {
+  const width = sites.length + 1;
+  const costs = tasks.flatMap(({ options, waitingCost }) => {
+    const costAt = new Map(options.map((option) => [option.siteId, optionCost(option)]));
+    return [...sites.map(({ siteId }) => costAt.get(siteId) ?? Infinity), waitingCost];
+  });
+  const slotCosts = [...sites.map((site) => site.slotCosts), tasks.map(() => 0)];
+  return { tasks: tasks.length, sites: width, costs, slotCosts, couplings };
+};
+
 const provenBy = (problem: Problem, certificate: Certificate, faults: string[]): number => {
+  if (!Object.values(certificate.sitePrices).every(Number.isSafeInteger))
+    faults.push('the prices are not integers');
   if (certificate.kind === 'prices')
     return (
       lowerBound(
@@ -105,9 +127,21 @@ const provenBy = (problem: Problem, certificate: Certificate, faults: string[]):
         new Map(problem.sites.map(({ siteId }) => [siteId, certificate.sitePrices[siteId] ?? 0])),
       ) + rewards(problem)
     );
-  if (certificate.kind === 'multipliers') return knapsackBound(problem, certificate);
-  const { instance } = toInstance(problem);
-  return boundOf({ ...instance, couplings: problem.couplings ?? [] }, certificate, faults);
+  if (certificate.kind === 'multipliers') return knapsackBound(problem, certificate, faults);
+  return boundOf(coupledProblemOf(problem), certificate, faults);
+};
+
+export interface Proof {
+  readonly bound: number;
+  readonly faults: readonly string[];
+}
+
+/** What a certificate proves of the problem, whatever the plan. Never throws. */
+export const proofOf = (problem: Problem, certificate: Certificate): Proof => {
+  const faults: string[] = [];
+  const bound = provenBy(problem, certificate, faults);
+  if (!Number.isSafeInteger(bound)) faults.push('the bound is no integer');
+  return { bound, faults };
 };
 
 /** Never throws: what is wrong is in `faults`. */
@@ -121,8 +155,9 @@ export const verifyPlan = (problem: Problem, placed: Placed, certificate: Certif
   });
   usesOf(problem, placed, faults);
   const cost = costOf(problem, placed);
-  const bound = certificate === null ? null : provenBy(problem, certificate, faults);
-  if (bound !== null && !Number.isSafeInteger(bound)) faults.push('the prices are not integers');
+  const proof = certificate === null ? null : proofOf(problem, certificate);
+  const bound = proof?.bound ?? null;
+  faults.push(...(proof?.faults ?? []));
   if (bound !== null && bound > cost.total) faults.push('the bound is above the cost');
   return { faults, cost, bound };
 };

@@ -1,7 +1,7 @@
 /**
  * `live [--rate N] [--seconds S] [--sites N]`: the live planner (not the network) under N queries a second for S seconds, on the real clock and event loop: time from
  * asking for a place to having one, time spent planning, and the longest the event loop was kept. Sites are simulated by timers; services
- * take 50 ms to 2 s, and at the default rate the slots are nearly all in use; every fourth query belongs to a conversation. At the end ten thousand
+ * take 50 ms to 2 s, at the default rate most slots are in use, and tokens run out at times; every fourth query belongs to a conversation. At the end ten thousand
  * ask at once, and the longest wait of the event loop through that is told by itself.
  */
 import { Worker } from 'node:worker_threads';
@@ -23,6 +23,8 @@ const [RATE, SECONDS, SITES] = [200, 10, 10];
 /** What was asked of planning. */
 const ASKED_P95_MS = 3_000;
 const SLOTS = 16;
+/** Fewer than the slots' worth of the longest questions: at times tokens bind and slots do not. */
+const TOKENS = 16_000;
 const CANDIDATES = 3;
 const [TALK_EVERY, TALKS] = [4, 50];
 const [BURST, BURST_PER_TURN] = [10_000, 100];
@@ -73,7 +75,7 @@ const presenceOf = (sites: readonly SiteId[]) => ({
     draining: false,
     records: false,
     budgetTenths: null,
-    models: [{ id: 'm', slots: SLOTS, inFlight: 0, waiting: 0, firstTokenMs: null }],
+    models: [{ id: 'm', slots: SLOTS, tokensMax: TOKENS, inFlight: 0, waiting: 0, firstTokenMs: null }],
   }),
   telemetryAgeMs: () => 1_000,
 });

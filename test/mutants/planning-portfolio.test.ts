@@ -85,4 +85,25 @@ it('a bound of a plan that couplings make cheaper is too high without them', () 
   const { certificate } = solvePortfolio(tight, { seed: 1, timeMs: 5 });
   const without = verifyPlan(tight, sites, certificate).bound!;
   expect(without).toBeGreaterThan(plan.cost.total);
+  // The checker does not take it from the certificate: of the problem as it is, the same prices prove less.
+  expect(verifyPlan(coupled, sites, certificate).bound).toBeLessThanOrEqual(plan.cost.total);
+});
+
+it('a proof whose sums are not exact proves nothing', () => {
+  const placed = tight.tasks.map(() => south);
+  const proof = (multipliers: number[], price = 0): Certificate => ({
+    kind: 'multipliers',
+    sitePrices: { [north]: price },
+    resource: 'tokens',
+    scale: 8,
+    multipliers: Float64Array.from(multipliers),
+  });
+  expect(verifyPlan(tight, placed, proof([8, 8])).faults).toEqual([]);
+  // Two that are no integers, and whose sum is one; two that cancel, each too large to be added to exactly.
+  for (const forged of [
+    [8.5, 7.5],
+    [2 ** 54, -(2 ** 54)],
+  ])
+    expect(verifyPlan(tight, placed, proof(forged)).faults.join()).toMatch(/too large to add exactly/);
+  expect(verifyPlan(tight, placed, proof([8, 8], 0.5)).faults.join()).toMatch(/prices are not integers/);
 });

@@ -6,6 +6,7 @@ import { packProblem, unpackProblem } from '../../../coordinator/planning/packed
 import { solvePortfolio, standInPlan } from '../../../coordinator/planning/portfolio.ts';
 import type { Problem } from '../../../coordinator/planning/problem.ts';
 import { verifyPlan } from '../../../coordinator/planning/verify-plan.ts';
+import type { Clock } from '../../../shared/clock.ts';
 import { QflError } from '../../../shared/errors.ts';
 import { seeded } from '../../../shared/seeded.ts';
 import { bruteForceFull, fullProblemArbitrary, siteIdOf } from './instances.ts';
@@ -36,6 +37,26 @@ describe('the portfolio', () => {
       { numRuns: 300 },
     );
     expect(optimal / runs).toBeGreaterThan(0.95);
+  });
+
+  it('repeats for a seed where no time is given, however slow the machine', () => {
+    const readBy = (stepMs: number): Clock => {
+      let nowMs = 0;
+      return { nowMs: () => 0, monotonicMs: () => (nowMs += stepMs) };
+    };
+    const planned = (problem: Problem, stepMs: number) => {
+      const { assignments, bound } = solvePortfolio(problem, { seed: 5, timeMs: 0, clock: readBy(stepMs) });
+      return { assignments, bound };
+    };
+    fc.assert(
+      fc.property(fullProblemArbitrary, (problem) => {
+        const real = solvePortfolio(problem, { seed: 5, timeMs: 0 });
+        const { assignments, bound } = real;
+        expect(planned(problem, 1_000)).toEqual({ assignments, bound });
+        expect(planned(problem, 0.000_1)).toEqual({ assignments, bound });
+      }),
+      { numRuns: 100 },
+    );
   });
 
   it('chooses by what binds, and says which solver it was', () => {

@@ -115,10 +115,10 @@ describe('interference', () => {
   it('compares with everyone for himself, repaired where a site is full', () => {
     expect([...independentPlan(trap)]).toEqual([0, 1]);
     expect(independentCost(trap)).toBe(51);
-    const totals = interferenceTotals([{ independentCost: 51, flowCost: 3, planCost: 3, bound: 3 }]);
+    const totals = interferenceTotals([{ independentCost: 51, planCost: 3, bound: 3 }]);
     expect(interferenceGain(totals)).toBeCloseTo(48 / 51, 12);
     expect(optimizationEfficiency(totals)).toBe(1);
-    const half = interferenceTotals([{ independentCost: 51, flowCost: 27, planCost: 27, bound: 3 }]);
+    const half = interferenceTotals([{ independentCost: 51, planCost: 27, bound: 3 }]);
     expect(optimizationEfficiency(half)).toBe(0.5);
     expect(interferenceGain(interferenceTotals([]))).toBeNull();
     expect(optimizationEfficiency(interferenceTotals([]))).toBeNull();
