@@ -226,18 +226,18 @@ export const createLivePlanner = (options: LivePlannerOptions): LivePlanner => {
     for (const { taskId } of posed.requests) settle(taskId, toQflError(thrown));
   };
   const work = (posed: Posed, begunMs: number): void => {
-    const { problem, seed } = posed;
+    const { problem } = posed;
     if (isSmall(problem)) {
       let plan: PortfolioPlan;
       try {
-        plan = solvePortfolio(problem, { seed, timeMs: 0, clock });
+        plan = solvePortfolio(problem, { seed: posed.seed, timeMs: 0, clock });
       } catch (error) {
         return giveUp(posed, error);
       }
       // Outside: whoever carries a plan has let go of what was posed, which must not be let go of twice.
       return carry(posed, plan, begunMs);
     }
-    return void threads.plan(problem, seed).then(
+    return void threads.plan(problem, posed.seed).then(
       (plan) => turns.take([() => carry(posed, plan, begunMs)]),
       (error: unknown) => giveUp(posed, error),
     );

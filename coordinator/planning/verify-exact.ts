@@ -1,6 +1,6 @@
 /** Sums of integers, and whether each was exact: they are while every term and every sum stays below 2^53. Infinity is where a task may not go. */
 export interface ExactSums {
-  add(sum: number, term: number): number;
+  readonly add: (sum: number, term: number) => number;
   readonly isExact: boolean;
 }
 
@@ -8,7 +8,7 @@ export const exactSums = (): ExactSums => {
   let isExact = true;
   const isFine = (value: number): boolean => value === Infinity || Number.isSafeInteger(value);
   return {
-    add(sum, term) {
+    add: (sum, term) => {
       const next = sum + term;
       if (!isFine(term) || !isFine(next)) isExact = false;
       return next;

@@ -81,7 +81,7 @@ export const OTHER_ENVIRONMENT: Readonly<Record<string, string>> = {
     'the monitoring part will read it; until then alerts come from Prometheus rules on /metrics.',
   DATABASE_URL: 'the clustered coordinator will read it; one coordinator keeps its own store in `home`.',
   REDIS_URL: 'the clustered coordinator will read it; one coordinator needs no bus.',
-  QUANTUM_BACKENDS: 'the quantum back ends will read it; plans come from the exact flow solver.',
+  QUANTUM_BACKENDS: 'the quantum back ends will read it; plans come from classical solvers on this machine.',
   AWS_ACCESS_KEY_ID: 'the Braket back end will read it.',
   AWS_SECRET_ACCESS_KEY: 'the Braket back end will read it.',
   IBM_QUANTUM_TOKEN: 'the IBM back end will read it.',

@@ -72,6 +72,8 @@ describe('the README', () => {
   test('names every variable that the programs read', () => {
     const names = [...ENVIRONMENT.map(({ name }) => name), ...Object.keys(OTHER_ENVIRONMENT)];
     expect(names.filter((name) => !readme.includes(`\`${name}\``))).toEqual([]);
+    const rows = Object.entries(OTHER_ENVIRONMENT).map(([name, what]) => `| \`${name}\` | ${what} |`);
+    expect(rows.filter((row) => !readme.includes(row))).toEqual([]);
   });
 
   test('names every dependency, each with its reason', () => {
