@@ -62,3 +62,17 @@ export const SessionId = z
   .regex(/^[0-9a-f]{32}$/, 'a session id is 32 hexadecimal characters')
   .brand<'SessionId'>();
 export type SessionId = z.infer<typeof SessionId>;
+
+/** A sealed round: 16 random bytes in lower-case hex. */
+export const RoundId = z
+  .string()
+  .regex(/^[0-9a-f]{32}$/, 'a round id is 32 hexadecimal characters')
+  .brand<'RoundId'>();
+export type RoundId = z.infer<typeof RoundId>;
+
+/** A set of pair keys between sites, from one change of the roster to the next. */
+export const EpochId = z
+  .string()
+  .regex(/^[0-9a-f]{32}$/, 'an epoch id is 32 hexadecimal characters')
+  .brand<'EpochId'>();
+export type EpochId = z.infer<typeof EpochId>;

@@ -28,6 +28,8 @@ export const mechanismText = (mechanism: MeasureResult['mechanisms'][number]): s
       return `discrete Gaussian, sigma ${short(Math.sqrt(ratio(mechanism.sigmaSquared)))}`;
     case 'thresholded_histogram':
       return `${mechanismText(mechanism.noise)}, told from a noisy count of ${mechanism.threshold} on`;
+    case 'distributed_gaussian':
+      return `discrete Gaussian in ${mechanism.shares} shares, sigma ${short(Math.sqrt(mechanism.shares * ratio(mechanism.sigmaSquared)))} in all`;
     case 'exponential':
       return `exponential mechanism, ε ${short(ratio(mechanism.epsilon))}, ${mechanism.candidates} candidates`;
     case 'permute_and_flip':

@@ -7,7 +7,14 @@ import { assert, QflError } from '../errors.ts';
 import { rdpBudgetAt, rhoBudget } from './conversion.ts';
 import { epsilonOf, type MicroEpsilon } from './epsilon.ts';
 import { laplaceRdp, pureRdp } from './laplace.ts';
-import type { DiscreteGaussian, DiscreteLaplace, Mechanism, Selection } from './mechanism.ts';
+import { distributedRho } from './distributed.ts';
+import type {
+  DiscreteGaussian,
+  DiscreteLaplace,
+  DistributedGaussian,
+  Mechanism,
+  Selection,
+} from './mechanism.ts';
 import { orderNumber, orderRational, ORDERS_TENTHS } from './orders.ts';
 import { divide, multiply, type Rational, rational, toNumber } from './rational.ts';
 import { exponentialMechanismRdp } from './rdp/selection.ts';
@@ -82,15 +89,25 @@ const laplaceCost = ({ sensitivity, scale }: DiscreteLaplace, filter: Filter): b
   return unitsUp(laplaceRdp(toNumber(scale), Number(sensitivity), orderNumber(filter.orderTenths)));
 };
 
+const needPureEpsilon = (): QflError =>
+  new QflError('invalid_request', {
+    detail: 'basic composition counts pure epsilon only, and Gaussian noise has none',
+    next: 'Ask with discrete Laplace noise, or set composition_method to rdp or zcdp.',
+  });
+
 const gaussianCost = ({ sensitivitySquared, sigmaSquared }: DiscreteGaussian, filter: Filter): bigint => {
   const rho = multiply(divide(sensitivitySquared, sigmaSquared), rational(1n, 2n));
   if (filter.rule === 'zcdp') return unitsUpExact(rho);
   if (filter.rule === 'rdp_fixed_order')
     return unitsUpExact(multiply(rho, orderRational(filter.orderTenths)));
-  throw new QflError('invalid_request', {
-    detail: 'basic composition counts pure epsilon only, and Gaussian noise has none',
-    next: 'Ask with discrete Laplace noise, or set composition_method to rdp or zcdp.',
-  });
+  throw needPureEpsilon();
+};
+
+const distributedCost = (mechanism: DistributedGaussian, filter: Filter): bigint => {
+  const rho = distributedRho(mechanism);
+  if (filter.rule === 'zcdp') return unitsUp(rho);
+  if (filter.rule === 'rdp_fixed_order') return unitsUp(rho * orderNumber(filter.orderTenths));
+  throw needPureEpsilon();
 };
 
 /**
@@ -112,6 +129,7 @@ const selectionCost = ({ kind, epsilon }: Selection, filter: Filter): bigint => 
 const priceOf = (mechanism: Mechanism, filter: Filter): bigint => {
   // Its delta is charged apart (`threshold.ts`).
   if (mechanism.kind === 'thresholded_histogram') return priceOf(mechanism.noise, filter);
+  if (mechanism.kind === 'distributed_gaussian') return distributedCost(mechanism, filter);
   if (mechanism.kind === 'discrete_laplace') return laplaceCost(mechanism, filter);
   return mechanism.kind === 'discrete_gaussian'
     ? gaussianCost(mechanism, filter)

@@ -63,10 +63,27 @@ export interface ThresholdedHistogram {
   readonly threshold: bigint;
 }
 
-export type Mechanism = NoiseMechanism | Selection | ThresholdedHistogram;
+/**
+ * Noise in shares: each of `shares` sites that keep to the protocol adds a discrete Gaussian of variance `sigmaSquared` to each of `words` integers, and
+ * only the sum is seen. One patient moves the vector of integers by at most √sensitivitySquared in Euclidean length.
+ */
+export interface DistributedGaussian {
+  readonly kind: 'distributed_gaussian';
+  readonly relation: Relation;
+  readonly sensitivitySquared: bigint;
+  /** Of one share. */
+  readonly sigmaSquared: Rational;
+  readonly shares: number;
+  readonly words: number;
+}
+
+export type Mechanism = NoiseMechanism | Selection | ThresholdedHistogram | DistributedGaussian;
 
 export const isNoise = (mechanism: Mechanism): mechanism is NoiseMechanism =>
   mechanism.kind === 'discrete_laplace' || mechanism.kind === 'discrete_gaussian';
+
+export const isSelection = (mechanism: Mechanism): mechanism is Selection =>
+  mechanism.kind === 'exponential' || mechanism.kind === 'permute_and_flip';
 
 /** What a site allows for one query, whatever is asked. */
 export interface QueryPolicy {
@@ -112,6 +129,34 @@ export const thresholdedHistogram = (
     keysPerPatient,
     noise,
     threshold,
+  };
+};
+
+const SHARES_MAX = 1_000;
+const WORDS_MAX = 400_000_000;
+
+/** @throws QflError `invalid_request` */
+export const distributedGaussian = ({
+  sensitivitySquared,
+  sigmaSquared,
+  shares,
+  words,
+}: Omit<DistributedGaussian, 'kind' | 'relation'>): DistributedGaussian => {
+  needPositive(sensitivitySquared, 'sensitivity');
+  needPositive(sigmaSquared.numerator, 'sigma');
+  const isCount = (value: number, most: number): boolean =>
+    Number.isInteger(value) && value >= 1 && value <= most;
+  if (!isCount(shares, SHARES_MAX) || !isCount(words, WORDS_MAX))
+    throw new QflError('invalid_request', {
+      detail: `noise comes in 1 to ${SHARES_MAX} shares of 1 to ${WORDS_MAX} words`,
+    });
+  return {
+    kind: 'distributed_gaussian',
+    relation: 'add_or_remove_patient',
+    sensitivitySquared,
+    sigmaSquared,
+    shares,
+    words,
   };
 };
 
@@ -178,6 +223,13 @@ export const MechanismText = z.discriminatedUnion('kind', [
     noise: NoiseText,
     threshold: Digits,
   }),
+  z.strictObject({
+    kind: z.literal('distributed_gaussian'),
+    sensitivitySquared: Digits,
+    shares: z.int().min(1).max(SHARES_MAX),
+    sigmaSquared: RationalText,
+    words: z.int().min(1).max(WORDS_MAX),
+  }),
   z.strictObject({ kind: z.literal('exponential'), ...SelectionText, sensitivity: Digits }),
   z.strictObject({ kind: z.literal('permute_and_flip'), ...SelectionText, sensitivity: Digits }),
 ]);
@@ -218,6 +270,14 @@ export const mechanismToText = (mechanism: Mechanism): MechanismText => {
         noise: noiseToText(mechanism.noise),
         threshold: String(mechanism.threshold),
       };
+    case 'distributed_gaussian':
+      return {
+        kind: mechanism.kind,
+        sensitivitySquared: String(mechanism.sensitivitySquared),
+        shares: mechanism.shares,
+        sigmaSquared: rationalText(mechanism.sigmaSquared),
+        words: mechanism.words,
+      };
     case 'exponential':
     case 'permute_and_flip':
       break;
@@ -240,6 +300,13 @@ export const mechanismOfText = (text: MechanismText): Mechanism => {
       return thresholdedHistogram(noiseOfText(text.noise), {
         keysPerPatient: BigInt(text.keysPerPatient),
         threshold: BigInt(text.threshold),
+      });
+    case 'distributed_gaussian':
+      return distributedGaussian({
+        sensitivitySquared: BigInt(text.sensitivitySquared),
+        sigmaSquared: rationalOfText(text.sigmaSquared),
+        shares: text.shares,
+        words: text.words,
       });
     case 'exponential':
     case 'permute_and_flip':

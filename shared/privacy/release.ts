@@ -61,6 +61,7 @@ export const prepareRelease = async (
   random: RandomBytes,
 ): Promise<PreparedRelease> => {
   assert(mechanism.kind !== 'thresholded_histogram', 'unknown keys are released above a threshold');
+  assert(mechanism.kind !== 'distributed_gaussian', 'noise in shares leaves in sealed rounds only');
   return once(
     isNoise(mechanism)
       ? await prepareNoise(mechanism, cells, random)

@@ -6,6 +6,7 @@ import { QflError } from '../../../shared/errors.ts';
 import { noiseHalfWidth } from '../../../shared/privacy/interval.ts';
 import {
   isNoise,
+  isSelection,
   mechanismOfText,
   type Mechanism,
   type NoiseMechanism,
@@ -44,10 +45,7 @@ const checkLayout = (release: Release, expected: Vector): void => {
     release.cells.every((name, at) => name === expected.cells[at]);
   if (!fits) throw protocol('a site answered other cells than were asked for');
   const mechanism = mechanismOfText(release.mechanism);
-  const asAsked =
-    expected.candidates === undefined
-      ? isNoise(mechanism)
-      : mechanism.kind === 'exponential' || mechanism.kind === 'permute_and_flip';
+  const asAsked = expected.candidates === undefined ? isNoise(mechanism) : isSelection(mechanism);
   if (!asAsked) throw protocol('a site answered by another kind of mechanism than was asked for');
 };
 

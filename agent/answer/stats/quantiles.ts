@@ -1,5 +1,5 @@
 /** Quantiles from merged noisy histograms, or from a selection made at one site. */
-import { isNoise } from '../../../shared/privacy/mechanism.ts';
+import { isNoise, isSelection } from '../../../shared/privacy/mechanism.ts';
 import { toNumber } from '../../../shared/privacy/rational.ts';
 import { weightedHalfWidth } from '../../../shared/privacy/weighted-interval.ts';
 import type { Interval, Measure } from '../../../shared/wire/stats.ts';
@@ -94,7 +94,7 @@ export const selectedQuantile = (
   const [mechanism] = chosen.mechanisms;
   const { denominator } = quantileOf(text);
   const rank =
-    mechanism === undefined || isNoise(mechanism) || mechanism.kind === 'thresholded_histogram'
+    mechanism === undefined || !isSelection(mechanism)
       ? undefined
       : ((2 * Number(mechanism.sensitivity)) / toNumber(mechanism.epsilon)) *
         Math.log(count / (1 - confidence));

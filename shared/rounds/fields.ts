@@ -1,0 +1,20 @@
+/** Fields that the messages of sealed rounds share, and the labels under which their hashes and signatures are made. */
+import { z } from 'zod';
+
+export const ROUND_SITES_MAX = 1_000;
+/** BLAKE2b-256, hex. */
+export const Hash = z.string().regex(/^[0-9a-f]{64}$/, 'a hash is 64 hexadecimal characters');
+export type Hash = z.infer<typeof Hash>;
+/** Ed25519, base64. */
+export const SignatureText = z.base64().length(88);
+
+export const LABELS = {
+  offer: 'qfl epoch offer',
+  pairing: 'qfl epoch pairing',
+  plan: 'qfl round plan',
+  shares: 'qfl round shares',
+  vector: 'qfl round vector',
+  alive: 'qfl round alive',
+  reveal: 'qfl round reveal',
+  receipt: 'qfl round receipt',
+} as const;
