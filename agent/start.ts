@@ -53,6 +53,12 @@ import { type Federation, startFederation } from './federation/federation.ts';
 import { createLedgerWitness } from './federation/ledger-witness.ts';
 import { identitiesIn } from './federation/identities.ts';
 import { policyOf } from './federation/policy.ts';
+import { createLogistic } from './rounds/logistic.ts';
+import { createSiteRounds } from './rounds/rounds.ts';
+import { workersOf } from './rounds/work.ts';
+import { type Block, blockAt, blocksBetween } from './budget/blocks.ts';
+import { QflError } from '../shared/errors.ts';
+import type { RoundPlan } from '../shared/rounds/plan.ts';
 import { readTrust } from './federation/trust.ts';
 import { type AgentHome, type AgentHomeOptions, openAgentHome } from './home.ts';
 import { lifetimeReading, openAgentLedger, verifyDaily } from './ledger.ts';
@@ -227,6 +233,40 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
       clock,
       logger,
     });
+    /** Those that were begun when the round was planned, but the retired. */
+    const roundBlocks = (plan: RoundPlan): readonly Block[] | undefined => {
+      if (ledger.limits().dataBlock === undefined) return undefined;
+      const first = config.privacy.dataBlockFirst;
+      if (first === null)
+        throw new QflError('invalid_request', {
+          detail: 'this site charges data blocks, and its configuration does not say which is the first',
+          next: 'The site sets privacy.data_block_first.',
+        });
+      return blocksBetween(first, blockAt(plan.madeMs)).filter((block) => !ledger.isRetired(block));
+    };
+    const rounds = createSiteRounds({
+      self,
+      federation: home.profile.federation.name,
+      store,
+      vault,
+      keys(site) {
+        const found = federation.mirror.state.get(site);
+        return found === undefined || found.revokedMs !== undefined || found.suspended !== undefined
+          ? undefined
+          : found.identity;
+      },
+      audit,
+      ledger,
+      clock,
+      random,
+      logger,
+      workers: workersOf(createLogistic({ records, random, blocks: roundBlocks })),
+      policy: () => ({ minCohort: config.rounds.minCohort, allowsSiteUnit: config.rounds.allowsSiteUnit }),
+      coordinatorAt: (atMs) => federation.coordinatorAt(atMs),
+      directoryReady: () => federation.directoryReady(),
+      blocks: roundBlocks,
+      caller: () => federation.link,
+    });
     const federation: Federation = await startFederation({
       home,
       url: config.coordinator.url ?? home.profile.url,
@@ -244,6 +284,7 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
       handlers: () => ({
         [METHODS.serve]: { kind: 'stream', answer: (call) => serve(call) },
         [METHODS.auditLog]: { kind: 'stream', answer: () => streamAuditLog(audit.log) },
+        ...rounds.handlers,
       }),
     });
     undo.push(() => federation.close());
@@ -255,6 +296,8 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
       if (caller !== undefined) await ledgerWitness.finish(caller);
     });
     const { link, mirror } = federation;
+    undo.push(() => rounds.close());
+    await rounds.resume();
     const board = () => federation.board();
     const serve = createServe({
       self,

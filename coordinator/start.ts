@@ -31,6 +31,7 @@ import { createExportLogs } from './audit/export.ts';
 import { registerPlanRoutes } from './api/plans.ts';
 import { registerQuantumRoutes } from './api/quantum.ts';
 import { registerRoutes } from './api/routes.ts';
+import { registerRoundRoutes } from './api/rounds.ts';
 import { registerTaskRoutes } from './api/tasks.ts';
 import { type Access, startAccess } from './access/start.ts';
 import { coordinatorBackup } from './backup.ts';
@@ -54,6 +55,7 @@ import { createInvitations } from './sites/invitations.ts';
 import { createLedgerHeads } from './sites/ledger-heads.ts';
 import { acceptSocket } from './sites/link.ts';
 import { createPresence } from './sites/presence.ts';
+import { createRounds } from './rounds/rounds.ts';
 import { openRegistry } from './sites/registry.ts';
 import { attachSocketServer } from './sites/socket.ts';
 import { startTasks } from './tasks/start.ts';
@@ -86,7 +88,9 @@ export const startCoordinator = async (
   const { clock, random, logger, env } = deps;
   const home = await openCoordinatorHome({ ...deps, logQueueEntries: settings.limits.logQueueEntries });
   const undo: (() => Promise<void> | void)[] = [() => home.close()];
+  let isStopping = false;
   const close = async (): Promise<void> => {
+    isStopping = true;
     for (const step of undo.splice(0).toReversed()) await step();
   };
   try {
@@ -178,7 +182,39 @@ export const startCoordinator = async (
       cosigning: () => cosigning,
       settings: () => inForce,
     });
+    const rounds = createRounds({
+      home: settings.home,
+      federation: home.name,
+      store,
+      presence,
+      identity: () => vault.identityNow(),
+      identityOf(site) {
+        const keys = keyLog.state.get(site);
+        return keys === undefined || keys.revokedMs !== undefined ? undefined : keys.identity;
+      },
+      audit,
+      clock,
+      random,
+      logger,
+    });
+    undo.push(() => rounds.close());
+    await rounds.resume();
     const work = await startTasks(settings, {
+      train: {
+        training: () => ({
+          rounds,
+          store,
+          isStopping: () => isStopping,
+          sitesNow: () =>
+            registry
+              .list()
+              .filter(
+                ({ site, status }) => status === 'approved' && presence.telemetry(site)?.records === true,
+              )
+              .map(({ site }) => site),
+        }),
+        pseudonymOf: (owner) => access.pseudonyms.of(owner),
+      },
       exportLogs,
       home,
       registry,
@@ -257,6 +293,7 @@ export const startCoordinator = async (
     });
     const recoveries = createRecoveries({ store, keyLog, audit, clock });
     const handlersFor = siteHandlers({
+      roundCalls: rounds.calls,
       recoveries,
       registry,
       presence,
@@ -384,6 +421,7 @@ export const startCoordinator = async (
     );
     registerPlanRoutes(app, planner);
     registerQuantumRoutes(app, { planner, presence, planSeconds: meters.planSeconds });
+    registerRoundRoutes(app, { rounds, tasks: work.tasks });
     registerTaskRoutes(app, { tasks: work.tasks, audit, health: work.health });
     const sockets = attachSocketServer(app.fastify.server, {
       clock,

@@ -45,6 +45,8 @@ export interface HandlerOptions {
   readonly board: BoardTeller;
   readonly ledgerHeads: LedgerHeads;
   readonly recoveries: Recoveries;
+  /** Calls of sealed rounds, by method. */
+  readonly roundCalls: Readonly<Record<string, (call: Call, site: SiteId) => Promise<Reply>>>;
   /** The directory's newest checkpoint with cosignatures. */
   confirmedDirectory(): string | undefined;
 }
@@ -183,5 +185,11 @@ export const siteHandlers =
         accept: ({ header }) => presence.report(connection(), parse(Telemetry, header)),
       },
       [METHODS.query]: { kind: 'stream', answer: query },
+      ...Object.fromEntries(
+        Object.entries(options.roundCalls).map(([method, answer]) => [
+          method,
+          plain((call) => answer(call, site)),
+        ]),
+      ),
     };
   };

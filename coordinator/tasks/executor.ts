@@ -45,7 +45,7 @@ const INSTEAD: Readonly<Record<TaskKind, string>> = {
   chat: 'Chats run at the sites: "qfl query chat" at an agent asks one; it then appears among the tasks by itself.',
   stats: 'Statistics run at the sites: "qfl query stats" at an agent asks them.',
   ask: 'Questions over records run at the sites: "qfl query ask" at an agent asks them.',
-  train: 'Training runs at the sites, and this coordinator has nothing registered that would start it.',
+  train: 'Begin a training with "qfl round start".',
   quantum: 'The quantum simulator is switched off in this coordinator (backends.simulator.enabled).',
   export: 'Use "qfl audit export" instead.',
 };

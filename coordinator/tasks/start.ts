@@ -21,6 +21,7 @@ import { createWorkerPool, spawnThread, type WorkerPool } from '../workers/pool.
 import { executorsOf } from './executor.ts';
 import { createExportExecutor } from './executors/export.ts';
 import { createQuantumExecutor, simulatorMemoryBytes } from './executors/quantum.ts';
+import { createTrainExecutor, type TrainExecutorOptions } from './executors/train.ts';
 import { createTaskMeters } from './meters.ts';
 import { openTasks, type Tasks } from './tasks.ts';
 
@@ -40,6 +41,7 @@ export interface TaskParts {
   readonly logger: Logger;
   readonly metrics: MetricsRegistry;
   readonly settings: () => CoordinatorConfig['tasks'];
+  readonly train: TrainExecutorOptions;
 }
 
 export interface StartedTasks {
@@ -170,6 +172,7 @@ export const startTasks = async (settings: CoordinatorConfig, parts: TaskParts):
       executors: (files) =>
         executorsOf(
           ...simulator(),
+          createTrainExecutor(parts.train),
           createExportExecutor({
             files,
             exportLogs: (request) => parts.exportLogs(request),

@@ -18,7 +18,8 @@ export const DELIVERY = {
   chat: 'at_most_once',
   stats: 'at_most_once',
   ask: 'at_most_once',
-  train: 'at_most_once',
+  // Goes on from its own rounds: none is begun, or charged, twice.
+  train: 'at_least_once',
   quantum: 'at_least_once',
   export: 'at_least_once',
 } as const satisfies Record<TaskKind, 'at_most_once' | 'at_least_once'>;

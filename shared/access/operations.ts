@@ -47,6 +47,9 @@ export const OPERATIONS = {
   'tasks.read': rule('signed_in', 'public'),
   'tasks.create': rule('query', 'public'),
   'tasks.transfer': rule('administration', 'confidential'),
+  // Sealed rounds
+  'rounds.read': rule('view'),
+  'rounds.change': rule('measurement'),
   // The federation
   'sites.read': rule('view'),
   'sites.change': rule('administration'),

@@ -84,6 +84,11 @@ export const AUDIT_ACTIONS = [
   'audit.exported',
   'backup.made',
   'log.restored',
+  'round.started',
+  'round.joined',
+  'round.sent',
+  'round.revealed',
+  'round.ended',
 ] as const;
 export const AuditAction = z.enum(AUDIT_ACTIONS);
 export type AuditAction = z.infer<typeof AuditAction>;

@@ -33,7 +33,7 @@ async function* newsOf(client: HttpClient, id: TaskId): AsyncGenerator<TaskNews>
 }
 
 /** Follows a task to its end, over restarts of the coordinator: each connection takes the key of the program that runs then. */
-const watchTask = async (options: TargetOptions, id: TaskId): Promise<TaskShown> => {
+export const watchTask = async (options: TargetOptions, id: TaskId): Promise<TaskShown> => {
   const json = options.json ?? false;
   const watcher = json ? undefined : createTaskWatcher(process.stderr);
   let version = 0;

@@ -231,6 +231,7 @@ const agentOf = (file: AgentFile) => ({
       llm.price_per_thousand_tokens === null ? null : Math.round(llm.price_per_thousand_tokens * 1e6),
   })),
   departmentPriorities: file.department_priorities,
+  rounds: { minCohort: file.rounds.min_cohort, allowsSiteUnit: file.rounds.site_unit },
 });
 
 export type AgentConfig = DeepReadonly<ReturnType<typeof agentOf>>;

@@ -132,6 +132,13 @@ export const AgentFile = z.strictObject({
     ca_file: z.string().nullable().default(null),
   }).prefault({}),
   llm: z.array(llm).max(32).default([]),
+  /** What this site takes part in of sealed rounds. */
+  rounds: section({
+    /** No sum of fewer sites; null: two thirds of those that take part, three at least. */
+    min_cohort: z.int().min(2).max(1_000).nullable().default(null),
+    /** Rounds that protect whole sites, not patients. */
+    site_unit: z.boolean().default(false),
+  }).prefault({}),
   /** Priority of a department's questions, 0 (background) to 9 (emergency; 8 and 9 may use the slots that are kept for emergencies). */
   department_priorities: z
     .record(z.string(), z.int().min(0).max(9))

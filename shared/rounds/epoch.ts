@@ -8,11 +8,11 @@ import { framed, fromHex, utf8 } from '../bytes.ts';
 import { deriveKey, hashOf } from '../crypto/hash.ts';
 import { XWING_CIPHERTEXT_BYTES, XWING_PUBLIC_BYTES } from '../crypto/xwing.ts';
 import { EpochId, SiteId } from '../ids.ts';
-import { Hash, ROUND_SITES_MAX, SignatureText } from './fields.ts';
+import { Hash, HybridText, ROUND_SITES_MAX, SignatureText } from './fields.ts';
 
 const base64Of = (bytes: number) => z.base64().length(Math.ceil(bytes / 3) * 4);
 
-/** What a site signs (`LABELS.offer`) and all are shown. */
+/** What a site signs (`LABELS.offer`, with both signatures: recorded today, these keys must not be told apart from others later) and all are shown. */
 export const EpochOffer = z.strictObject({
   federation: z.string().max(64),
   epoch: EpochId,
@@ -21,7 +21,7 @@ export const EpochOffer = z.strictObject({
   nonceHash: Hash,
 });
 export type EpochOffer = z.infer<typeof EpochOffer>;
-export const SignedOffer = z.strictObject({ offer: EpochOffer, signature: SignatureText });
+export const SignedOffer = z.strictObject({ offer: EpochOffer, signature: HybridText });
 export type SignedOffer = z.infer<typeof SignedOffer>;
 
 export const offerBytes = ({ federation, epoch, site, xwing, nonceHash }: EpochOffer): Uint8Array =>

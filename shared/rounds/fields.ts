@@ -8,6 +8,9 @@ export type Hash = z.infer<typeof Hash>;
 /** Ed25519, base64. */
 export const SignatureText = z.base64().length(88);
 
+/** Ed25519 and ML-DSA-65, base64. */
+export const HybridText = z.strictObject({ ed25519: SignatureText, mldsa65: z.base64().max(5_000) });
+
 export const LABELS = {
   offer: 'qfl epoch offer',
   pairing: 'qfl epoch pairing',

@@ -111,8 +111,15 @@ export const vectorBytes = (
 ): Uint8Array => framed(planHash, membersHash, vectorHash);
 /** R2, site: one chunk as payload. */
 export const ChunkHeader = z.strictObject({ plan: Hash, index: z.int().nonnegative() });
-/** What the coordinator has of a vector: chunks from the first on without a gap. */
-export const UploadState = z.strictObject({ chunks: z.int().nonnegative(), open: z.boolean() });
+/**
+ * What the coordinator has of a vector: chunks from the first on without a gap. `begun`: it knows their hashes; after it was started again it has to be
+ * told them once more. Not `open`: nothing more is taken.
+ */
+export const UploadState = z.strictObject({
+  chunks: z.int().nonnegative(),
+  begun: z.boolean(),
+  open: z.boolean(),
+});
 export type UploadState = z.infer<typeof UploadState>;
 
 export const Survivor = z.strictObject({ site: SiteId, vectorHash: Hash, signature: SignatureText });
@@ -181,3 +188,10 @@ export const receiptBytes = ({ plan, survivors, sumHash, modelHash, atMs }: Roun
     modelHash === null ? new Uint8Array(0) : fromHex(modelHash),
     u64(BigInt(atMs)),
   );
+
+/** Of the model's bytes, `CHUNK_BYTES` from chunk `index` on. */
+export const ModelRequest = z.strictObject({ plan: Hash, index: z.int().nonnegative() });
+export const PlanRef = z.strictObject({ plan: Hash });
+/** No more than the code: what went wrong may depend on the records. */
+export const RoundLost = z.strictObject({ plan: Hash, code: z.string().max(40) });
+export const RoundAborted = z.strictObject({ plan: Hash, why: z.string().max(1_000) });

@@ -6,7 +6,7 @@ import { z } from 'zod';
 import { fromHex, fromUtf8, toHex, utf8 } from '../bytes.ts';
 import { hashOf } from '../crypto/hash.ts';
 import { QflError } from '../errors.ts';
-import { EpochId, RoundId, SiteId } from '../ids.ts';
+import { DepartmentId, EpochId, Pseudonym, RoundId, SiteId } from '../ids.ts';
 import { MechanismText } from '../privacy/mechanism.ts';
 import { Hash, ROUND_SITES_MAX } from './fields.ts';
 import { thresholdOf } from './tolerance.ts';
@@ -48,6 +48,9 @@ export const RoundPlan = z.strictObject({
   modelHash: Hash.nullable(),
   work: RoundWork,
   privacy: RoundPrivacy,
+  /** Whose budgets it counts on at each site. */
+  asker: Pseudonym,
+  department: DepartmentId,
   /** By the coordinator's clock. */
   madeMs: z.int().nonnegative(),
   /** A step ends when nothing came for so long. */

@@ -43,6 +43,28 @@ export const METHODS = {
   serve: 'serve',
   /** Coordinator, stream: the site's audit log for an export. `LogPart` headers. */
   auditLog: 'audit.log',
+  /** Coordinator, in this order: this site's keys of an epoch of sealed rounds (`shared/rounds/epoch.ts`). */
+  epochOffer: 'epoch.offer',
+  epochPairings: 'epoch.pairings',
+  epochNonce: 'epoch.nonce',
+  epochGraph: 'epoch.graph',
+  /** Coordinator: a sealed round (`shared/rounds/messages.ts`). Payload = the plan's bytes, header = its signature. */
+  roundPlan: 'round.plan',
+  roundShares: 'round.shares',
+  roundMembers: 'round.members',
+  roundSurvivors: 'round.survivors',
+  roundReveal: 'round.reveal',
+  roundReceipt: 'round.receipt',
+  /** Coordinator, event: the round ended without a sum. */
+  roundAborted: 'round.aborted',
+  /** Site: its masked vector is ready; payload = the hashes of its chunks. `VectorHeader` → `UploadState` */
+  roundVector: 'round.vector',
+  /** Site: one chunk. `ChunkHeader` → `UploadState` */
+  roundChunk: 'round.chunk',
+  /** Site: a piece of the bytes that the work begins from. `ModelRequest`, answered with the piece as payload. */
+  roundModel: 'round.model',
+  /** Site: its work failed, and no vector will come. `RoundLost` */
+  roundLost: 'round.lost',
 } as const;
 
 /** M2's content. Sent by the coordinator only to a site whose key it has. */

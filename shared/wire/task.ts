@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { type ErrorCode, isErrorCode } from '../errors.ts';
 import { TaskId } from '../ids.ts';
+import { TrainingRequest } from './round.ts';
 
 export const TaskKind = z.enum(['chat', 'stats', 'ask', 'train', 'quantum', 'export']);
 export type TaskKind = z.infer<typeof TaskKind>;
@@ -76,12 +77,13 @@ export const ExportSpec = z.strictObject({
   /** Why, kept in the file. */
   ground: z.string().min(1).max(500).default('audit'),
 });
-/** Kinds that run at the sites, or are not there yet: they need an executor that is registered for them. */
+/** Sealed rounds, one after another: `POST /v1/rounds` makes it. */
+export const TrainSpec = z.strictObject({ kind: z.literal('train'), training: TrainingRequest });
 export const OtherSpec = z.strictObject({
-  kind: z.enum(['chat', 'stats', 'ask', 'train']),
+  kind: z.enum(['chat', 'stats', 'ask']),
   parameters: z.record(z.string(), z.json()).default({}),
 });
-export const TaskSpec = z.discriminatedUnion('kind', [QuantumSpec, ExportSpec, OtherSpec]);
+export const TaskSpec = z.discriminatedUnion('kind', [QuantumSpec, ExportSpec, TrainSpec, OtherSpec]);
 export type TaskSpec = z.infer<typeof TaskSpec>;
 
 /** What a task takes. `slots` count against `max_parallel_tasks`; the rest are hints for planning. */

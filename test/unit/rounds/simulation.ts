@@ -26,7 +26,7 @@ import {
 import { toBase64, toHex } from '../../../shared/bytes.ts';
 import { blake2b } from '../../../shared/crypto/hash.ts';
 import { createIdentity, type Identity } from '../../../shared/crypto/signature.ts';
-import { EpochId, RoundId, SiteId } from '../../../shared/ids.ts';
+import { DepartmentId, EpochId, Pseudonym, RoundId, SiteId } from '../../../shared/ids.ts';
 import type { RandomBytes } from '../../../shared/random.ts';
 import { LABELS } from '../../../shared/rounds/fields.ts';
 import { maskGraph } from '../../../shared/rounds/mask-graph.ts';
@@ -74,6 +74,8 @@ export const planFor = (sites: number, words: number, rest: Partial<RoundPlan> =
       unit: 'patient',
       mechanism: { kind: 'discrete_gaussian', sensitivitySquared: ['1', '1'], sigmaSquared: ['1', '1'] },
     },
+    asker: Pseudonym.parse('0'.repeat(32)),
+    department: DepartmentId.parse('research'),
     madeMs: 0,
     silenceMs: 60_000,
     ...rest,

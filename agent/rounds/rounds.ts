@@ -1,0 +1,537 @@
+/**
+ * A site in sealed rounds: answers the coordinator's messages, charges before it agrees, works, and sends its masked vector until it is received. Every
+ * answer leaves after the state behind it is on the disk, so a message that comes again after a crash gets the same one.
+ */
+import type { z } from 'zod';
+import { fromBase64, fromHex, toBase64, toHex, utf8 } from '../../shared/bytes.ts';
+import { type Clock, HOUR_MS, MINUTE_MS, SECOND_MS } from '../../shared/clock.ts';
+import type { AuditLog } from '../../shared/audit/audit-log.ts';
+import type { AuditAction } from '../../shared/audit/entry.ts';
+import { blake2b, HASH_BYTES } from '../../shared/crypto/hash.ts';
+import { type IdentitiesAt, verifySignature } from '../../shared/crypto/signature.ts';
+import { COORDINATOR_NAME } from '../../shared/directory/record.ts';
+import { QflError, toQflError } from '../../shared/errors.ts';
+import { QueryId, type RoundId, type SiteId } from '../../shared/ids.ts';
+import type { Vault } from '../../shared/keys/vault.ts';
+import type { Logger } from '../../shared/log.ts';
+import { mechanismOfText } from '../../shared/privacy/mechanism.ts';
+import type { RandomBytes } from '../../shared/random.ts';
+import { GraphRequest, NonceRequest, OfferRequest, PairingsRequest } from '../../shared/rounds/epoch.ts';
+import { LABELS } from '../../shared/rounds/fields.ts';
+import { maskGraph } from '../../shared/rounds/mask-graph.ts';
+import {
+  CHUNK_BYTES,
+  chunkCountOf,
+  chunkHashOf,
+  PlanRef,
+  receiptBytes,
+  RevealRequest,
+  RoundAborted,
+  RoundMembers,
+  RoundSurvivors,
+  SignedHeader,
+  SignedReceipt,
+  UploadState,
+  vectorHashOf,
+} from '../../shared/rounds/messages.ts';
+import { parsePlan, planHashOf, type PlanBytes, type RoundPlan } from '../../shared/rounds/plan.ts';
+import { maskApart } from '../../shared/rounds/thread.ts';
+import { minCohortOf } from '../../shared/rounds/tolerance.ts';
+import { bytesOf, toWords } from '../../shared/rounds/words.ts';
+import { createSerial } from '../../shared/serial.ts';
+import type { Store } from '../../shared/store/port.ts';
+import type { Call, CallOptions, Handler, Handlers, Received, Reply } from '../../shared/wire/peer.ts';
+import { METHODS } from '../../shared/wire/session.ts';
+import type { Block } from '../budget/blocks.ts';
+import type { Ledger, Reservation } from '../budget/ledger.ts';
+import { createRoundShelf, isEnded } from './shelf.ts';
+import { closeEpoch, drawGraph, offerEpoch, pairEpoch, takeRoundKeys } from './site-epoch.ts';
+import {
+  acceptMembers,
+  confirmSurvivors,
+  joinRound,
+  masksOf,
+  membersHash,
+  reveal,
+  type RosterKeys,
+  shareSecrets,
+  signVector,
+  type SiteRound,
+  type Step,
+} from './site-round.ts';
+import { type RoundWorkers, workerFor } from './work.ts';
+
+/** The link to the coordinator: waits for a connection and asks again after a loss. */
+export interface RoundCaller {
+  request(method: string, message: Reply, options: CallOptions): Promise<Received>;
+}
+
+export interface RoundPolicy {
+  /** No sum of fewer sites is taken part in; the default of the plan's size where null. */
+  readonly minCohort: number | null;
+  /** Rounds whose unit is the site, not the patient. */
+  readonly allowsSiteUnit: boolean;
+}
+
+export interface RoundsOptions {
+  readonly self: SiteId;
+  readonly federation: string;
+  readonly store: Store;
+  readonly vault: Vault;
+  /** Of sites in force in the directory that enough hospitals have confirmed. */
+  readonly keys: RosterKeys;
+  readonly audit: AuditLog;
+  readonly ledger: Ledger;
+  readonly clock: Clock;
+  readonly random: RandomBytes;
+  readonly logger: Logger;
+  readonly workers: RoundWorkers;
+  readonly policy: () => RoundPolicy;
+  readonly coordinatorAt: IdentitiesAt;
+  /** @throws QflError `directory_stale`, `lockdown` */
+  directoryReady(): Promise<void>;
+  /** The data blocks that a round reads; undefined where the site keeps none. */
+  blocks(plan: RoundPlan): readonly Block[] | undefined;
+  readonly caller: () => RoundCaller;
+}
+
+export interface SiteRounds {
+  /** Calls of the coordinator. */
+  readonly handlers: Handlers;
+  /** Goes on with what was under way when the program ended. */
+  resume(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Rounds that a site is in at once. */
+const ROUNDS_MAX = 8;
+const CALL_TIMEOUT_MS = 30 * SECOND_MS;
+/** A site that finds no connection for so long gives its vector up. */
+const SEND_TIMEOUT_MS = HOUR_MS;
+/** Chunks under way: what a cut line makes the site send again. */
+const CHUNKS_IN_FLIGHT = 4;
+/** A round that nobody ended. */
+const FORGET_AFTER_MS = 24 * HOUR_MS;
+const LOOK_EVERY_MS = 10 * MINUTE_MS;
+
+const parse = <Schema extends z.ZodType>(schema: Schema, value: unknown): z.output<Schema> => {
+  const parsed = schema.safeParse(value);
+  if (!parsed.success) throw new QflError('protocol', { detail: 'a message of a sealed round is malformed' });
+  return parsed.data;
+};
+
+export const createSiteRounds = (options: RoundsOptions): SiteRounds => {
+  const { self, vault, keys, audit, ledger, clock, random, logger, store } = options;
+  const shelf = createRoundShelf(store);
+  /** One message after another: states grow one at a time. */
+  const serial = createSerial();
+  const reservations = new Map<RoundId, Reservation>();
+  const running = new Map<RoundId, { readonly abort: AbortController; readonly done: Promise<void> }>();
+  const byPlan = new Map<string, RoundId>();
+  let isClosed = false;
+
+  const isOfCoordinator = (label: string, message: Uint8Array, signature: string): boolean =>
+    options
+      .coordinatorAt(clock.nowMs())
+      .some((key) => verifySignature(key, label, message, fromBase64(signature)));
+  const note = (
+    action: AuditAction,
+    { plan }: PlanBytes,
+    outcome: 'ok' | 'begun' | 'failed',
+    cost?: bigint,
+  ) =>
+    audit.record({
+      action,
+      outcome,
+      actor: plan.asker,
+      purpose: plan.work.kind,
+      objects: [{ kind: 'round', id: plan.round }],
+      requestId: plan.round,
+      ...(cost === undefined ? {} : { cost: Number(cost) }),
+    });
+
+  /** The open round that a message is about. @throws QflError `not_found`, `expired` */
+  const roundOf = async (planHash: string): Promise<{ id: RoundId; round: SiteRound; plan: PlanBytes }> => {
+    const id = byPlan.get(planHash);
+    const stored = id === undefined ? undefined : await shelf.round(id);
+    if (id === undefined || stored === undefined)
+      throw new QflError('not_found', { detail: 'this site is in no such round' });
+    if (isEnded(stored)) throw new QflError('expired', { detail: 'this round is over here' });
+    return { id, round: stored, plan: parsePlan(fromBase64(stored.plan)) };
+  };
+  const keep = async <Value>(id: RoundId, { round, reply }: Step<Value>): Promise<Value> => {
+    await shelf.putRound(id, round);
+    return reply;
+  };
+
+  /** @throws QflError what this site does not take part in, and why */
+  const checkPlan = (plan: RoundPlan): void => {
+    const { minCohort, allowsSiteUnit } = options.policy();
+    if (plan.federation !== options.federation)
+      throw new QflError('protocol', { detail: 'a plan of another federation' });
+    if (!plan.sites.includes(self))
+      throw new QflError('protocol', { detail: 'a plan that does not name this site' });
+    const least = minCohort ?? minCohortOf(plan.sites.length);
+    if (plan.minCohort < least)
+      throw new QflError('forbidden', {
+        detail: `the plan opens sums of ${plan.minCohort} sites, and this site takes part in sums of ${least} and more`,
+        next: `Plan the round with --min-cohort ${least}, or the site allows fewer (rounds.min_cohort).`,
+      });
+    if (plan.privacy.unit === 'site' && !allowsSiteUnit)
+      throw new QflError('forbidden', {
+        detail:
+          'the plan protects whole sites, not patients, and this site does not take part in such rounds',
+        next: 'Use work whose unit is the patient, or the site allows it (rounds.site_unit).',
+      });
+    const price = workerFor(options.workers, plan).priceOf(plan);
+    if (JSON.stringify(price) !== JSON.stringify(plan.privacy))
+      throw new QflError('protocol', {
+        detail: 'the plan states another price than this work has here',
+        next: 'Bring coordinator and agent to the same version.',
+      });
+  };
+
+  /** Charged before the site agrees. What a run before a crash had charged stands. */
+  const reserve = async ({ plan, hash }: PlanBytes): Promise<void> => {
+    if (reservations.has(plan.round)) return;
+    const blocks = options.blocks(plan);
+    const charge = ledger.reserve({
+      sender: COORDINATOR_NAME,
+      asker: plan.asker,
+      department: plan.department,
+      queryId: QueryId.parse(plan.round),
+      envelopeHash: toHex(hash),
+      mechanisms: [mechanismOfText(plan.privacy.mechanism)],
+      ...(blocks === undefined ? {} : { blocks }),
+    });
+    try {
+      const made = await charge;
+      if (made.status === 'reserved') reservations.set(plan.round, made);
+    } catch (error) {
+      if (toQflError(error).code !== 'outcome_unknown') throw error;
+    }
+  };
+
+  const join = async ({ header, payload }: Call): Promise<Reply> => {
+    const { signature } = parse(SignedHeader, header);
+    if (!isOfCoordinator(LABELS.plan, planHashOf(payload), signature))
+      throw new QflError('bad_signature', {
+        detail: "the plan is not signed by this federation's coordinator",
+      });
+    const plan = parsePlan(payload);
+    const { round: id } = plan.plan;
+    const known = await shelf.round(id);
+    if (known !== undefined && isEnded(known))
+      throw new QflError('expired', { detail: 'this round is over here' });
+    if (known !== undefined && known.plan !== toBase64(payload))
+      throw new QflError('conflict', { detail: 'this site has another plan of this round' });
+    await options.directoryReady();
+    checkPlan(plan.plan);
+    if (known === undefined) await begin(plan);
+    try {
+      await reserve(plan);
+    } catch (error) {
+      await end(id, toHex(plan.hash));
+      throw error;
+    }
+    if (known === undefined) await note('round.joined', plan, 'ok', reservations.get(id)?.spendUnits);
+    return {};
+  };
+
+  const begin = async (plan: PlanBytes): Promise<void> => {
+    const { round: id, epoch: epochId, number, sites, transcript } = plan.plan;
+    if (byPlan.size >= ROUNDS_MAX)
+      throw new QflError('overloaded', { detail: `this site is in ${ROUNDS_MAX} rounds already` });
+    const epoch = await shelf.epoch(epochId);
+    if (epoch === undefined || epoch.transcript !== transcript || epoch.sites.join() !== sites.join())
+      throw new QflError('unknown_key', {
+        detail: 'this site has no keys of this epoch with these sites',
+        next: 'Begin the round again: the coordinator then makes a new epoch.',
+      });
+    const taken = takeRoundKeys(epoch, number);
+    const graph = maskGraph(sites.length, fromHex(epoch.graphSeed!));
+    const round = joinRound({
+      plan,
+      self,
+      pairKeys: taken.pairKeys,
+      neighbours: graph[sites.indexOf(self)]!,
+    });
+    await shelf.beginRound(id, round, taken.epoch);
+    byPlan.set(toHex(plan.hash), id);
+  };
+
+  const end = async (id: RoundId, planHash: string): Promise<void> => {
+    running.get(id)?.abort.abort();
+    reservations.delete(id);
+    byPlan.delete(planHash);
+    await shelf.endRound(id, planHash);
+  };
+
+  const shares = async ({ header }: Call): Promise<Reply> => {
+    const { id, round } = await roundOf(parse(PlanRef, header).plan);
+    const payload = await keep(id, shareSecrets(round, random));
+    const signature = toBase64(vault.identity.sign(LABELS.shares, blake2b(HASH_BYTES, payload)));
+    return { header: { signature }, payload };
+  };
+  const members = async ({ header }: Call): Promise<Reply> => {
+    const message = parse(RoundMembers, header);
+    const { id, round } = await roundOf(message.plan);
+    await keep(id, acceptMembers(round, message));
+    start(id);
+    return {};
+  };
+  const survivors = async ({ header }: Call): Promise<Reply> => {
+    const message = parse(RoundSurvivors, header);
+    const { id, round } = await roundOf(message.plan);
+    const identity = vault.identity;
+    return { header: { signature: await keep(id, confirmSurvivors(round, message, { identity, keys })) } };
+  };
+  const revealShares = async ({ header }: Call): Promise<Reply> => {
+    const message = parse(RevealRequest, header);
+    const { id, round, plan } = await roundOf(message.plan);
+    const reply = await keep(id, reveal(round, message, { identity: vault.identity, keys }));
+    if (round.revealed === undefined) await note('round.revealed', plan, 'ok');
+    return { header: reply };
+  };
+  const receipt = async ({ header }: Call): Promise<Reply> => {
+    const { receipt: received, signature } = parse(SignedReceipt, header);
+    if (!isOfCoordinator(LABELS.receipt, receiptBytes(received), signature))
+      throw new QflError('bad_signature', {
+        detail: "the receipt is not signed by this federation's coordinator",
+      });
+    // Already gone where it was received before.
+    const id = byPlan.get(received.plan);
+    if (id === undefined) return {};
+    const { plan } = await roundOf(received.plan);
+    await note('round.ended', plan, 'ok');
+    await end(id, received.plan);
+    return {};
+  };
+  const aborted = async (header: unknown): Promise<void> => {
+    const { plan: hash } = parse(RoundAborted, header);
+    const id = byPlan.get(hash);
+    if (id === undefined) return;
+    const { plan, round } = await roundOf(hash);
+    await note('round.ended', plan, 'failed');
+    // Nothing was computed, so nothing can have left: the only case in which the charge is given back.
+    if (round.members === undefined) await reservations.get(id)?.refund('cancelled_before_start');
+    await end(id, hash);
+  };
+
+  const ask = (method: string, message: Reply, signal: AbortSignal): Promise<Received> =>
+    options.caller().request(method, message, { timeoutMs: SEND_TIMEOUT_MS, signal });
+
+  const fetchModel = async (plan: PlanBytes, signal: AbortSignal): Promise<Uint8Array> => {
+    const { modelHash } = plan.plan;
+    if (modelHash === null) return new Uint8Array(0);
+    const pieces: Uint8Array[] = [];
+    for (let index = 0; ; index += 1) {
+      const header = { plan: toHex(plan.hash), index };
+      const { payload } = await ask(METHODS.roundModel, { header }, signal);
+      pieces.push(payload);
+      if (payload.byteLength < CHUNK_BYTES) break;
+    }
+    const model = Buffer.concat(pieces);
+    if (toHex(chunkHashOf(model)) !== modelHash)
+      throw new QflError('protocol', { detail: 'the model is not the one that the plan names' });
+    return model;
+  };
+
+  /** Computes, masks and keeps the vector; then, and only then, the charge is final. Nothing has left yet. */
+  const prepare = async (id: RoundId, plan: PlanBytes, signal: AbortSignal): Promise<void> => {
+    const model = await fetchModel(plan, signal);
+    reservations.get(id)?.startComputing();
+    const exact = await workerFor(options.workers, plan.plan).compute(plan.plan, model, signal);
+    const { round } = await roundOf(toHex(plan.hash));
+    const masked = bytesOf(await maskApart(toWords(exact), masksOf(round)));
+    const hashes: Uint8Array[] = [];
+    for (let index = 0; index < chunkCountOf(plan.plan.words); index += 1) {
+      const chunk = masked.subarray(index * CHUNK_BYTES, (index + 1) * CHUNK_BYTES);
+      hashes.push(chunkHashOf(chunk));
+      await shelf.putChunk(id, index, chunk);
+    }
+    const vectorHash = vectorHashOf(plan.hash, self, plan.plan.words, hashes);
+    await serial(async () => {
+      const { round: now } = await roundOf(toHex(plan.hash));
+      await keep(id, signVector(now, vectorHash, vault.identity));
+    });
+  };
+
+  const commit = async (id: RoundId): Promise<void> => {
+    const reservation = reservations.get(id);
+    reservations.delete(id);
+    // None after a restart: the ledger then counts the charge for good already.
+    await reservation?.commit(utf8('sealed round'));
+  };
+
+  const send = async (id: RoundId, plan: PlanBytes, signal: AbortSignal): Promise<void> => {
+    const { round } = await roundOf(toHex(plan.hash));
+    const count = chunkCountOf(plan.plan.words);
+    const hashes: Uint8Array[] = [];
+    for (let index = 0; index < count; index += 1) {
+      const chunk = await shelf.chunk(id, index);
+      if (chunk === undefined)
+        throw new QflError('storage_failed', { detail: 'a piece of the vector is not there' });
+      hashes.push(chunkHashOf(chunk));
+    }
+    const header = {
+      plan: toHex(plan.hash),
+      members: toHex(membersHash(round)),
+      signature: round.vector!.signature,
+    };
+    const announce = async (): Promise<UploadState> =>
+      UploadState.parse(
+        (await ask(METHODS.roundVector, { header, payload: Buffer.concat(hashes) }, signal)).header,
+      );
+    let state = await announce();
+    while (state.open && (state.chunks < count || !state.begun)) {
+      if (!state.begun) {
+        state = await announce();
+        continue;
+      }
+      const last = Math.min(count, state.chunks + CHUNKS_IN_FLIGHT);
+      const answers = await Promise.all(
+        Array.from({ length: last - state.chunks }, async (_, at) => {
+          const index = state.chunks + at;
+          const payload = (await shelf.chunk(id, index))!;
+          const sent = await ask(
+            METHODS.roundChunk,
+            { header: { plan: header.plan, index }, payload },
+            signal,
+          );
+          return UploadState.parse(sent.header);
+        }),
+      );
+      state = answers.find(({ begun }) => !begun) ?? answers.at(-1)!;
+    }
+  };
+
+  /** Works and sends, from wherever it stopped. */
+  const run = async (id: RoundId, signal: AbortSignal): Promise<void> => {
+    const stored = await shelf.round(id);
+    if (stored === undefined || isEnded(stored) || stored.members === undefined) return;
+    const plan = parsePlan(fromBase64(stored.plan));
+    try {
+      if (stored.vector === undefined) {
+        await prepare(id, plan, signal);
+        await commit(id);
+        await note('round.sent', plan, 'begun');
+      }
+      await send(id, plan, signal);
+    } catch (error) {
+      if (signal.aborted || isClosed) return;
+      const { code } = toQflError(error);
+      logger.error({ err: error, round: id }, 'this site’s part in a sealed round failed');
+      // Whatever went wrong after the charge, the charge stays: an error may depend on the records.
+      await reservations
+        .get(id)
+        ?.abandon()
+        .catch(() => undefined);
+      await note('round.ended', plan, 'failed').catch(() => undefined);
+      const header = { plan: toHex(plan.hash), code };
+      await options
+        .caller()
+        .request(METHODS.roundLost, { header }, { timeoutMs: CALL_TIMEOUT_MS })
+        .catch(() => undefined);
+      await serial(() => end(id, toHex(plan.hash)));
+    }
+  };
+  const start = (id: RoundId): void => {
+    if (running.has(id) || isClosed) return;
+    const abort = new AbortController();
+    const done = run(id, abort.signal)
+      .catch((error: unknown) => logger.error({ err: error, round: id }, 'a sealed round failed here'))
+      .finally(() => running.delete(id));
+    running.set(id, { abort, done });
+  };
+
+  const offer = async ({ header }: Call): Promise<Reply> => {
+    const request = parse(OfferRequest, header);
+    await options.directoryReady();
+    const known = await shelf.epoch(request.epoch);
+    if (known !== undefined) return { header: known.offer };
+    const made = offerEpoch(request, self, options.federation, { identity: vault.identity, keys, random });
+    await shelf.putEpoch(made.epoch);
+    return { header: made.reply };
+  };
+  const epochOf = async (id: Parameters<typeof shelf.epoch>[0]) => {
+    const epoch = await shelf.epoch(id);
+    if (epoch === undefined) throw new QflError('not_found', { detail: 'this site has no such epoch' });
+    return epoch;
+  };
+  const pairings = async ({ header }: Call): Promise<Reply> => {
+    const { epoch, offers } = parse(PairingsRequest, header);
+    const deps = { identity: vault.identity, keys, hedge: vault.hedge };
+    const made = await pairEpoch(await epochOf(epoch), offers, deps);
+    await shelf.putEpoch(made.epoch);
+    return { header: { pairings: made.reply } };
+  };
+  const nonce = async ({ header }: Call): Promise<Reply> => {
+    const { epoch, pairings: received } = parse(NonceRequest, header);
+    const made = await closeEpoch(await epochOf(epoch), received, keys);
+    await shelf.putEpoch(made.epoch);
+    return { header: { nonce: made.reply } };
+  };
+  const graph = async ({ header }: Call): Promise<Reply> => {
+    const { epoch, nonces } = parse(GraphRequest, header);
+    const made = drawGraph(await epochOf(epoch), nonces);
+    await shelf.putEpoch(made.epoch);
+    await shelf.forgetOtherEpochs(epoch);
+    return {};
+  };
+
+  const plain = (answer: (call: Call) => Promise<Reply>): Handler => ({
+    kind: 'plain',
+    answer: (call) => serial(() => answer(call)),
+  });
+  const forget = async (): Promise<void> => {
+    for (const { id, round } of await shelf.open()) {
+      const plan = parsePlan(fromBase64(round.plan));
+      if (clock.nowMs() - plan.plan.madeMs < FORGET_AFTER_MS) continue;
+      await note('round.ended', plan, 'failed');
+      await end(id, toHex(plan.hash));
+    }
+  };
+  const look = setInterval(
+    () =>
+      void serial(forget).catch((error: unknown) =>
+        logger.error({ err: error }, 'a sealed round could not be forgotten'),
+      ),
+    LOOK_EVERY_MS,
+  );
+  look.unref();
+
+  return {
+    handlers: {
+      [METHODS.epochOffer]: plain(offer),
+      [METHODS.epochPairings]: plain(pairings),
+      [METHODS.epochNonce]: plain(nonce),
+      [METHODS.epochGraph]: plain(graph),
+      [METHODS.roundPlan]: plain(join),
+      [METHODS.roundShares]: plain(shares),
+      [METHODS.roundMembers]: plain(members),
+      [METHODS.roundSurvivors]: plain(survivors),
+      [METHODS.roundReveal]: plain(revealShares),
+      [METHODS.roundReceipt]: plain(receipt),
+      [METHODS.roundAborted]: {
+        kind: 'event',
+        accept: ({ header }) =>
+          void serial(() => aborted(header)).catch((error: unknown) =>
+            logger.warn({ err: error }, 'the end of a sealed round could not be noted'),
+          ),
+      },
+    },
+    async resume() {
+      for (const { id, round } of await shelf.open()) {
+        byPlan.set(toHex(parsePlan(fromBase64(round.plan)).hash), id);
+        start(id);
+      }
+    },
+    async close() {
+      isClosed = true;
+      clearInterval(look);
+      for (const { abort } of running.values()) abort.abort();
+      await Promise.all([...running.values()].map(({ done }) => done));
+    },
+  };
+};

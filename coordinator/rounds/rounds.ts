@@ -1,0 +1,635 @@
+/**
+ * Carries sealed rounds from plan to sum. What happened is kept event by event before anything is made of it; after a crash a round goes on from its
+ * events and from the vectors that are on the disk. A round ends by itself when nothing comes for as long as its plan says.
+ */
+import { mkdir, readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { z } from 'zod';
+import type { AuditLog } from '../../shared/audit/audit-log.ts';
+import { fromBase64, fromHex, fromUtf8, toBase64, toHex, utf8 } from '../../shared/bytes.ts';
+import { type Clock, HOUR_MS, SECOND_MS } from '../../shared/clock.ts';
+import type { Identity, IdentityPublic } from '../../shared/crypto/signature.ts';
+import { createDeferred, type Deferred } from '../../shared/deferred.ts';
+import { QflError, toQflError } from '../../shared/errors.ts';
+import { type DepartmentId, type Pseudonym, RoundId, SiteId, TaskId } from '../../shared/ids.ts';
+import type { Logger } from '../../shared/log.ts';
+import { distributedRho } from '../../shared/privacy/distributed.ts';
+import { mechanismOfText } from '../../shared/privacy/mechanism.ts';
+import { type RandomBytes, randomHex } from '../../shared/random.ts';
+import { LABELS, SignatureText } from '../../shared/rounds/fields.ts';
+import { maskGraph } from '../../shared/rounds/mask-graph.ts';
+import {
+  CHUNK_BYTES,
+  ChunkHeader,
+  chunkHashOf,
+  ModelRequest,
+  receiptBytes,
+  RevealReply,
+  RoundLost,
+  type RoundReceipt,
+  SignedHeader,
+  SignedReceipt,
+  type UploadState,
+  VectorHeader,
+  vectorHashOf,
+} from '../../shared/rounds/messages.ts';
+import {
+  packPlan,
+  parsePlan,
+  type PlanBytes,
+  type RoundPrivacy,
+  type RoundWork,
+} from '../../shared/rounds/plan.ts';
+import { openApart } from '../../shared/rounds/thread.ts';
+import { thresholdOf, toleranceOf, toleranceText } from '../../shared/rounds/tolerance.ts';
+import { bytesOf, centred, WORD_BYTES, wordsOf } from '../../shared/rounds/words.ts';
+import { createSerial, createSerialByKey } from '../../shared/serial.ts';
+import type { Store, StoreOperation } from '../../shared/store/port.ts';
+import { writeWholeFile } from '../../shared/whole-file.ts';
+import type { Call, Reply } from '../../shared/wire/peer.ts';
+import { RoundShown } from '../../shared/wire/round.ts';
+import { METHODS } from '../../shared/wire/session.ts';
+import type { Presence } from '../sites/presence.ts';
+import { type Ask, askingOver, pause } from './ask.ts';
+import { createEpochs } from './epochs.ts';
+import { openMasks } from './opening.ts';
+import {
+  awaited,
+  membersHash,
+  newRound,
+  roundAfter,
+  RoundEvent,
+  type RoundState,
+  survivorsHash,
+} from './round.ts';
+import { createSpool, type Spool } from './spool.ts';
+
+const PREFIX = 'round/';
+const SUMMARY = 'round-summary/';
+const RECEIPT = 'round-receipt/';
+const ROUND_BYTES = 16;
+const ASK_TIMEOUT_MS = 30 * SECOND_MS;
+/** A receipt that a site has not taken by then: it forgets the round by itself. */
+const RECEIPT_MAX_MS = HOUR_MS;
+const LIST_MAX = 200;
+
+export interface RoundRequest {
+  readonly sites: readonly SiteId[];
+  readonly words: number;
+  readonly work: RoundWork;
+  readonly privacy: RoundPrivacy;
+  readonly model: Uint8Array | null;
+  readonly minCohort: number;
+  readonly silenceMs: number;
+  readonly asker: Pseudonym;
+  readonly department: DepartmentId;
+  readonly task: TaskId | null;
+}
+
+export interface Rounds {
+  /**
+   * @param id of a round that was begun before and is to be gone on with; a new one where left out
+   * @throws QflError `site_unavailable` where the sites have no common keys
+   */
+  start(request: RoundRequest, signal: AbortSignal): Promise<RoundId>;
+  /**
+   * The sum of the survivors' vectors, once it is open; a second call gives it again until it is forgotten.
+   * @throws QflError `site_unavailable` when the round ended without one, `not_found`
+   */
+  sum(id: RoundId): Promise<{ readonly sum: Int32Array; readonly survivors: readonly SiteId[] }>;
+  /** The round of a training that has not ended. */
+  underWay(task: TaskId): RoundId | undefined;
+  /** The sum and all that is left of the round on the disk but its summary. */
+  forget(id: RoundId): Promise<void>;
+  list(): Promise<readonly RoundShown[]>;
+  /** @throws QflError `not_found` */
+  show(id: RoundId): Promise<RoundShown>;
+  /** As it is, then after every change; ends with the round. @throws QflError `not_found` */
+  watch(id: RoundId, signal: AbortSignal): AsyncIterable<RoundShown>;
+  /** @throws QflError `not_found`, `conflict` */
+  cancel(id: RoundId, why: string): Promise<void>;
+  /** Calls of a site. */
+  readonly calls: Readonly<Record<string, (call: Call, site: SiteId) => Promise<Reply>>>;
+  /** Goes on with rounds that were under way. */
+  resume(): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface RoundsOptions {
+  readonly home: string;
+  readonly federation: string;
+  readonly store: Store;
+  readonly presence: Pick<Presence, 'of'>;
+  readonly identity: () => Identity;
+  /** Of an approved site; undefined where it has none in force. */
+  readonly identityOf: (site: SiteId) => IdentityPublic | undefined;
+  readonly audit: Pick<AuditLog, 'record'>;
+  readonly clock: Clock;
+  readonly random: RandomBytes;
+  readonly logger: Logger;
+}
+
+const Stored = z.strictObject({
+  plan: z.base64(),
+  signature: SignatureText,
+  graphSeed: z.string(),
+  task: TaskId.nullable(),
+  startedMs: z.int(),
+});
+type Stored = z.infer<typeof Stored>;
+const PendingReceipt = z.strictObject({ sites: z.array(SiteId), signed: SignedReceipt });
+type PendingReceipt = z.infer<typeof PendingReceipt>;
+
+interface Live {
+  readonly id: RoundId;
+  readonly stored: Stored;
+  readonly plan: PlanBytes;
+  readonly graph: readonly (readonly number[])[];
+  readonly spool: Spool;
+  state: RoundState;
+  events: number;
+  received: Map<SiteId, number>;
+  /** Aborted at each change of phase: what was asked in the one before is not waited for any more. */
+  phase: AbortController;
+  lastMs: number;
+  readonly changed: Set<() => void>;
+  readonly ended: Deferred<undefined>;
+}
+
+const jsonBytes = (value: unknown): Uint8Array => utf8(JSON.stringify(value));
+const eventKey = (id: RoundId, number: number): string =>
+  `${PREFIX}${id}/event/${String(number).padStart(8, '0')}`;
+const notFound = (): QflError => new QflError('not_found', { detail: 'there is no such round' });
+const parse = <Schema extends z.ZodType>(schema: Schema, value: unknown): z.output<Schema> => {
+  const parsed = schema.safeParse(value);
+  if (!parsed.success) throw new QflError('protocol', { detail: 'a message of a sealed round is malformed' });
+  return parsed.data;
+};
+
+const rhoOf = ({ mechanism }: RoundPrivacy): number | null => {
+  const made = mechanismOfText(mechanism);
+  return made.kind === 'distributed_gaussian' ? distributedRho(made) : null;
+};
+
+export const createRounds = (options: RoundsOptions): Rounds => {
+  const { store, audit, clock, random, logger, identityOf } = options;
+  const ask: Ask = askingOver(options.presence, ASK_TIMEOUT_MS);
+  const epochs = createEpochs({
+    store,
+    ask,
+    clock,
+    random,
+    identityOf: (site) => {
+      const found = identityOf(site);
+      return found === undefined ? undefined : toHex(found.ed25519);
+    },
+  });
+  const live = new Map<RoundId, Live>();
+  const byPlan = new Map<string, Live>();
+  const oneStart = createSerial();
+  const perRound = createSerialByKey<RoundId>();
+  const perUpload = createSerialByKey<string>();
+  const stop = new AbortController();
+  const background = new Set<Promise<void>>();
+  const inBackground = (what: string, work: () => Promise<void>): void => {
+    const done = work()
+      .catch((error: unknown) => {
+        if (!stop.signal.aborted) logger.error({ err: error }, what);
+      })
+      .finally(() => background.delete(done));
+    background.add(done);
+  };
+  const modelPath = (id: RoundId): string => join(options.home, 'rounds', `${id}.model`);
+  const sumPath = (id: RoundId): string => join(options.home, 'rounds', `${id}.sum`);
+  const sign = (label: string, bytes: Uint8Array): string => toBase64(options.identity().sign(label, bytes));
+
+  const shown = (
+    { id, stored, plan: { plan }, state, received }: Live,
+    endedMs: number | null,
+  ): RoundShown => {
+    const tolerance = toleranceOf(plan.sites.length, plan.minCohort);
+    return {
+      id,
+      task: stored.task,
+      work: plan.work.kind,
+      phase: state.phase,
+      sites: plan.sites,
+      words: plan.words,
+      privacy: plan.privacy,
+      rho: rhoOf(plan.privacy),
+      tolerance: { ...tolerance, text: toleranceText(tolerance) },
+      joined: state.joined.size,
+      members: state.members.length,
+      receivedBytes: [...received.values()].reduce((sum, bytes) => sum + bytes, 0),
+      expectedBytes: state.members.length * plan.words * WORD_BYTES,
+      survivors: state.survivors.map(({ site }) => site),
+      losses: state.losses.map((loss) => ({ ...loss })),
+      startedMs: stored.startedMs,
+      endedMs,
+      sumHash: state.sumHash,
+      why: state.why,
+    };
+  };
+  const tell = (round: Live): void => {
+    for (const changed of round.changed) changed();
+  };
+
+  /** Keeps an event, then counts it. One after another in each round. */
+  const happen = (round: Live, event: RoundEvent): Promise<void> =>
+    perRound(round.id, async () => {
+      const { phase } = round.state;
+      const next = roundAfter(round.state, event, identityOf);
+      if (next === round.state) return;
+      round.events += 1;
+      await store.write([{ type: 'put', key: eventKey(round.id, round.events), value: jsonBytes(event) }]);
+      round.state = next;
+      round.lastMs = clock.monotonicMs();
+      if (next.phase !== phase) {
+        round.phase.abort();
+        round.phase = new AbortController();
+        advance(round);
+      }
+      tell(round);
+    });
+
+  const lost = async (round: Live, site: SiteId, thrown: unknown): Promise<void> => {
+    const { code, detail, title } = toQflError(thrown);
+    await happen(round, { kind: 'lost', site, code, detail: (detail ?? title).slice(0, 500) });
+  };
+
+  /** Asks every site that the phase waits for; what each answers is an event. */
+  const askAll = (
+    round: Live,
+    question: (site: SiteId, signal: AbortSignal) => Promise<RoundEvent | undefined>,
+  ): void => {
+    const signal = AbortSignal.any([round.phase.signal, stop.signal]);
+    for (const site of awaited(round.state))
+      inBackground('a site could not be asked in a sealed round', async () => {
+        try {
+          const event = await question(site, signal);
+          if (event !== undefined) await happen(round, event);
+        } catch (thrown) {
+          if (!signal.aborted) await lost(round, site, thrown);
+        }
+      });
+  };
+
+  const planHex = (round: Live): string => toHex(round.plan.hash);
+  const QUESTIONS: Readonly<Partial<Record<RoundState['phase'], (round: Live) => void>>> = {
+    joining: (round) =>
+      askAll(round, async (site, signal) => {
+        const { signature } = round.stored;
+        await ask(site, METHODS.roundPlan, { header: { signature }, payload: round.plan.bytes }, signal);
+        return { kind: 'joined', site };
+      }),
+    sharing: (round) =>
+      askAll(round, async (site, signal) => {
+        const reply = await ask(site, METHODS.roundShares, { header: { plan: planHex(round) } }, signal);
+        const { signature } = parse(SignedHeader, reply.header);
+        return { kind: 'shared', site, text: fromUtf8(reply.payload), signature };
+      }),
+    collecting: (round) => {
+      const { members, shares } = round.state;
+      askAll(round, async (site, signal) => {
+        const place = round.plan.plan.sites.indexOf(site);
+        const boxes = members.map((member) => {
+          if (member.site === site) return null;
+          const theirs = shares.get(member.site)!;
+          return { box: theirs.boxes[place]!, hashes: theirs.shareHashes[place]! };
+        });
+        await ask(site, METHODS.roundMembers, { header: { plan: planHex(round), members, boxes } }, signal);
+        // Its vector comes when it is ready.
+        return undefined;
+      });
+    },
+    confirming: (round) => {
+      const header = { plan: planHex(round), survivors: round.state.survivors };
+      askAll(round, async (site, signal) => {
+        const reply = await ask(site, METHODS.roundSurvivors, { header }, signal);
+        return { kind: 'alive', site, signature: parse(SignedHeader, reply.header).signature };
+      });
+    },
+    revealing: (round) => {
+      const alive = [...round.state.alive].map(([site, signature]) => ({ site, signature }));
+      const header = { plan: planHex(round), survivors: toHex(survivorsHash(round.state)), alive };
+      askAll(round, async (site, signal) => {
+        const { header: reply } = await ask(site, METHODS.roundReveal, { header }, signal);
+        return { kind: 'revealed', site, reply: parse(RevealReply, reply) };
+      });
+    },
+    opening: (round) => inBackground('a sum could not be opened', () => openSum(round)),
+    done: (round) => inBackground('a round could not be ended', () => finish(round)),
+    aborted: (round) => inBackground('a round could not be ended', () => finish(round)),
+  };
+  const advance = (round: Live): void => QUESTIONS[round.state.phase]?.(round);
+
+  const openSum = async (round: Live): Promise<void> => {
+    const opening = openMasks(round.state, round.graph);
+    if ('fault' in opening) return happen(round, { kind: 'failed', detail: opening.fault });
+    const paths = round.state.survivors.map(({ site }) => round.spool.pathOf(site));
+    const sum = await openApart(paths, round.plan.plan.words, opening.masks);
+    await writeWholeFile(sumPath(round.id), bytesOf(sum));
+    await happen(round, { kind: 'opened', sumHash: toHex(chunkHashOf(bytesOf(sum))) });
+  };
+
+  const receiptOf = (round: Live): PendingReceipt => {
+    const { state } = round;
+    const receipt: RoundReceipt = {
+      plan: planHex(round),
+      survivors: toHex(survivorsHash(state)),
+      sumHash: state.sumHash!,
+      modelHash: null,
+      atMs: Math.trunc(clock.nowMs()),
+    };
+    const signature = sign(LABELS.receipt, receiptBytes(receipt));
+    return { sites: round.plan.plan.sites, signed: { receipt, signature } };
+  };
+  /** To every site, whenever it is there; kept until then. */
+  const give = async (id: RoundId, { sites, signed }: PendingReceipt): Promise<void> => {
+    const signal = AbortSignal.any([stop.signal, AbortSignal.timeout(RECEIPT_MAX_MS)]);
+    await Promise.all(
+      sites.map((site) => ask(site, METHODS.roundReceipt, { header: signed }, signal).catch(() => undefined)),
+    );
+    if (!stop.signal.aborted) await store.write([{ type: 'del', key: RECEIPT + id }]);
+  };
+  const tellAborted = (round: Live): void => {
+    const header = { plan: planHex(round), why: round.state.why ?? '' };
+    for (const site of round.plan.plan.sites)
+      options.presence.of(site)?.peer.notify(METHODS.roundAborted, { header });
+  };
+
+  /** Its summary takes the place of its events, and the vectors go. */
+  const finish = async (round: Live): Promise<void> => {
+    const isDone = round.state.phase === 'done';
+    await audit.record({
+      action: 'round.ended',
+      outcome: isDone ? 'ok' : 'failed',
+      objects: [{ kind: 'round', id: round.id }],
+      requestId: round.id,
+    });
+    const summary = shown(round, Math.trunc(clock.nowMs()));
+    const gone: StoreOperation[] = [];
+    for await (const key of store.keys({ prefix: `${PREFIX}${round.id}/` })) gone.push({ type: 'del', key });
+    const receipt = isDone ? receiptOf(round) : undefined;
+    await store.write([
+      ...gone,
+      { type: 'put', key: SUMMARY + round.id, value: jsonBytes(summary) },
+      ...(receipt === undefined
+        ? []
+        : [{ type: 'put' as const, key: RECEIPT + round.id, value: jsonBytes(receipt) }]),
+    ]);
+    live.delete(round.id);
+    byPlan.delete(planHex(round));
+    round.phase.abort();
+    tell(round);
+    round.ended.resolve(undefined);
+    await round.spool.remove();
+    await rm(modelPath(round.id), { force: true });
+    if (receipt === undefined) tellAborted(round);
+    else inBackground('receipts could not be given', () => give(round.id, receipt));
+  };
+
+  /** Ends phases in which nothing comes. */
+  const listen = (round: Live): void =>
+    inBackground('a sealed round is not watched', async () => {
+      while (live.has(round.id) && !stop.signal.aborted) {
+        const silentMs = clock.monotonicMs() - round.lastMs;
+        const { silenceMs } = round.plan.plan;
+        const isOpening = round.state.phase === 'opening';
+        if (silentMs >= silenceMs && !isOpening) await happen(round, { kind: 'silence' });
+        await pause(Math.max(100, Math.min(1_000, silenceMs - silentMs)), stop.signal);
+      }
+    });
+
+  const adopt = async (id: RoundId, stored: Stored): Promise<Live> => {
+    const plan = parsePlan(fromBase64(stored.plan));
+    const round: Live = {
+      id,
+      stored,
+      plan,
+      graph: maskGraph(plan.plan.sites.length, fromHex(stored.graphSeed)),
+      spool: createSpool(options.home, id, plan.plan.words),
+      state: newRound(plan),
+      events: 0,
+      received: new Map(),
+      phase: new AbortController(),
+      lastMs: clock.monotonicMs(),
+      changed: new Set(),
+      ended: createDeferred(),
+    };
+    for await (const { value } of store.list({ prefix: `${PREFIX}${id}/event/` })) {
+      round.state = roundAfter(round.state, RoundEvent.parse(JSON.parse(fromUtf8(value))), identityOf);
+      round.events += 1;
+    }
+    live.set(id, round);
+    byPlan.set(planHex(round), round);
+    advance(round);
+    listen(round);
+    return round;
+  };
+
+  const begin = async (request: RoundRequest, signal: AbortSignal): Promise<RoundId> => {
+    const sites = [...new Set(request.sites)].toSorted();
+    const epoch = await epochs.take(sites, signal);
+    const id = RoundId.parse(randomHex(random, ROUND_BYTES));
+    const startedMs = Math.trunc(clock.nowMs());
+    const { model, words, work, privacy, minCohort, silenceMs, asker, department, task } = request;
+    const plan = packPlan({
+      version: 1,
+      federation: options.federation,
+      round: id,
+      epoch: epoch.epoch,
+      transcript: epoch.transcript,
+      number: epoch.number,
+      sites,
+      threshold: thresholdOf(sites.length),
+      minCohort,
+      words,
+      modelHash: model === null ? null : toHex(chunkHashOf(model)),
+      work,
+      privacy,
+      asker,
+      department,
+      madeMs: startedMs,
+      silenceMs,
+    });
+    parsePlan(plan.bytes);
+    await audit.record({
+      action: 'round.started',
+      outcome: 'begun',
+      actor: asker,
+      purpose: work.kind,
+      objects: [{ kind: 'round', id }, ...(task === null ? [] : [{ kind: 'task', id: task }])],
+      requestId: id,
+    });
+    await mkdir(join(options.home, 'rounds'), { recursive: true, mode: 0o700 });
+    if (model !== null) await writeWholeFile(modelPath(id), model);
+    const stored: Stored = {
+      plan: toBase64(plan.bytes),
+      signature: sign(LABELS.plan, plan.hash),
+      graphSeed: epoch.graphSeed,
+      task,
+      startedMs,
+    };
+    await store.write([{ type: 'put', key: `${PREFIX}${id}/plan`, value: jsonBytes(stored) }]);
+    await adopt(id, stored);
+    return id;
+  };
+
+  const summaryOf = async (id: RoundId): Promise<RoundShown> => {
+    const round = live.get(id);
+    if (round !== undefined) return shown(round, null);
+    const value = await store.get(SUMMARY + id);
+    if (value === undefined) throw notFound();
+    return RoundShown.parse(JSON.parse(fromUtf8(value)));
+  };
+
+  const roundBy = (planHash: string, site: SiteId): Live => {
+    const round = byPlan.get(planHash);
+    if (round?.plan.plan.sites.includes(site) !== true)
+      throw new QflError('expired', { detail: 'this round is over' });
+    return round;
+  };
+  const uploadState = (round: Live, site: SiteId, chunks: number, begun = true): UploadState => {
+    const bytes = Math.min(chunks * CHUNK_BYTES, round.plan.plan.words * WORD_BYTES);
+    if (bytes > (round.received.get(site) ?? 0)) {
+      round.received.set(site, bytes);
+      round.lastMs = clock.monotonicMs();
+      tell(round);
+    }
+    return { chunks, begun, open: round.state.phase === 'collecting' && awaited(round.state).includes(site) };
+  };
+  const signatures = new Map<string, { readonly hash: string; readonly signature: string }>();
+  /** Whole and as signed: it counts. */
+  const complete = async (
+    round: Live,
+    site: SiteId,
+    chunks: number,
+    hashes: readonly Uint8Array[],
+  ): Promise<void> => {
+    const signed = signatures.get(`${round.id} ${site}`);
+    if (chunks < hashes.length || signed === undefined) return;
+    await happen(round, { kind: 'vector', site, hash: signed.hash, signature: signed.signature });
+    signatures.delete(`${round.id} ${site}`);
+  };
+  const vector = async ({ header, payload }: Call, site: SiteId): Promise<Reply> => {
+    const { plan, members, signature } = parse(VectorHeader, header);
+    const round = roundBy(plan, site);
+    if (round.state.phase !== 'collecting' || !awaited(round.state).includes(site))
+      return { header: uploadState(round, site, 0) };
+    if (members !== toHex(membersHash(round.state)))
+      throw new QflError('protocol', { detail: 'a vector that was masked for other members' });
+    const { hashes, chunks } = await round.spool.begin(site, payload);
+    const hash = toHex(vectorHashOf(round.plan.hash, site, round.plan.plan.words, hashes));
+    signatures.set(`${round.id} ${site}`, { hash, signature });
+    const state = uploadState(round, site, chunks);
+    await complete(round, site, chunks, hashes);
+    return { header: state };
+  };
+  const chunk = async ({ header, payload }: Call, site: SiteId): Promise<Reply> => {
+    const { plan, index } = parse(ChunkHeader, header);
+    const round = roundBy(plan, site);
+    if (round.state.phase !== 'collecting') return { header: uploadState(round, site, 0) };
+    const upload = await round.spool.add(site, index, payload);
+    if (upload === undefined) return { header: uploadState(round, site, 0, false) };
+    const { hashes, chunks } = upload;
+    const state = uploadState(round, site, chunks);
+    await complete(round, site, chunks, hashes);
+    return { header: state };
+  };
+  const model = async ({ header }: Call, site: SiteId): Promise<Reply> => {
+    const { plan, index } = parse(ModelRequest, header);
+    const round = roundBy(plan, site);
+    const bytes = await readFile(modelPath(round.id));
+    return { payload: bytes.subarray(index * CHUNK_BYTES, (index + 1) * CHUNK_BYTES) };
+  };
+  const siteLost = async ({ header }: Call, site: SiteId): Promise<Reply> => {
+    const { plan, code } = parse(RoundLost, header);
+    await happen(roundBy(plan, site), { kind: 'lost', site, code, detail: 'its work failed' });
+    return {};
+  };
+  /** Chunks of a site are kept in the order in which they came. */
+  const inOrder =
+    (answer: (call: Call, site: SiteId) => Promise<Reply>) =>
+    (call: Call, site: SiteId): Promise<Reply> =>
+      perUpload(site, () => answer(call, site));
+
+  return {
+    start: (request, signal) => oneStart(() => begin(request, signal)),
+    async sum(id) {
+      const round = live.get(id);
+      if (round !== undefined) await round.ended.promise;
+      const { phase, why, survivors } = await summaryOf(id);
+      if (phase !== 'done')
+        throw new QflError('site_unavailable', {
+          detail: `the round ended without a sum: ${why ?? 'it was not finished'}`,
+          next: `See which site was lost, and why: qfl round show ${id}`,
+        });
+      const bytes = await readFile(sumPath(id)).catch((cause: unknown) => {
+        throw new QflError('not_found', { detail: 'the sum of this round was fetched and forgotten', cause });
+      });
+      return { sum: centred(wordsOf(bytes)), survivors };
+    },
+    underWay: (task) => [...live.values()].find(({ stored }) => stored.task === task)?.id,
+    forget: (id) => rm(sumPath(id), { force: true }),
+    async list() {
+      const found: RoundShown[] = [...live.values()].map((round) => shown(round, null));
+      for await (const { value } of store.list({ prefix: SUMMARY }))
+        found.push(RoundShown.parse(JSON.parse(fromUtf8(value))));
+      return found.toSorted((left, right) => right.startedMs - left.startedMs).slice(0, LIST_MAX);
+    },
+    show: summaryOf,
+    async *watch(id, signal) {
+      const round = live.get(id);
+      if (round === undefined) return yield await summaryOf(id);
+      let next = createDeferred<undefined>();
+      const changed = (): void => next.resolve(undefined);
+      round.changed.add(changed);
+      signal.addEventListener('abort', changed, { once: true });
+      try {
+        while (!signal.aborted) {
+          yield await summaryOf(id);
+          if (!live.has(id)) return undefined;
+          await next.promise;
+          next = createDeferred();
+        }
+        return undefined;
+      } finally {
+        round.changed.delete(changed);
+        signal.removeEventListener('abort', changed);
+      }
+    },
+    async cancel(id, why) {
+      const round = live.get(id);
+      if (round === undefined) {
+        await summaryOf(id);
+        throw new QflError('conflict', { detail: 'this round is over' });
+      }
+      await happen(round, { kind: 'cancelled', detail: why });
+    },
+    calls: {
+      [METHODS.roundVector]: inOrder(vector),
+      [METHODS.roundChunk]: inOrder(chunk),
+      [METHODS.roundModel]: model,
+      [METHODS.roundLost]: siteLost,
+    },
+    async resume() {
+      const found: [RoundId, Stored][] = [];
+      for await (const { key, value } of store.list({ prefix: PREFIX })) {
+        const [id, rest] = key.slice(PREFIX.length).split('/');
+        if (rest === 'plan') found.push([RoundId.parse(id), Stored.parse(JSON.parse(fromUtf8(value)))]);
+      }
+      for (const [id, stored] of found) await adopt(id, stored);
+      for await (const { key, value } of store.list({ prefix: RECEIPT })) {
+        const pending = PendingReceipt.parse(JSON.parse(fromUtf8(value)));
+        inBackground('receipts could not be given', () =>
+          give(RoundId.parse(key.slice(RECEIPT.length)), pending),
+        );
+      }
+    },
+    async close() {
+      stop.abort(new QflError('cancelled', { detail: 'the coordinator is stopping' }));
+      await Promise.all(background);
+    },
+  };
+};

@@ -1,0 +1,71 @@
+/** Long vectors are masked and summed in a thread, so that nobody waits for the arithmetic; short ones where they are. */
+import { Worker } from 'node:worker_threads';
+import { z } from 'zod';
+import { QflError } from '../errors.ts';
+import { mask, type Masks, type Words } from './words.ts';
+
+const Seeds = z.array(z.custom<Uint8Array>((value) => value instanceof Uint8Array));
+const MasksSchema = z.strictObject({ plus: Seeds, minus: Seeds });
+export const ThreadJob = z.discriminatedUnion('name', [
+  z.strictObject({ name: z.literal('mask'), words: z.instanceof(ArrayBuffer), masks: MasksSchema }),
+  /** Files of `count` words each. */
+  z.strictObject({
+    name: z.literal('open'),
+    paths: z.array(z.string()),
+    count: z.int().positive(),
+    masks: MasksSchema,
+  }),
+]);
+export type ThreadJob = z.infer<typeof ThreadJob>;
+
+/** The program beside this module; from the source tree, the compiled one. */
+const programUrl = (): URL => {
+  const here = import.meta.url;
+  return here.endsWith('.ts')
+    ? new URL('../../dist/shared/rounds/thread-program.js', here)
+    : new URL('./thread-program.js', here);
+};
+
+/** @throws QflError `internal` when the thread died, the signal's reason */
+const inThread = (job: ThreadJob, transferList: readonly ArrayBuffer[]): Promise<Words> =>
+  new Promise((resolve, reject) => {
+    const thread = new Worker(programUrl(), {
+      workerData: job,
+      transferList: [...transferList],
+      stdin: false,
+    });
+    const fail = (cause: unknown): void =>
+      reject(new QflError('internal', { detail: 'a thread for masks failed', cause }));
+    thread.once('message', (value: unknown) => {
+      if (value instanceof ArrayBuffer) resolve(new Uint32Array(value));
+      else fail(value);
+    });
+    thread.once('error', fail);
+    thread.once('exit', (code) => fail(new Error(`exit ${code}`)));
+  });
+
+/** Words times keystreams that are done at once: below two milliseconds. */
+const INLINE_WORDS_MAX = 500_000;
+
+/** Masks a vector; the one given is not to be used any more. */
+export const maskApart = async (words: Words, masks: Masks): Promise<Words> => {
+  if (words.length * (masks.plus.length + masks.minus.length) <= INLINE_WORDS_MAX) {
+    mask(words, masks);
+    return words;
+  }
+  const { buffer, byteOffset, byteLength } = words;
+  const own =
+    byteOffset === 0 && byteLength === buffer.byteLength
+      ? buffer
+      : buffer.slice(byteOffset, byteOffset + byteLength);
+  return inThread({ name: 'mask', words: own, masks: { plus: [...masks.plus], minus: [...masks.minus] } }, [
+    own,
+  ]);
+};
+
+/** The sum of spooled vectors, with these masks applied. Memory: the sum, and one chunk. */
+export const openApart = (paths: readonly string[], count: number, masks: Masks): Promise<Words> =>
+  inThread(
+    { name: 'open', paths: [...paths], count, masks: { plus: [...masks.plus], minus: [...masks.minus] } },
+    [],
+  );
