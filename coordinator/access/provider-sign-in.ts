@@ -12,6 +12,7 @@ import { Username, type Tokens } from '../../shared/wire/accounts.ts';
 import type { DataClass } from '../../shared/wire/envelope.ts';
 import { type Accounts, normalName, type StoredAccount } from './accounts.ts';
 import { type Identity, type PendingSignIn, type Provider, roleOf } from './providers.ts';
+import type { Sessions } from './sessions.ts';
 import type { SignIn } from './sign-in.ts';
 
 const PENDING_MS = 10 * MINUTE_MS;
@@ -53,6 +54,7 @@ export interface ProviderSignIn {
 export interface ProviderSignInOptions {
   readonly providers: readonly Provider[];
   readonly accounts: Accounts;
+  readonly sessions: Pick<Sessions, 'endings'>;
   readonly signIn: Pick<SignIn, 'withProvider'>;
   readonly clock: Pick<Clock, 'nowMs'>;
   readonly random: RandomBytes;
@@ -67,12 +69,12 @@ const refused = (): QflError =>
   });
 
 export const createProviderSignIn = (options: ProviderSignInOptions): ProviderSignIn => {
-  const { accounts, signIn, clock, random, classOfRole } = options;
+  const { accounts, sessions, signIn, clock, random, classOfRole } = options;
   const providers = new Map(options.providers.map((provider) => [provider.config.name, provider]));
   const pending = new Map<string, Pending>();
   const handed = new Map<
     string,
-    { account: StoredAccount; provider: string; challenge: string; untilMs: number }
+    { account: StoredAccount; endings: number; provider: string; challenge: string; untilMs: number }
   >();
 
   const providerOf = (name: string): Provider => {
@@ -154,10 +156,11 @@ export const createProviderSignIn = (options: ProviderSignInOptions): ProviderSi
       const whole = new URL(one.redirectUri);
       whole.search = answer.search;
       const account = await accountOf(provider, await provider.identify(whole, one));
-      if (one.handOff === undefined) return { tokens: await signIn.withProvider(account, name) };
+      const endings = sessions.endings(account.id);
+      if (one.handOff === undefined) return { tokens: await signIn.withProvider(account, name, endings) };
       const code = token();
       const { challenge, port } = one.handOff;
-      handed.set(code, { account, provider: name, challenge, untilMs: clock.nowMs() + HANDED_MS });
+      handed.set(code, { account, endings, provider: name, challenge, untilMs: clock.nowMs() + HANDED_MS });
       bounded(handed);
       return { handOff: new URL(`http://127.0.0.1:${port}/?code=${code}`) };
     },
@@ -167,7 +170,7 @@ export const createProviderSignIn = (options: ProviderSignInOptions): ProviderSi
       const given = utf8(hash('sha256', utf8(verifier), 'base64url'));
       if (one === undefined || clock.nowMs() > one.untilMs || !equalConstantTime(given, utf8(one.challenge)))
         throw refused();
-      return signIn.withProvider(one.account, one.provider);
+      return signIn.withProvider(one.account, one.provider, one.endings);
     },
   };
 };

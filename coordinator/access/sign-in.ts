@@ -45,8 +45,8 @@ export interface SignIn {
     request: { username: string; password: string; code?: string | undefined },
     address: string,
   ): Promise<Tokens>;
-  /** For somebody an identity provider vouches for. */
-  withProvider(account: StoredAccount, provider: string): Promise<Tokens>;
+  /** For somebody an identity provider vouches for. @param endings of the account's sessions when it did */
+  withProvider(account: StoredAccount, provider: string, endings: number): Promise<Tokens>;
   refresh(token: string): Promise<Tokens>;
   /** @throws QflError `unauthenticated` for a wrong current password, `invalid_request` for a bad new one */
   changePassword(id: string, current: string, next: string): Promise<void>;
@@ -99,8 +99,15 @@ export const createSignIn = (options: SignInOptions): SignIn => {
     };
   };
 
-  const begin = async (account: StoredAccount, method: string): Promise<Tokens> => {
-    options.gate(account.role);
+  /** Asked before the entry in the log, and again of the account as it is once its session is there. @throws QflError */
+  const mayEnter = ({ role, status }: StoredAccount): void => {
+    if (status !== 'active') throw notAccepted();
+    options.gate(role);
+  };
+
+  /** @param endings of the account's sessions when its proof was looked at */
+  const begin = async (account: StoredAccount, method: string, endings: number): Promise<Tokens> => {
+    mayEnter(account);
     await audit.record({
       action: 'account.signed_in',
       outcome: 'ok',
@@ -108,7 +115,13 @@ export const createSignIn = (options: SignInOptions): SignIn => {
       role: account.role,
       objects: subjectOf(account),
     });
-    const { session, refresh } = await sessions.begin(account.id, method);
+    const { session, refresh } = await sessions.begin(account.id, method, endings);
+    try {
+      mayEnter(accounts.get(account.id));
+    } catch (error) {
+      await sessions.end(session.id);
+      throw error;
+    }
     const lastSignInMs = Math.trunc(clock.nowMs());
     return tokensOf(await accounts.update(account.id, () => ({ lastSignInMs })), session, refresh);
   };
@@ -144,6 +157,7 @@ export const createSignIn = (options: SignInOptions): SignIn => {
       });
     const name = normalName(username);
     const found = accounts.byName(name);
+    const endings = found === undefined ? 0 : sessions.endings(found.id);
     const isRight = await hasher.verify(password, found?.passwordHash ?? null);
     // After the slow part: attempts side by side must not all get in under one count.
     if (found === undefined || !isRight || found.status !== 'active' || lockout.isAccountLocked(name))
@@ -153,7 +167,7 @@ export const createSignIn = (options: SignInOptions): SignIn => {
     if (totp === 'wrong') return fail(name, address, found);
     if (totp !== undefined) await spendCode(found, totp, name, address);
     lockout.succeeded(name, address);
-    return begin(found, totp === undefined ? 'password' : 'password+totp');
+    return begin(found, totp === undefined ? 'password' : 'password+totp', endings);
   };
 
   /** Kept before anybody is let in: a code works once, also for two requests at one moment. */
@@ -203,8 +217,7 @@ export const createSignIn = (options: SignInOptions): SignIn => {
       });
     });
     const account = accounts.get(next.session.account);
-    if (account.status !== 'active') throw notAccepted();
-    options.gate(account.role);
+    mayEnter(account);
     return tokensOf(account, next.session, next.refresh);
   };
 
@@ -221,7 +234,7 @@ export const createSignIn = (options: SignInOptions): SignIn => {
     isRestricted,
     setUp,
     withPassword,
-    withProvider: (account, provider) => begin(account, provider),
+    withProvider: begin,
     refresh,
     async changePassword(id, current, next) {
       const account = accounts.get(id);

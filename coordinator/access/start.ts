@@ -148,6 +148,7 @@ export const startAccess = async (deps: AccessDeps): Promise<Access> => {
       }),
     ),
     accounts,
+    sessions,
     signIn,
     clock,
     random,

@@ -29,14 +29,25 @@ export const POLICY = {
 };
 
 /** Tells right from wrong without the work of Argon2. */
-export const quickHasher = (): PasswordHasher & { readonly verified: (string | null)[] } => {
+export const quickHasher = (): PasswordHasher & {
+  readonly verified: (string | null)[];
+  /** Verifications from now on wait. @returns lets them go */
+  hold(): () => void;
+} => {
   const verified: (string | null)[] = [];
+  let gate: Promise<void> = Promise.resolve();
   return {
     verified,
     hash: (password) => Promise.resolve(`quick:${password}`),
-    verify(password, passwordHash) {
+    hold() {
+      let open = (): void => undefined;
+      gate = new Promise((resolve) => (open = resolve));
+      return () => open();
+    },
+    async verify(password, passwordHash) {
       verified.push(passwordHash);
-      return Promise.resolve(passwordHash === `quick:${password}`);
+      await gate;
+      return passwordHash === `quick:${password}`;
     },
   };
 };
