@@ -166,7 +166,7 @@ export const createSignIn = (options: SignInOptions): SignIn => {
     if (totp === 'missing') throw codeNeeded();
     if (totp === 'wrong') return fail(name, address, found);
     if (totp !== undefined) await spendCode(found, totp, name, address);
-    lockout.succeeded(name, address);
+    lockout.succeeded(name);
     return begin(found, totp === undefined ? 'password' : 'password+totp', endings);
   };
 

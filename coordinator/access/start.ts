@@ -77,7 +77,7 @@ const openLockout = async ({ home, settings, clock, logger }: AccessDeps): Promi
     isAccountLocked: (name) => lockout.isAccountLocked(blinded(name)),
     addressWaitMs: (address) => lockout.addressWaitMs(address),
     failed: (name, address) => lockout.failed(blinded(name), address),
-    succeeded: (name, address) => lockout.succeeded(blinded(name), address),
+    succeeded: (name) => lockout.succeeded(blinded(name)),
     unlock: (name) => lockout.unlock(blinded(name)),
   };
 };

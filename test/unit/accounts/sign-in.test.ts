@@ -70,6 +70,19 @@ describe('signing in', () => {
     expect(await attempt(desk, 'alice', PASSWORD, undefined, '203.0.113.2')).toBe('in');
   });
 
+  it('neither lengthens a lock nor tells of it anew for what comes meanwhile', async () => {
+    const desk = await openDesk();
+    await desk.person('alice');
+    for (let at = 0; at < 5; at += 1) await attempt(desk, 'alice', 'wrong', undefined, `198.51.100.${at}`);
+    desk.clock.timeMs += 29 * MINUTE_MS;
+    await attempt(desk, 'alice', 'wrong', undefined, '203.0.113.1');
+    const actions = desk.events.map(({ action }) => action);
+    expect(actions.filter((action) => action === 'account.locked')).toHaveLength(1);
+    expect(actions.at(-1)).toBe('account.sign_in_refused');
+    desk.clock.timeMs += 2 * MINUTE_MS;
+    expect(await attempt(desk, 'alice', PASSWORD, undefined, '203.0.113.2')).toBe('in');
+  });
+
   it('lets at most the allowed failures through when they come at one moment', async () => {
     const desk = await openDesk();
     await desk.person('alice');
