@@ -63,8 +63,8 @@ export interface Sessions {
     reused: (session: Session) => Promise<void>,
   ): Promise<{ readonly session: Session; readonly refresh: RefreshToken }>;
   end(id: SessionId): Promise<void>;
-  /** @returns how many ended */
-  endAll(account?: AccountId): Promise<number>;
+  /** @param except goes on: the one in which its owner asked for it. @returns how many ended */
+  endAll(account?: AccountId, except?: SessionId): Promise<number>;
   list(account?: AccountId): readonly Session[];
 }
 
@@ -187,12 +187,13 @@ export const openSessions = async (
       return { session: next, refresh: refreshOf(next) };
     },
     end: (id) => forget([id]),
-    async endAll(account) {
+    async endAll(account, except) {
       if (account === undefined) endings.all += 1;
       else endings.of.set(account, (endings.of.get(account) ?? 0) + 1);
       const ids = [...alive.values()]
         .filter((session) => account === undefined || session.account === account)
-        .map(({ id }) => id);
+        .map(({ id }) => id)
+        .filter((id) => id !== except);
       await forget(ids);
       return ids.length;
     },

@@ -7,6 +7,7 @@ import type { Clock } from '../../shared/clock.ts';
 import { SECOND_MS } from '../../shared/clock.ts';
 import { QflError } from '../../shared/errors.ts';
 import { addressKey } from '../../shared/http/rate-limit.ts';
+import type { AccountId, SessionId } from '../../shared/ids.ts';
 import type { RandomBytes } from '../../shared/random.ts';
 import type { Tokens } from '../../shared/wire/accounts.ts';
 import { type Accounts, normalName, type StoredAccount } from './accounts.ts';
@@ -37,6 +38,13 @@ export interface SignInOptions {
   readonly gate: (role: string) => void;
 }
 
+/** A person who changes what they sign in with: the session it is done in, and where from. */
+export interface OwnSession {
+  readonly account: AccountId;
+  readonly session: SessionId;
+  readonly ip: string;
+}
+
 export interface SignIn {
   /** @throws QflError `token_refused`, `invalid_request`, `conflict` */
   setUp(request: { code: string; username: string; password: string }): Promise<StoredAccount>;
@@ -48,12 +56,16 @@ export interface SignIn {
   /** For somebody an identity provider vouches for. @param endings of the account's sessions when it did */
   withProvider(account: StoredAccount, provider: string, endings: number): Promise<Tokens>;
   refresh(token: string): Promise<Tokens>;
-  /** @throws QflError `unauthenticated` for a wrong current password, `invalid_request` for a bad new one */
-  changePassword(id: string, current: string, next: string): Promise<void>;
+  /**
+   * Ends the person's other sessions: whoever was in with what no longer counts is out.
+   * @throws QflError `unauthenticated` for a wrong current password, which counts as a failed sign-in; `rate_limited`; `invalid_request` for a bad new one
+   */
+  changePassword(by: OwnSession, current: string, next: string): Promise<void>;
   beginSecondFactor(id: string): Promise<{ secret: string; uri: string }>;
-  confirmSecondFactor(id: string, code: string): Promise<readonly string[]>;
-  /** Needs a code of it. */
-  removeSecondFactor(id: string, code: string): Promise<void>;
+  /** Ends the person's other sessions: they began without it. */
+  confirmSecondFactor(by: OwnSession, code: string): Promise<readonly string[]>;
+  /** Needs a code of it; a wrong one counts as a failed sign-in. Ends the person's other sessions. */
+  removeSecondFactor(by: OwnSession, code: string): Promise<void>;
   /** True until what the account's role needs is there. */
   isRestricted(account: StoredAccount): boolean;
 }
@@ -146,15 +158,20 @@ export const createSignIn = (options: SignInOptions): SignIn => {
     return (await useCode(account.totp, code, clock.nowMs())) ?? 'wrong';
   };
 
-  const withPassword: SignIn['withPassword'] = async ({ username, password, code }, ip) => {
+  /** @throws QflError `rate_limited` while the address has to wait */
+  const addressOf = (ip: string): string => {
     const address = addressKey(ip);
     const waitMs = lockout.addressWaitMs(address);
-    if (waitMs > 0)
-      throw new QflError('rate_limited', {
-        detail: 'Too many failed sign-ins from this address.',
-        next: `Try again in ${Math.ceil(waitMs / SECOND_MS)} s.`,
-        facts: { retryAfterS: Math.ceil(waitMs / SECOND_MS) },
-      });
+    if (waitMs <= 0) return address;
+    throw new QflError('rate_limited', {
+      detail: 'Too many failed sign-ins from this address.',
+      next: `Try again in ${Math.ceil(waitMs / SECOND_MS)} s.`,
+      facts: { retryAfterS: Math.ceil(waitMs / SECOND_MS) },
+    });
+  };
+
+  const withPassword: SignIn['withPassword'] = async ({ username, password, code }, ip) => {
+    const address = addressOf(ip);
     const name = normalName(username);
     const found = accounts.byName(name);
     const endings = found === undefined ? 0 : sessions.endings(found.id);
@@ -236,9 +253,13 @@ export const createSignIn = (options: SignInOptions): SignIn => {
     withPassword,
     withProvider: begin,
     refresh,
-    async changePassword(id, current, next) {
+    async changePassword({ account: id, session, ip }, current, next) {
+      const address = addressOf(ip);
       const account = accounts.get(id);
-      if (!(await hasher.verify(current, account.passwordHash))) throw notAccepted();
+      const isRight = await hasher.verify(current, account.passwordHash);
+      // A stolen session must not be a way to guess the password past the lock.
+      if (!isRight || lockout.isAccountLocked(account.username))
+        await fail(account.username, address, account);
       checkPassword(next, options.passwordPolicy(), account.username);
       if (next === current)
         throw new QflError('invalid_request', { detail: 'the new password is the old one' });
@@ -246,6 +267,7 @@ export const createSignIn = (options: SignInOptions): SignIn => {
       await changed(account);
       const passwordChangedMs = Math.trunc(clock.nowMs());
       await accounts.update(id, () => ({ passwordHash, passwordChangedMs, passwordIsOneTime: false }));
+      await sessions.endAll(id, session);
     },
     async beginSecondFactor(id) {
       const account = accounts.get(id);
@@ -258,7 +280,7 @@ export const createSignIn = (options: SignInOptions): SignIn => {
       await accounts.update(id, () => ({ totp }));
       return { secret: totp.secret, uri: totpUri(totp.secret, options.federation, account.username) };
     },
-    async confirmSecondFactor(id, code) {
+    async confirmSecondFactor({ account: id, session }, code) {
       const account = accounts.get(id);
       const next = account.totp === null ? undefined : await useCode(account.totp, code, clock.nowMs());
       if (next === undefined || account.totp?.confirmed === true)
@@ -273,14 +295,18 @@ export const createSignIn = (options: SignInOptions): SignIn => {
         () => ({ totp: { ...next, confirmed: true, recovery: [...hashes] } }),
         account.version,
       );
+      await sessions.endAll(id, session);
       return codes;
     },
-    async removeSecondFactor(id, code) {
+    async removeSecondFactor({ account: id, session, ip }, code) {
+      const address = addressOf(ip);
       const account = accounts.get(id);
       const totp = await checkCode(account, code);
-      if (typeof totp !== 'object') throw notAccepted();
+      if (typeof totp !== 'object' || lockout.isAccountLocked(account.username))
+        await fail(account.username, address, account);
       await changed(account);
       await accounts.update(id, () => ({ totp: null }), account.version);
+      await sessions.endAll(id, session);
     },
   };
 };

@@ -21,6 +21,7 @@ import {
   Whoami,
 } from '../../shared/wire/accounts.ts';
 import type { Access } from '../access/start.ts';
+import type { OwnSession } from '../access/sign-in.ts';
 import { showAccount, showSession } from './show-account.ts';
 
 export interface AuthRouteOptions {
@@ -44,6 +45,13 @@ const accountOf = (request: FastifyRequest): AccountId => {
     throw new QflError('forbidden', { detail: 'this is for people who signed in, not for keys' });
   return AccountId.parse(id);
 };
+
+/** @throws QflError `forbidden` */
+const ownSessionOf = (request: FastifyRequest): OwnSession => ({
+  account: accountOf(request),
+  session: SessionId.parse(principalOf(request).sessionId),
+  ip: request.ip,
+});
 
 const signInRoutes = ({ fastify }: HttpApp, { access }: AuthRouteOptions): void => {
   const { signIn } = access;
@@ -136,11 +144,15 @@ const ownRoutes = ({ fastify }: HttpApp, { access, audit }: AuthRouteOptions): v
     '/v1/auth/password',
     {
       config: own,
-      schema: { summary: 'Set another password', body: PasswordChange, response: { 200: Done } },
+      schema: {
+        summary: 'Set another password; other sessions of the account end',
+        body: PasswordChange,
+        response: { 200: Done },
+      },
     },
     async (request) => {
       const { current, next } = request.body;
-      await signIn.changePassword(accountOf(request), current, next);
+      await signIn.changePassword(ownSessionOf(request), current, next);
       return DONE;
     },
   );
@@ -163,7 +175,7 @@ const secondFactorRoutes = ({ fastify }: HttpApp, { access: { signIn } }: AuthRo
       },
     },
     async (request) => ({
-      recoveryCodes: [...(await signIn.confirmSecondFactor(accountOf(request), request.body.code))],
+      recoveryCodes: [...(await signIn.confirmSecondFactor(ownSessionOf(request), request.body.code))],
     }),
   );
   fastify.post(
@@ -173,7 +185,7 @@ const secondFactorRoutes = ({ fastify }: HttpApp, { access: { signIn } }: AuthRo
       schema: { summary: 'Remove it, with a code of it', body: TotpConfirm, response: { 200: Done } },
     },
     async (request) => {
-      await signIn.removeSecondFactor(accountOf(request), request.body.code);
+      await signIn.removeSecondFactor(ownSessionOf(request), request.body.code);
       return DONE;
     },
   );

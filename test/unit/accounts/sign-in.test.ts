@@ -1,12 +1,21 @@
 import { describe, expect, it } from 'vitest';
 import { MINUTE_MS } from '../../../shared/clock.ts';
 import { QflError } from '../../../shared/errors.ts';
+import { type AccountId, SessionId } from '../../../shared/ids.ts';
+import type { Tokens } from '../../../shared/wire/accounts.ts';
 import { ADDRESS, codeOf, type Desk, openDesk, PASSWORD } from './fixture.ts';
 
 const textOf = (error: unknown): string =>
   error instanceof QflError ? `${error.code}|${error.message}|${error.next ?? ''}` : String(error);
 const attempt = (desk: Desk, username: string, password: string, code?: string, address = ADDRESS) =>
   desk.signIn.withPassword({ username, password, code }, address).then(() => 'in', textOf);
+
+/** In its own session; in none that there is, where it does not matter which. */
+const ownOf = (account: AccountId, session: string = '0'.repeat(32), ip = ADDRESS) => ({
+  account,
+  session: SessionId.parse(session),
+  ip,
+});
 
 describe('the first administrator', () => {
   it('comes in with the setup code, once', async () => {
@@ -116,7 +125,7 @@ describe('the second factor', () => {
     const desk = await openDesk({ secondFactorRoles: ['admin'] });
     const { id } = await desk.person('alice');
     const { secret } = await desk.signIn.beginSecondFactor(id);
-    const recovery = await desk.signIn.confirmSecondFactor(id, await codeOf(secret, desk.clock));
+    const recovery = await desk.signIn.confirmSecondFactor(ownOf(id), await codeOf(secret, desk.clock));
     desk.clock.timeMs += MINUTE_MS;
     return { desk, id, secret, recovery };
   };
@@ -158,16 +167,16 @@ describe('the second factor', () => {
     expect(tokens.restricted).toBe(true);
     expect(await desk.authenticator.verify(tokens.accessToken)).toMatchObject({ isRestricted: true });
     const { secret } = await desk.signIn.beginSecondFactor(id);
-    await desk.signIn.confirmSecondFactor(id, await codeOf(secret, desk.clock));
+    await desk.signIn.confirmSecondFactor(ownOf(id, tokens.session), await codeOf(secret, desk.clock));
     expect(await desk.authenticator.verify(tokens.accessToken)).toMatchObject({ isRestricted: false });
   });
 
   it('is removed only with a code of it', async () => {
     const { desk, id, secret } = await withFactor();
-    await expect(desk.signIn.removeSecondFactor(id, '000000')).rejects.toMatchObject({
+    await expect(desk.signIn.removeSecondFactor(ownOf(id), '000000')).rejects.toMatchObject({
       code: 'unauthenticated',
     });
-    await desk.signIn.removeSecondFactor(id, await codeOf(secret, desk.clock));
+    await desk.signIn.removeSecondFactor(ownOf(id), await codeOf(secret, desk.clock));
     expect(desk.accounts.get(id).totp).toBeNull();
   });
 });
@@ -180,13 +189,15 @@ describe('the own password', () => {
     const tokens = await desk.signIn.withPassword({ username: 'alice', password: PASSWORD }, ADDRESS);
     expect(tokens).toMatchObject({ mustChangePassword: true, restricted: true });
     const next = 'Ten blue bottles, 10 of them';
-    await expect(desk.signIn.changePassword(id, 'wrong', next)).rejects.toMatchObject({
+    await expect(desk.signIn.changePassword(ownOf(id, tokens.session), 'wrong', next)).rejects.toMatchObject({
       code: 'unauthenticated',
     });
-    await expect(desk.signIn.changePassword(id, PASSWORD, PASSWORD)).rejects.toMatchObject({
+    await expect(
+      desk.signIn.changePassword(ownOf(id, tokens.session), PASSWORD, PASSWORD),
+    ).rejects.toMatchObject({
       code: 'invalid_request',
     });
-    await desk.signIn.changePassword(id, PASSWORD, next);
+    await desk.signIn.changePassword(ownOf(id, tokens.session), PASSWORD, next);
     expect(await desk.authenticator.verify(tokens.accessToken)).toMatchObject({ isRestricted: false });
     expect(await attempt(desk, 'alice', next)).toBe('in');
   });
@@ -200,5 +211,81 @@ describe('the own password', () => {
     expect(text).not.toContain('alice');
     expect(text).not.toContain('secret-guess-1');
     expect(desk.events.map(({ action }) => action)).toEqual(['account.sign_in_refused', 'account.signed_in']);
+  });
+});
+
+describe('whoever changes what they sign in with', () => {
+  const NEXT = 'Ten blue bottles, 10 of them';
+  const twice = async (code?: string) => {
+    const desk = await openDesk();
+    const { id } = await desk.person('alice');
+    const signIn = () =>
+      desk.signIn.withPassword({ username: 'alice', password: PASSWORD, code }, '203.0.113.5');
+    return { desk, id, stolen: await signIn(), own: await signIn() };
+  };
+  const expectOthersOver = async (desk: Desk, stolen: Tokens, own: Tokens): Promise<void> => {
+    await expect(desk.authenticator.verify(stolen.accessToken)).rejects.toMatchObject({
+      code: 'unauthenticated',
+    });
+    await expect(desk.signIn.refresh(stolen.refreshToken)).rejects.toMatchObject({ code: 'unauthenticated' });
+    await desk.authenticator.verify(own.accessToken);
+    await desk.signIn.refresh(own.refreshToken);
+  };
+
+  it('ends the other sessions with the old password, and goes on in the own', async () => {
+    const { desk, id, stolen, own } = await twice();
+    await desk.signIn.changePassword(ownOf(id, own.session), PASSWORD, NEXT);
+    await expectOthersOver(desk, stolen, own);
+  });
+
+  it('ends them too when a second factor comes, and when it goes', async () => {
+    const { desk, id, stolen, own } = await twice();
+    const { secret } = await desk.signIn.beginSecondFactor(id);
+    await desk.signIn.confirmSecondFactor(ownOf(id, own.session), await codeOf(secret, desk.clock));
+    await expectOthersOver(desk, stolen, own);
+    desk.clock.timeMs += MINUTE_MS;
+    const other = await desk.sessions.begin(id, 'password+totp');
+    desk.clock.timeMs += MINUTE_MS;
+    await desk.signIn.removeSecondFactor(ownOf(id, own.session), await codeOf(secret, desk.clock));
+    expect(desk.sessions.list(id).map((one) => one.id)).toEqual([own.session]);
+    expect(desk.sessions.use(other.session.id)).toBeUndefined();
+  });
+
+  it('does not let a sign-in in whose old password was looked at before', async () => {
+    const { desk, id, own } = await twice();
+    const letGo = desk.hasher.hold();
+    const late = attempt(desk, 'alice', PASSWORD, undefined, '203.0.113.9');
+    const changing = desk.signIn.changePassword(ownOf(id, own.session), PASSWORD, NEXT);
+    letGo();
+    await Promise.all([late, changing]);
+    expect(desk.sessions.list(id).map((one) => one.id)).toEqual([own.session]);
+  });
+
+  it('cannot guess the password by it: each wrong one counts, and the lock holds for the right one', async () => {
+    const { desk, id, own } = await twice();
+    const guess = (current: string, at: number) =>
+      desk.signIn
+        .changePassword(ownOf(id, own.session, `198.51.100.${at}`), current, NEXT)
+        .then(() => 'in', textOf);
+    for (let at = 0; at < 5; at += 1) await guess(`guess ${at}`, at);
+    expect(desk.lockout.isAccountLocked('alice')).toBe(true);
+    expect(desk.events.at(-1)?.action).toBe('account.locked');
+    expect(await guess(PASSWORD, 6)).toContain('unauthenticated');
+    for (let at = 0; at < 10; at += 1) await guess('again', 7);
+    expect(await guess(PASSWORD, 7)).toContain('rate_limited');
+  });
+
+  it('cannot guess the code of the second factor by it', async () => {
+    const { desk, id, own } = await twice();
+    const { secret } = await desk.signIn.beginSecondFactor(id);
+    await desk.signIn.confirmSecondFactor(ownOf(id, own.session), await codeOf(secret, desk.clock));
+    const remove = (code: string, at: number) =>
+      desk.signIn
+        .removeSecondFactor(ownOf(id, own.session, `198.51.100.${at}`), code)
+        .then(() => 'in', textOf);
+    for (let at = 0; at < 5; at += 1) await remove('000000', at);
+    desk.clock.timeMs += MINUTE_MS;
+    expect(await remove(await codeOf(secret, desk.clock), 6)).toContain('unauthenticated');
+    expect(desk.accounts.get(id).totp?.confirmed).toBe(true);
   });
 });
