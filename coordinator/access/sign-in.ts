@@ -9,8 +9,9 @@ import { QflError } from '../../shared/errors.ts';
 import { addressKey } from '../../shared/http/rate-limit.ts';
 import type { AccountId, SessionId } from '../../shared/ids.ts';
 import type { RandomBytes } from '../../shared/random.ts';
+import { createSerial } from '../../shared/serial.ts';
 import type { Tokens } from '../../shared/wire/accounts.ts';
-import { type Accounts, normalName, type StoredAccount } from './accounts.ts';
+import { type Accounts, type NewAccount, normalName, type StoredAccount } from './accounts.ts';
 import type { Lockout } from './lockout.ts';
 import { checkPassword, type PasswordHasher, type PasswordPolicy } from './password.ts';
 import type { ActorPseudonyms } from './pseudonyms.ts';
@@ -201,19 +202,23 @@ export const createSignIn = (options: SignInOptions): SignIn => {
     }
   };
 
+  /** One after another: of two requests with the code at one moment, the second finds it spent. */
+  const settingUp = createSerial();
   const setUp: SignIn['setUp'] = async ({ code, username, password }) => {
     await setupCodes.check(code);
     checkPassword(password, options.passwordPolicy(), username);
     const passwordHash = await hasher.hash(password);
-    await setupCodes.check(code);
-    const account = await accounts.create({
+    const first: NewAccount = {
       username,
       role: 'admin',
       department: 'operations',
       dataClass: 'restricted',
       passwordHash,
+    };
+    const account = await settingUp(async () => {
+      await setupCodes.check(code);
+      return accounts.create(first, [setupCodes.spending()]);
     });
-    await setupCodes.spend();
     await audit.record({
       action: 'account.created',
       outcome: 'ok',

@@ -3,6 +3,9 @@ import { MINUTE_MS } from '../../../shared/clock.ts';
 import { QflError } from '../../../shared/errors.ts';
 import { type AccountId, SessionId } from '../../../shared/ids.ts';
 import type { Tokens } from '../../../shared/wire/accounts.ts';
+import { createMemoryStore } from '../../../shared/store/memory.ts';
+import type { Store } from '../../../shared/store/port.ts';
+import { createHeldStore } from '../../fixtures/held-store.ts';
 import { ADDRESS, codeOf, type Desk, openDesk, PASSWORD } from './fixture.ts';
 
 const textOf = (error: unknown): string =>
@@ -33,6 +36,42 @@ describe('the first administrator', () => {
       code: 'token_refused',
     });
     expect(desk.accounts.size).toBe(1);
+  });
+
+  it('is one, also for two requests with the code at one moment', async () => {
+    const store = createHeldStore();
+    const desk = await openDesk({ store });
+    const code = await desk.setupCodes.create();
+    const letGo = store.hold();
+    const both = Promise.allSettled(
+      ['alice', 'bob'].map((username) => desk.signIn.setUp({ code, username, password: PASSWORD })),
+    );
+    await store.waiting();
+    letGo();
+    const outcomes = await both;
+    expect(outcomes.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
+    expect(desk.accounts.size).toBe(1);
+  });
+
+  it('is made in the write that spends the code: a crash leaves both or neither', async () => {
+    const memory = createMemoryStore();
+    let writes = 0;
+    const store: Store = {
+      ...memory,
+      async write(operations, options) {
+        writes += 1;
+        if (writes > 1) throw new QflError('storage_failed');
+        await memory.write(operations, options);
+      },
+    };
+    const before = await openDesk({ store: memory });
+    const code = await before.setupCodes.create();
+    const desk = await openDesk({ store });
+    writes = 0;
+    await desk.signIn.setUp({ code, username: 'alice', password: PASSWORD }).catch(() => undefined);
+    const after = await openDesk({ store: memory });
+    expect(after.accounts.size).toBe(1);
+    await expect(after.setupCodes.check(code)).rejects.toMatchObject({ code: 'token_refused' });
   });
 
   it('has no way in with a code that is seven days old, or was replaced', async () => {
