@@ -26,6 +26,7 @@ import {
   SessionPage,
 } from '../../shared/wire/accounts.ts';
 import type { DataClass } from '../../shared/wire/envelope.ts';
+import type { StoredAccount } from '../access/accounts.ts';
 import { checkPassword, type PasswordPolicy } from '../access/password.ts';
 import type { Access } from '../access/start.ts';
 import { showAccount, showSession } from './show-account.ts';
@@ -50,6 +51,24 @@ const checkRole = ({ table }: Access, role: string): void => {
     throw new QflError('invalid_request', {
       detail: `there is no role "${role}"`,
       next: `Choose one of ${roles.join(', ')}.`,
+    });
+};
+
+/** @throws QflError `conflict` when nobody would be left who may make administrators */
+const checkLastAdmin = (
+  { accounts }: Access,
+  { id, role }: StoredAccount,
+  change: z.infer<typeof AccountChange>,
+): void => {
+  const losesAdmin =
+    role === 'admin' &&
+    (change.status === 'disabled' || (change.role !== undefined && change.role !== 'admin'));
+  const isAnother = (one: StoredAccount): boolean =>
+    one.role === 'admin' && one.status === 'active' && one.id !== id;
+  if (losesAdmin && !accounts.list().some(isAnother))
+    throw new QflError('conflict', {
+      detail: 'this is the last administrator',
+      next: 'Make another one first.',
     });
 };
 
@@ -153,22 +172,20 @@ const accountRoutes = ({ fastify }: HttpApp, options: AccountRouteOptions): void
       const { id } = request.params;
       const { role, status } = request.body;
       if (role !== undefined) checkRole(access, role);
-      const before = accounts.get(id);
-      const losesAdmin =
-        before.role === 'admin' && (status === 'disabled' || (role !== undefined && role !== 'admin'));
-      const otherAdmins = accounts
-        .list()
-        .filter((one) => one.role === 'admin' && one.status === 'active' && one.id !== id);
-      if (losesAdmin && otherAdmins.length === 0)
-        throw new QflError('conflict', {
-          detail: 'this is the last administrator',
-          next: 'Make another one first.',
-        });
+      checkLastAdmin(access, accounts.get(id), request.body);
       await log('account.changed', principalOf(request), [{ kind: 'account', id }]);
       const change = Object.fromEntries(
         Object.entries(request.body).filter(([, value]) => value !== undefined),
       );
-      const account = await accounts.update(id, () => change, wantedVersion(request));
+      // Asked again in the step that changes it: two who demote each other at one moment must not leave nobody.
+      const account = await accounts.update(
+        id,
+        (before) => {
+          checkLastAdmin(access, before, request.body);
+          return change;
+        },
+        wantedVersion(request),
+      );
       if (status === 'disabled') await sessions.endAll(id);
       sendEtag(reply, account.version);
       return showAccount(account, access);

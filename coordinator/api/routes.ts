@@ -310,14 +310,17 @@ const policyRoutes = ({ fastify }: HttpApp, { home, policy }: RouteOptions): voi
       },
     },
     async (request) => {
-      const { microEpsilonMax } = policy.current.policy;
-      if (request.body.policy.microEpsilonMax > microEpsilonMax)
+      const wanted = request.body;
+      const checkRaise = ({ microEpsilonMax }: FederationPolicy): void => {
+        if (wanted.policy.microEpsilonMax <= microEpsilonMax) return;
         throw new QflError('forbidden', {
           detail: `relaying more than epsilon ${microEpsilonMax / 1e6} per query needs two people`,
           next: 'Propose it: "qfl proposal epsilon VALUE"; another administrator approves.',
         });
+      };
+      checkRaise(policy.current.policy);
       await home.audit.record({ action: 'policy.changed', outcome: 'ok', role: principalOf(request).role });
-      return policy.replace(request.body.policy, request.body.version);
+      return policy.replace(wanted.policy, wanted.version, checkRaise);
     },
   );
 };

@@ -71,6 +71,24 @@ describe('accounts', () => {
     expect(AccountShown.parse((await coordinator.call(path, { key: alice })).body).role).toBe('doctor');
   });
 
+  it('of administrators: one is left, also when two demote each other at one moment', async () => {
+    const own = await startTestCoordinator();
+    try {
+      const keys = [await own.admin('ann'), await own.admin('ben')];
+      const { accounts } = AccountPage.parse((await own.call('/v1/accounts', { key: keys[0]! })).body);
+      const demote = (at: number) =>
+        own.call(`/v1/accounts/${accounts[1 - at]?.id ?? ''}`, {
+          key: keys[at]!,
+          method: 'PATCH',
+          body: { role: 'viewer' },
+        });
+      const statuses = (await Promise.all([demote(0), demote(1)])).map(({ status }) => status);
+      expect(statuses.toSorted((a, b) => a - b)).toEqual([200, 409]);
+    } finally {
+      await own.close();
+    }
+  });
+
   it('lose their sessions at once when they are closed or reset', async () => {
     const { account, oneTimePassword } = await make('frank', 'viewer');
     const tokens = Tokens.parse((await login('frank', oneTimePassword ?? '')).body);
