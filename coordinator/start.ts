@@ -207,6 +207,7 @@ export const startCoordinator = async (
       logger,
       env,
       pseudonyms: access.pseudonyms,
+      trustedSinceMs: (account) => access.accounts.get(account).trustedSinceMs,
       settings: () => inForce.notifications,
       async stopEverything() {
         await audit.record({ action: 'tokens.revoked', outcome: 'begun' });
@@ -327,6 +328,7 @@ export const startCoordinator = async (
       access,
       apiKeys: home.apiKeys,
       audit,
+      clock,
       random,
       passwordPolicy: () => inForce.accounts.passwordPolicy,
     });

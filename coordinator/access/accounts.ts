@@ -40,6 +40,11 @@ export const StoredAccount = z.strictObject({
   /** Who it is at an identity provider. */
   external: z.strictObject({ provider: z.string(), issuer: z.string(), subject: z.string() }).nullable(),
   createdMs: z.int(),
+  /**
+   * When somebody else last had it in hand: made it, reset it, opened it again or gave it another role. Whoever did that could be its owner for a while, so a
+   * decision of two people does not count it as the second one at once. Kept from before this was noted: 0.
+   */
+  trustedSinceMs: z.int().nonnegative().default(0),
   lastSignInMs: z.int().nullable(),
   /** Grows with every change; an ETag. */
   version: z.int().positive(),
@@ -138,6 +143,7 @@ export const openAccounts = async (store: Store, clock: Clock, random: RandomByt
           passwordIsOneTime: account.passwordIsOneTime ?? false,
           totp: null,
           createdMs: nowMs,
+          trustedSinceMs: nowMs,
           lastSignInMs: null,
           version: 1,
         });

@@ -110,7 +110,11 @@ export const createProviderSignIn = (options: ProviderSignInOptions): ProviderSi
       if (known.status !== 'active') throw refused();
       return known.role === role
         ? known
-        : accounts.update(known.id, () => ({ role, dataClass: classOfRole(role) }));
+        : accounts.update(known.id, () => ({
+            role,
+            dataClass: classOfRole(role),
+            trustedSinceMs: Math.trunc(clock.nowMs()),
+          }));
     }
     const wanted = normalName(identity.username).replaceAll(/[^a-z0-9._@+-]/g, '-');
     const username = Username.safeParse(wanted).success

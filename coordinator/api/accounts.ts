@@ -3,6 +3,7 @@ import { z } from 'zod';
 import type { AuditLog } from '../../shared/audit/audit-log.ts';
 import { tableRows } from '../../shared/access/table.ts';
 import { toBase64Url } from '../../shared/bytes.ts';
+import type { Clock } from '../../shared/clock.ts';
 import { QflError } from '../../shared/errors.ts';
 import type { ApiKeys } from '../../shared/http/api-keys.ts';
 import type { HttpApp } from '../../shared/http/app.ts';
@@ -35,6 +36,7 @@ export interface AccountRouteOptions {
   readonly access: Access;
   readonly apiKeys: ApiKeys;
   readonly audit: Pick<AuditLog, 'record'>;
+  readonly clock: Pick<Clock, 'nowMs'>;
   readonly random: RandomBytes;
   readonly passwordPolicy: () => PasswordPolicy;
 }
@@ -92,7 +94,8 @@ const logger =
     audit.record({ action, outcome: 'begun', actor: access.pseudonyms.of(by.id), role: by.role, objects });
 
 const accountRoutes = ({ fastify }: HttpApp, options: AccountRouteOptions): void => {
-  const { access, random, passwordPolicy } = options;
+  const { access, random, clock, passwordPolicy } = options;
+  const nowMs = (): number => Math.trunc(clock.nowMs());
   const { accounts, sessions, hasher } = access;
   const log = logger(options);
   const boundOf = (role: string): DataClass => access.table().bound(role, 'self.read') ?? 'public';
@@ -182,7 +185,9 @@ const accountRoutes = ({ fastify }: HttpApp, options: AccountRouteOptions): void
         id,
         (before) => {
           checkLastAdmin(access, before, request.body);
-          return change;
+          const isAnother =
+            (role ?? before.role) !== before.role || (status ?? before.status) !== before.status;
+          return { ...change, ...(isAnother ? { trustedSinceMs: nowMs() } : {}) };
         },
         wantedVersion(request),
       );
@@ -194,7 +199,8 @@ const accountRoutes = ({ fastify }: HttpApp, options: AccountRouteOptions): void
 };
 
 const helpRoutes = ({ fastify }: HttpApp, options: AccountRouteOptions): void => {
-  const { access, random } = options;
+  const { access, random, clock } = options;
+  const nowMs = (): number => Math.trunc(clock.nowMs());
   const { accounts, sessions, hasher, lockout } = access;
   const log = logger(options);
   const Made = z.strictObject({ oneTimePassword: z.string() });
@@ -228,7 +234,12 @@ const helpRoutes = ({ fastify }: HttpApp, options: AccountRouteOptions): void =>
       const password = oneTimePassword(random);
       const passwordHash = await hasher.hash(password);
       await log('account.changed', principalOf(request), [{ kind: 'account', id }]);
-      await accounts.update(id, () => ({ passwordHash, passwordIsOneTime: true, totp: null }));
+      await accounts.update(id, () => ({
+        passwordHash,
+        passwordIsOneTime: true,
+        totp: null,
+        trustedSinceMs: nowMs(),
+      }));
       await sessions.endAll(AccountId.parse(id));
       return { oneTimePassword: password };
     },

@@ -19,6 +19,11 @@ import type { ActorPseudonyms } from '../access/pseudonyms.ts';
 import { createSerial } from '../../shared/serial.ts';
 
 export const PROPOSAL_LIFE_MS = DAY_MS;
+/**
+ * So long after somebody else had an account in hand it is nobody of its own: one administrator could make it, or reset it, and decide with it as well. Time
+ * enough for its owner, or for who reads the log, to notice; and no shorter than a proposal lives, so no account that came after the wish decides it.
+ */
+export const SETTLING_MS = DAY_MS;
 /** Open ones at once, and ended ones that are kept. */
 const OPEN_MAX = 50;
 const KEPT_MAX = 1_000;
@@ -29,6 +34,8 @@ type Stored = z.infer<typeof Stored>;
 
 /** What a kind of proposal means. Pure but for `execute`. */
 export interface ProposalExecutor {
+  /** Accounts that nobody else had in hand since then count at once: what the decision is about began, and was not known before. Null: none. */
+  sinceMs?(): number | null;
   summary(payload: Readonly<Record<string, unknown>>): string;
   /** May it be proposed, or still be done, now? @throws QflError */
   check(payload: Readonly<Record<string, unknown>>): void;
@@ -37,13 +44,13 @@ export interface ProposalExecutor {
 export type ProposalExecutors = Readonly<Record<ProposalKind, ProposalExecutor>>;
 
 export interface Proposals {
-  /** @throws QflError `forbidden` unless a person asks, `conflict`, `overloaded`, and what the executor refuses */
+  /** @throws QflError `forbidden` unless a person asks whose account nobody else just had in hand, `conflict`, `overloaded`, and what the executor refuses */
   propose(
     kind: ProposalKind,
     payload: Readonly<Record<string, unknown>>,
     by: Principal,
   ): Promise<ProposalShown>;
-  /** @throws QflError `forbidden` for whoever proposed it, `conflict` when it is over, `not_found` */
+  /** @throws QflError `forbidden` for whoever proposed it, and for accounts that somebody else just had in hand, `conflict` when it is over, `not_found` */
   approve(id: string, by: Principal): Promise<ProposalShown>;
   refuse(id: string, by: Principal): Promise<ProposalShown>;
   get(id: string): ProposalShown;
@@ -59,6 +66,8 @@ export interface ProposalOptions {
   readonly audit: Pick<AuditLog, 'record'>;
   readonly identity: Identity;
   readonly pseudonyms: ActorPseudonyms;
+  /** When somebody else last had this account in hand. */
+  readonly trustedSinceMs: (account: AccountId) => number;
   readonly executors: ProposalExecutors;
 }
 
@@ -125,6 +134,18 @@ export const openProposals = async (options: ProposalOptions): Promise<Proposals
       ],
     });
 
+  /** @throws QflError `forbidden` for an account that may still be somebody else's */
+  const checkSettled = (account: AccountId, executor: ProposalExecutor): void => {
+    const trustedMs = options.trustedSinceMs(account);
+    const settledMs = trustedMs + SETTLING_MS;
+    if (trustedMs <= (executor.sinceMs?.() ?? -1) || nowMs() >= settledMs) return;
+    throw new QflError('forbidden', {
+      detail:
+        'this account was made, reset or given its role by somebody else a short while ago; it is not one of the two yet',
+      next: `It counts from ${new Date(settledMs).toISOString()} on.`,
+    });
+  };
+
   /** One decision at a time: two people who press at one moment are one decision. */
   const inTurn = createSerial();
   const decidable = (id: string, by: Principal): Stored => {
@@ -140,6 +161,7 @@ export const openProposals = async (options: ProposalOptions): Promise<Proposals
       inTurn(async () => {
         const proposer = personOf(by);
         const executor = executors[kind];
+        checkSettled(proposer, executor);
         executor.check(payload);
         const open = all().filter(({ status }) => status === 'open');
         if (open.some((one) => one.kind === kind))
@@ -178,6 +200,7 @@ export const openProposals = async (options: ProposalOptions): Promise<Proposals
             next: 'Another administrator has to.',
           });
         const executor = executors[stored.kind];
+        checkSettled(decider, executor);
         executor.check(stored.payload);
         const decided: Stored = {
           ...stored,

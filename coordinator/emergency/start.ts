@@ -2,6 +2,7 @@
 import type { Clock } from '../../shared/clock.ts';
 import type { CoordinatorConfig } from '../../shared/config/config.ts';
 import { QflError } from '../../shared/errors.ts';
+import type { AccountId } from '../../shared/ids.ts';
 import type { Logger } from '../../shared/log.ts';
 import type { RandomBytes } from '../../shared/random.ts';
 import type { ActorPseudonyms } from '../access/pseudonyms.ts';
@@ -26,6 +27,8 @@ export interface EmergencyDeps {
   readonly logger: Logger;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly pseudonyms: ActorPseudonyms;
+  /** When somebody else last had this account in hand. */
+  readonly trustedSinceMs: (account: AccountId) => number;
   readonly settings: () => CoordinatorConfig['notifications'];
   /** Ends what runs, and says so to the sites. */
   readonly stopEverything: (state: LockdownState) => Promise<void>;
@@ -87,9 +90,11 @@ export const startEmergency = async (deps: EmergencyDeps): Promise<Emergency> =>
     audit,
     identity: home.vault.identity,
     pseudonyms,
+    trustedSinceMs: deps.trustedSinceMs,
     executors: {
       'lockdown.release': {
         summary: () => 'End the lockdown',
+        sinceMs: () => lockdown.state.sinceMs,
         check() {
           if (!lockdown.state.on) throw new QflError('conflict', { detail: 'there is no lockdown' });
         },

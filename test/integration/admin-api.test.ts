@@ -165,6 +165,8 @@ describe('a raise of what is relayed', () => {
     ((await coordinator.call('/v1/policy', { key: alice })).body as { policy: { microEpsilonMax: number } })
       .policy.microEpsilonMax;
 
+  beforeAll(() => coordinator.settle());
+
   it('needs two people, is signed, and is not to be had around them', async () => {
     const put = {
       version: 1,
@@ -178,6 +180,8 @@ describe('a raise of what is relayed', () => {
       coordinator.call(`/v1/proposals/${made.id}/approve`, { key, method: 'POST' });
     expect((await approve(alice)).status).toBe(403);
     expect((await approve(await coordinator.key('admin'))).status).toBe(403);
+    // Whoever she just made may be she herself.
+    expect((await approve(await coordinator.admin('new'))).status).toBe(403);
     expect(await inForce()).toBe(1_000_000);
     const done = ProposalShown.parse((await approve(bob)).body);
     expect(done.status).toBe('done');
@@ -188,6 +192,7 @@ describe('a raise of what is relayed', () => {
 
   it('is done once when two approve at one moment', async () => {
     const carol = await coordinator.admin('carla');
+    await coordinator.settle();
     const made = ProposalShown.parse((await propose(alice, 4_000_000)).body);
     const approve = (key: string) =>
       coordinator.call(`/v1/proposals/${made.id}/approve`, { key, method: 'POST' });

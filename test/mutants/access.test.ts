@@ -4,7 +4,8 @@ import { SignJWT } from 'jose';
 import { createHmac } from 'node:crypto';
 import { createAuthenticator } from '../../coordinator/access/authenticator.ts';
 import { createLockout } from '../../coordinator/access/lockout.ts';
-import { createProposals } from '../fixtures/proposals.ts';
+import { SETTLING_MS } from '../../coordinator/emergency/proposals.ts';
+import { createProposals, LOCKED_MS } from '../fixtures/proposals.ts';
 import { useCode, newTotp } from '../../coordinator/access/second-factor.ts';
 import { createAccessTokens } from '../../coordinator/access/tokens.ts';
 import { authorizePrincipal } from '../../shared/access/authorize.ts';
@@ -144,6 +145,30 @@ describe('two people', () => {
       expect(await isRefused(proposals.approve(made.id, by))).toBe(true);
     expect(done()).toBe(0);
     await proposals.approve(made.id, person(bob));
+    expect(done()).toBe(1);
+  });
+
+  it('catches one who made or reset the account of the other just before, or after the wish', async () => {
+    const startMs = new TestClock().nowMs();
+    const fresh = await createProposals({ [bob]: startMs - 1 });
+    // As proposer too: who reset it would approve with the own one.
+    expect(await isRefused(fresh.proposals.propose('policy.epsilon', {}, person(bob)))).toBe(true);
+    const made = await fresh.proposals.propose('policy.epsilon', {}, person(alice));
+    expect(await isRefused(fresh.proposals.approve(made.id, person(bob)))).toBe(true);
+    fresh.clock.timeMs = startMs + SETTLING_MS - 2;
+    expect(await isRefused(fresh.proposals.approve(made.id, person(bob)))).toBe(true);
+    fresh.clock.timeMs += 1;
+    await fresh.proposals.approve(made.id, person(bob));
+    expect(fresh.done()).toBe(1);
+  });
+
+  it('catches an account made in a lockdown that would end it; one from just before may', async () => {
+    const carol = 'c'.repeat(16);
+    const { proposals, done } = await createProposals({ [bob]: LOCKED_MS + 1, [carol]: LOCKED_MS });
+    const made = await proposals.propose('lockdown.release', {}, person(alice));
+    expect(await isRefused(proposals.approve(made.id, person(bob)))).toBe(true);
+    expect(done()).toBe(0);
+    await proposals.approve(made.id, person(carol));
     expect(done()).toBe(1);
   });
 
