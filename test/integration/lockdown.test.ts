@@ -4,6 +4,7 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { SMTPServer } from 'smtp-server';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { utf8 } from '../../shared/bytes.ts';
 import { verifyHybrid } from '../../shared/crypto/signature.ts';
 import { DECISION_LABEL, decisionBytes } from '../../coordinator/emergency/proposals.ts';
 import { AccountMade, AccountPage, ServiceKeyMade, Tokens } from '../../shared/wire/accounts.ts';
@@ -128,6 +129,31 @@ describe('a lockdown', () => {
     });
     expect(notice?.targets.map(({ kind }) => kind).toSorted()).toEqual(['smtp', 'webhook']);
     expect(JSON.stringify(notices)).not.toContain('/hook');
+  });
+});
+
+describe('a lockdown that a crash cut short', () => {
+  it('ends the sessions from before it, before anybody can come in again', async () => {
+    const own = await startTestCoordinator();
+    try {
+      const alice = await own.admin('alice');
+      await own.whileStopped(({ store }) =>
+        store.write([
+          {
+            type: 'put',
+            key: 'lockdown/state',
+            value: utf8(
+              JSON.stringify({ on: true, reason: 'x', sinceMs: 1, by: null, count: 1, pending: true }),
+            ),
+          },
+        ]),
+      );
+      expect((await own.call('/v1/auth/me', { key: alice })).status).toBe(401);
+      const key = await own.key('admin');
+      expect(LockdownShown.parse((await own.call('/v1/lockdown', { key })).body).on).toBe(true);
+    } finally {
+      await own.close();
+    }
   });
 });
 
