@@ -226,6 +226,7 @@ export const startCoordinator = async (
     undo.push(() => emergency.close());
     // A crash may have come between the state on the disk and all that has to stop, or go on, with it.
     await emergency.lockdown.complete();
+    await emergency.proposals.complete();
     if (emergency.lockdown.state.on) await work.tasks.halt();
     // A crash may have come between the act and its record.
     await ownKeys.announceLockdown(emergency.lockdown.state.on);

@@ -76,7 +76,7 @@ export interface Lockdown {
   /** Stops everything; once more where that failed half-way. @throws QflError `conflict` when it is on, wholly */
   start(reason: string, by: Principal): Promise<LockdownState>;
   /** Only from an approved proposal. */
-  release(by: Principal): Promise<void>;
+  release(by: Pick<Principal, 'id' | 'role'>): Promise<void>;
   /** What a crash cut short; before anybody can come in. */
   complete(): Promise<void>;
 }
@@ -101,7 +101,7 @@ export const openLockdown = async (options: LockdownOptions): Promise<Lockdown> 
       next: 'Two administrators can end it: "qfl lockdown off".',
       facts: { sinceMs: state.sinceMs },
     });
-  const log = (outcome: 'begun' | 'ok', by: Principal, reason: string | null) =>
+  const log = (outcome: 'begun' | 'ok', by: Pick<Principal, 'id' | 'role'>, reason: string | null) =>
     audit.record({
       action: 'lockdown.changed',
       outcome,

@@ -48,9 +48,11 @@ const epsilonExecutor = (policy: PolicyBook): ProposalExecutors['policy.epsilon'
           next: 'Lowering it takes one administrator: PUT /v1/policy.',
         });
     },
-    async execute(payload) {
-      const { policy: now, version } = policy.current;
-      await policy.replace({ ...now, microEpsilonMax: wanted(payload) }, version);
+    basis: () => policy.current.version,
+    isDone: (payload, version) =>
+      policy.current.version !== version && policy.current.policy.microEpsilonMax === wanted(payload),
+    async execute(payload, _decider, version) {
+      await policy.replace({ ...policy.current.policy, microEpsilonMax: wanted(payload) }, version);
     },
   };
 };
@@ -89,6 +91,7 @@ export const startEmergency = async (deps: EmergencyDeps): Promise<Emergency> =>
     random,
     audit,
     identity: home.vault.identity,
+    logger,
     pseudonyms,
     trustedSinceMs: deps.trustedSinceMs,
     executors: {
@@ -98,6 +101,9 @@ export const startEmergency = async (deps: EmergencyDeps): Promise<Emergency> =>
         check() {
           if (!lockdown.state.on) throw new QflError('conflict', { detail: 'there is no lockdown' });
         },
+        // The lockdown that it ends: never another, later one.
+        basis: () => (lockdown.state.on ? lockdown.state.count : 0),
+        isDone: (_payload, count) => !lockdown.state.on || lockdown.state.count !== count,
         execute: (_payload, decider) => lockdown.release(decider),
       },
       'policy.epsilon': epsilonExecutor(policy),

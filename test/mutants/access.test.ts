@@ -172,6 +172,40 @@ describe('two people', () => {
     expect(done()).toBe(1);
   });
 
+  it.each([false, true])(
+    'catches a decision that a crash loses, or carries out twice (carried out before it: %s)',
+    async (wasDone) => {
+      const first = await createProposals();
+      const made = await first.proposals.propose('policy.epsilon', {}, person(alice));
+      first.before(() => Promise.reject(new Error('the machine stops here')));
+      await expect(first.proposals.approve(made.id, person(bob))).rejects.toThrow('stops here');
+      // Decided and signed, before anything was done about it.
+      const after = await createProposals({}, first.store);
+      const kept = after.proposals.get(made.id);
+      expect(kept).toMatchObject({ status: 'approved', decidedBy: expect.stringMatching(/./) as string });
+      expect(kept.signature).not.toBeNull();
+      if (wasDone) after.wasDone();
+      await after.proposals.complete();
+      await after.proposals.complete();
+      expect(after.done()).toBe(1);
+      expect(after.proposals.get(made.id).status).toBe('done');
+      await expect(after.proposals.refuse(made.id, person(alice))).rejects.toMatchObject({
+        code: 'conflict',
+      });
+    },
+  );
+
+  it('goes on with what is approved when that is asked for again, by a person', async () => {
+    const { proposals, before, done } = await createProposals();
+    const made = await proposals.propose('policy.epsilon', {}, person(alice));
+    before(() => Promise.reject(new Error('a fault')));
+    await expect(proposals.approve(made.id, person(bob))).rejects.toThrow('a fault');
+    before(() => Promise.resolve());
+    expect(await isRefused(proposals.approve(made.id, person(bob, { kind: 'key' })))).toBe(true);
+    expect((await proposals.approve(made.id, person(alice))).status).toBe('done');
+    expect(done()).toBe(1);
+  });
+
   it('catches an act without an entry: a log that fails stops it', async () => {
     const { proposals, done, breakLog } = await createProposals();
     const made = await proposals.propose('lockdown.release', {}, person(alice));
