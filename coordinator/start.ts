@@ -32,6 +32,7 @@ import { registerPlanRoutes } from './api/plans.ts';
 import { registerQuantumRoutes } from './api/quantum.ts';
 import { registerRoutes } from './api/routes.ts';
 import { registerTaskRoutes } from './api/tasks.ts';
+import { createActorPseudonyms } from './access/pseudonyms.ts';
 import { type Access, startAccess } from './access/start.ts';
 import { coordinatorBackup } from './backup.ts';
 import { type Emergency, startEmergency } from './emergency/start.ts';
@@ -178,7 +179,9 @@ export const startCoordinator = async (
       cosigning: () => cosigning,
       settings: () => inForce,
     });
+    const pseudonyms = createActorPseudonyms(vault.secretFor('actors'));
     const work = await startTasks(settings, {
+      actorOf: pseudonyms.actorOf,
       exportLogs,
       home,
       registry,
@@ -192,6 +195,7 @@ export const startCoordinator = async (
     undo.push(() => work.close());
     const access: Access = await startAccess({
       home,
+      pseudonyms,
       settings: () => inForce,
       clock,
       random,
@@ -206,11 +210,16 @@ export const startCoordinator = async (
       random,
       logger,
       env,
-      pseudonyms: access.pseudonyms,
+      pseudonyms,
       trustedSinceMs: (account) => access.accounts.get(account).trustedSinceMs,
       settings: () => inForce.notifications,
-      async stopEverything() {
-        await audit.record({ action: 'tokens.revoked', outcome: 'begun' });
+      async stopEverything({ by }) {
+        await audit.record({
+          action: 'tokens.revoked',
+          outcome: 'begun',
+          ...(by === null ? {} : { actor: by }),
+          objects: [{ kind: 'lockdown', id: 'on' }],
+        });
         await access.sessions.endAll();
         await access.tokenKeys.rotate(true);
         await work.tasks.halt();
@@ -297,13 +306,12 @@ export const startCoordinator = async (
         authenticator: control.authenticator,
         rules: access.rules,
         gate: emergency.lockdown.httpGate,
-        refused: (operation, { id, role }) =>
+        refused: (operation, by) =>
           void audit
             .record({
               action: 'access.refused',
               outcome: 'refused',
-              actor: access.pseudonyms.of(id),
-              role,
+              ...pseudonyms.actorOf(by),
               objects: [{ kind: 'operation', id: operation }],
             })
             .catch((error: unknown) => logger.error({ err: error }, 'a refusal could not be logged')),
@@ -323,7 +331,7 @@ export const startCoordinator = async (
       clock,
       startedMs: clock.nowMs(),
       exportLogs,
-      pseudonyms: access.pseudonyms,
+      pseudonyms,
       info: () => info,
     });
     registerAuthRoutes(app, { access, audit, publicUrl: settings.publicUrl, isTls: tls !== undefined });
@@ -337,6 +345,7 @@ export const startCoordinator = async (
     });
     registerBackupRoute(app, {
       audit,
+      actorOf: pseudonyms.actorOf,
       sources: deps.sources,
       source: () => coordinatorBackup(home, clock, `qfl ${VERSION}`),
     });
@@ -367,7 +376,7 @@ export const startCoordinator = async (
       clock,
       signer: home.exportSigner,
       notices: emergency.notices,
-      pseudonyms: access.pseudonyms,
+      pseudonyms,
       accounts: access.accounts,
       apiKeys: home.apiKeys,
       policy,
@@ -378,6 +387,7 @@ export const startCoordinator = async (
     registerAuditRoutes(app, {
       audit,
       retention: retentionOf(home, clock, random, settings.audit.retention),
+      actorOf: pseudonyms.actorOf,
     });
     registerLogRoutes(
       app,
@@ -389,7 +399,12 @@ export const startCoordinator = async (
     );
     registerPlanRoutes(app, planner);
     registerQuantumRoutes(app, { planner, presence, planSeconds: meters.planSeconds });
-    registerTaskRoutes(app, { tasks: work.tasks, audit, health: work.health });
+    registerTaskRoutes(app, {
+      tasks: work.tasks,
+      audit,
+      actorOf: pseudonyms.actorOf,
+      health: work.health,
+    });
     const sockets = attachSocketServer(app.fastify.server, {
       clock,
       connectionsPerMinute: CONNECTIONS_PER_MINUTE,

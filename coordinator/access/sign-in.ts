@@ -119,14 +119,18 @@ export const createSignIn = (options: SignInOptions): SignIn => {
   };
 
   /** @param endings of the account's sessions when its proof was looked at */
-  const begin = async (account: StoredAccount, method: string, endings: number): Promise<Tokens> => {
+  const begin = async (
+    account: StoredAccount,
+    method: string,
+    endings: number,
+    vouching: readonly { readonly kind: string; readonly id: string }[] = [],
+  ): Promise<Tokens> => {
     mayEnter(account);
     await audit.record({
       action: 'account.signed_in',
       outcome: 'ok',
-      actor: pseudonyms.of(account.id),
-      role: account.role,
-      objects: subjectOf(account),
+      ...pseudonyms.actorOf(account),
+      objects: [...subjectOf(account), ...vouching],
     });
     const { session, refresh } = await sessions.begin(account.id, method, endings);
     try {
@@ -144,7 +148,7 @@ export const createSignIn = (options: SignInOptions): SignIn => {
     await audit.record({
       action: isLocked ? 'account.locked' : 'account.sign_in_refused',
       outcome: 'refused',
-      ...(account === undefined ? {} : { actor: pseudonyms.of(account.id), objects: subjectOf(account) }),
+      ...(account === undefined ? {} : { ...pseudonyms.actorOf(account), objects: subjectOf(account) }),
     });
     throw notAccepted();
   };
@@ -222,8 +226,7 @@ export const createSignIn = (options: SignInOptions): SignIn => {
     await audit.record({
       action: 'account.created',
       outcome: 'ok',
-      actor: pseudonyms.of(account.id),
-      role: account.role,
+      ...pseudonyms.actorOf(account),
       objects: subjectOf(account),
     });
     return account;
@@ -247,8 +250,7 @@ export const createSignIn = (options: SignInOptions): SignIn => {
     audit.record({
       action: 'account.changed',
       outcome: 'ok',
-      actor: pseudonyms.of(account.id),
-      role: account.role,
+      ...pseudonyms.actorOf(account),
       objects: subjectOf(account),
     });
 
@@ -256,7 +258,8 @@ export const createSignIn = (options: SignInOptions): SignIn => {
     isRestricted,
     setUp,
     withPassword,
-    withProvider: begin,
+    withProvider: (account, provider, endings) =>
+      begin(account, provider, endings, [{ kind: 'provider', id: provider }]),
     refresh,
     async changePassword({ account: id, session, ip }, current, next) {
       const address = addressOf(ip);

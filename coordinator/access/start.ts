@@ -18,7 +18,7 @@ import { createLockout, type Lockout, LockoutEntry } from './lockout.ts';
 import { createPasswordHasher, type PasswordHasher } from './password.ts';
 import { createProviderSignIn, type ProviderSignIn } from './provider-sign-in.ts';
 import { createProvider } from './providers.ts';
-import { type ActorPseudonyms, createActorPseudonyms } from './pseudonyms.ts';
+import type { ActorPseudonyms } from './pseudonyms.ts';
 import { openSessions, type Sessions } from './sessions.ts';
 import { createSetupCodes } from './setup-code.ts';
 import { createSignIn, type SignIn } from './sign-in.ts';
@@ -41,6 +41,7 @@ export interface Access {
 
 export interface AccessDeps {
   readonly home: CoordinatorHome;
+  readonly pseudonyms: ActorPseudonyms;
   /** Asked each time: a new configuration counts at once. */
   readonly settings: () => CoordinatorConfig;
   readonly clock: Clock;
@@ -97,7 +98,7 @@ const createRules = (settings: () => CoordinatorConfig): (() => AccessRules) => 
 };
 
 export const startAccess = async (deps: AccessDeps): Promise<Access> => {
-  const { home, settings, clock, random, env } = deps;
+  const { home, settings, clock, random, env, pseudonyms } = deps;
   const { store, audit } = home;
   const accounts = await openAccounts(store, clock, random);
   const sessions = await openSessions(store, clock, random, () => ({
@@ -121,7 +122,6 @@ export const startAccess = async (deps: AccessDeps): Promise<Access> => {
     lifeMs: () => settings().accounts.tokens.lifeMs,
   });
   const [hasher, lockout] = await Promise.all([createPasswordHasher(), openLockout(deps)]);
-  const pseudonyms = createActorPseudonyms(home.vault.secretFor('actors'));
   const signIn = createSignIn({
     accounts,
     sessions,
@@ -150,6 +150,8 @@ export const startAccess = async (deps: AccessDeps): Promise<Access> => {
     accounts,
     sessions,
     signIn,
+    audit,
+    pseudonyms,
     clock,
     random,
     classOfRole,

@@ -91,7 +91,7 @@ const logger =
     by: { readonly id: string; readonly role: string },
     objects: readonly { kind: string; id: string }[],
   ) =>
-    audit.record({ action, outcome: 'begun', actor: access.pseudonyms.of(by.id), role: by.role, objects });
+    audit.record({ action, outcome: 'begun', ...access.pseudonyms.actorOf(by), objects });
 
 const accountRoutes = ({ fastify }: HttpApp, options: AccountRouteOptions): void => {
   const { access, random, clock, passwordPolicy } = options;
@@ -343,8 +343,10 @@ const keyRoutes = ({ fastify }: HttpApp, options: AccountRouteOptions): void => 
       schema: { summary: 'Revoke a key at once', params: KeyParams, response: { 200: ServiceKeyShown } },
     },
     async (request) => {
-      await log('key.revoked', principalOf(request), [{ kind: 'key', id: request.params.id }]);
-      return show(await apiKeys.revoke(request.params.id));
+      // An id that somebody made up is not written into the log.
+      const { id } = await apiKeys.get(request.params.id);
+      await log('key.revoked', principalOf(request), [{ kind: 'key', id }]);
+      return show(await apiKeys.revoke(id));
     },
   );
 };

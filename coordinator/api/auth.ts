@@ -128,10 +128,10 @@ const ownRoutes = ({ fastify }: HttpApp, { access, audit }: AuthRouteOptions): v
     '/v1/auth/logout',
     { config: own, schema: { summary: 'End this session', response: { 200: Done } } },
     async (request) => {
-      const { id, role, sessionId } = principalOf(request);
+      const by = principalOf(request);
       accountOf(request);
-      await audit.record({ action: 'account.signed_out', outcome: 'ok', actor: pseudonyms.of(id), role });
-      if (sessionId !== null) await sessions.end(SessionId.parse(sessionId));
+      await audit.record({ action: 'account.signed_out', outcome: 'ok', ...pseudonyms.actorOf(by) });
+      if (by.sessionId !== null) await sessions.end(SessionId.parse(by.sessionId));
       return DONE;
     },
   );

@@ -75,8 +75,8 @@ const reportRoutes = ({ fastify }: HttpApp, options: ReportRouteOptions): void =
       },
     },
     async (request) => {
-      const { id, role } = principalOf(request);
-      await audit.record({ action: 'incident.reported', outcome: 'begun', actor: pseudonyms.of(id), role });
+      const by = pseudonyms.actorOf(principalOf(request));
+      await audit.record({ action: 'incident.reported', outcome: 'begun', ...by });
       const { fromMs, toMs, awareMs } = request.body;
       const nowMs = Math.trunc(clock.nowMs());
       const report = await incidentReport({ audit, federation, fromMs, toMs, awareMs, nowMs });
@@ -104,14 +104,13 @@ const reportRoutes = ({ fastify }: HttpApp, options: ReportRouteOptions): void =
       },
     },
     async (request) => {
-      const { id, role } = principalOf(request);
+      const by = pseudonyms.actorOf(principalOf(request));
       const { account: name, ground } = request.body;
       const account = accounts.byName(name) ?? accounts.get(name);
       await audit.record({
         action: 'audit.read',
         outcome: 'ok',
-        actor: pseudonyms.of(id),
-        role,
+        ...by,
         objects: [{ kind: 'account', id: account.id }],
       });
       const { organisation, audit: rules } = settings();
@@ -139,13 +138,12 @@ const reportRoutes = ({ fastify }: HttpApp, options: ReportRouteOptions): void =
       },
     },
     async (request) => {
-      const { id, role } = principalOf(request);
+      const by = pseudonyms.actorOf(principalOf(request));
       const { kind, fromMs, toMs } = request.body;
       await audit.record({
         action: 'audit.read',
         outcome: 'ok',
-        actor: pseudonyms.of(id),
-        role,
+        ...by,
         objects: [{ kind: 'report', id: kind }],
       });
       const known = accounts.list();

@@ -166,7 +166,8 @@ const readRoutes = ({ fastify }: HttpApp, options: RouteOptions): void => {
   );
 };
 
-const siteRoutes = ({ fastify }: HttpApp, { home, registry, invitations, presence }: RouteOptions): void => {
+const siteRoutes = ({ fastify }: HttpApp, options: RouteOptions): void => {
+  const { home, registry, invitations, presence, pseudonyms } = options;
   const reads = { access: 'sites.read' } as const;
   const changes = { access: 'sites.change' } as const;
   fastify.get(
@@ -216,7 +217,7 @@ const siteRoutes = ({ fastify }: HttpApp, { home, registry, invitations, presenc
       await home.audit.record({
         action: 'site.invited',
         outcome: 'ok',
-        role: principalOf(request).role,
+        ...pseudonyms.actorOf(principalOf(request)),
         objects: [{ kind: 'site', id: site }],
       });
       const made = await invitations.create(site, autoApprove);
@@ -257,7 +258,7 @@ const siteRoutes = ({ fastify }: HttpApp, { home, registry, invitations, presenc
       await home.audit.record({
         action: 'site.approved',
         outcome: 'ok',
-        role: principalOf(request).role,
+        ...pseudonyms.actorOf(principalOf(request)),
         objects: [{ kind: 'site', id: site }],
       });
       return showSite(await registry.approve(site), presence);
@@ -280,7 +281,7 @@ const siteRoutes = ({ fastify }: HttpApp, { home, registry, invitations, presenc
       await home.audit.record({
         action: 'site.revoked',
         outcome: 'ok',
-        role: principalOf(request).role,
+        ...pseudonyms.actorOf(principalOf(request)),
         objects: [{ kind: 'site', id: site }],
       });
       const entry = await registry.revoke(site, request.body?.reason ?? 'revoked by the operator');
@@ -290,7 +291,7 @@ const siteRoutes = ({ fastify }: HttpApp, { home, registry, invitations, presenc
   );
 };
 
-const policyRoutes = ({ fastify }: HttpApp, { home, policy }: RouteOptions): void => {
+const policyRoutes = ({ fastify }: HttpApp, { home, policy, pseudonyms }: RouteOptions): void => {
   fastify.get(
     '/v1/policy',
     {
@@ -319,7 +320,11 @@ const policyRoutes = ({ fastify }: HttpApp, { home, policy }: RouteOptions): voi
         });
       };
       checkRaise(policy.current.policy);
-      await home.audit.record({ action: 'policy.changed', outcome: 'ok', role: principalOf(request).role });
+      await home.audit.record({
+        action: 'policy.changed',
+        outcome: 'ok',
+        ...pseudonyms.actorOf(principalOf(request)),
+      });
       return policy.replace(wanted.policy, wanted.version, checkRaise);
     },
   );
@@ -337,13 +342,12 @@ const auditRoutes = ({ fastify }: HttpApp, { home, exportLogs, pseudonyms }: Rou
       },
     },
     async (request, reply) => {
-      const { id, role } = principalOf(request);
-      const actor = pseudonyms.of(id);
+      const by = pseudonyms.actorOf(principalOf(request));
       const { progress, ...wanted } = request.body;
-      await home.audit.record({ action: 'audit.exported', outcome: 'ok', actor, role });
+      await home.audit.record({ action: 'audit.exported', outcome: 'ok', ...by });
       const start = (tell?: (done: number, total: number) => void) =>
         exportLogs({
-          requestedBy: `${role} ${actor}`,
+          requestedBy: `${by.role} ${by.actor}`,
           ...wanted,
           ...(tell === undefined ? {} : { progress: tell }),
         });

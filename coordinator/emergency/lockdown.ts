@@ -105,8 +105,7 @@ export const openLockdown = async (options: LockdownOptions): Promise<Lockdown> 
     audit.record({
       action: 'lockdown.changed',
       outcome,
-      actor: pseudonyms.of(by.id),
-      role: by.role,
+      ...pseudonyms.actorOf(by),
       objects: [{ kind: 'lockdown', id: reason === null ? 'off' : 'on' }],
       ...(reason === null ? {} : { detail: utf8(reason) }),
     });

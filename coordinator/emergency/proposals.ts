@@ -151,8 +151,7 @@ export const openProposals = async (options: ProposalOptions): Promise<Proposals
     audit.record({
       action,
       outcome: 'begun',
-      actor: pseudonyms.of(by.id),
-      role: by.role,
+      ...pseudonyms.actorOf(by),
       objects: [
         { kind: 'proposal', id },
         { kind: 'decision', id: kind },

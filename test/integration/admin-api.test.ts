@@ -235,3 +235,33 @@ describe('revoking every token', () => {
     for (const key of [alice, bob]) expect((await coordinator.call('/v1/auth/me', { key })).status).toBe(401);
   });
 });
+
+describe('the audit log', () => {
+  it('names, by pseudonym, who did each act of a person or a program', async () => {
+    const key = await coordinator.key('admin');
+    const act = (path: string, method: string, body?: unknown) =>
+      coordinator.call(path, { key, method, ...(body === undefined ? {} : { body }) });
+    const policy = (await act('/v1/policy', 'GET')).body as { version: number };
+    expect((await act('/v1/policy', 'PUT', policy)).status).toBe(200);
+    expect((await act('/v1/invitations', 'POST', { site: 'somewhere' })).status).toBe(201);
+    expect((await act('/v1/tasks/export', 'GET')).status).toBe(200);
+    expect((await act('/security/audit', 'GET')).status).toBe(200);
+    const task = { spec: { kind: 'quantum', job: { type: 'chsh', seed: 1 } } };
+    expect((await act('/v1/tasks', 'POST', task)).status).toBe(201);
+    const { audit } = coordinator.running.home;
+    const unnamed = [];
+    for await (const { action, role, actor } of audit.entries(0, Number.MAX_SAFE_INTEGER))
+      // A task starts by itself; its entry says whose role it has.
+      if (role !== null && actor === null && action !== 'task.started') unnamed.push(action);
+    expect(unnamed).toEqual([]);
+  });
+
+  it('has no id that somebody made up', async () => {
+    const [key, madeUp] = [await coordinator.key('admin'), 'alice-smith-1970'];
+    const answer = await coordinator.call(`/v1/keys/${madeUp}`, { key, method: 'DELETE' });
+    expect(answer.status).toBe(404);
+    const { audit } = coordinator.running.home;
+    for await (const entry of audit.entries(0, Number.MAX_SAFE_INTEGER))
+      expect(JSON.stringify(entry)).not.toContain(madeUp);
+  });
+});

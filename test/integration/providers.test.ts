@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { readCheckpoint } from '../../shared/audit/checkpoint.ts';
 import { AccountPage, ProviderShown, Tokens, Whoami } from '../../shared/wire/accounts.ts';
 import { startTestCoordinator, type TestCoordinator } from '../fixtures/coordinator.ts';
 import { freePort } from '../fixtures/free-port.ts';
@@ -15,6 +16,7 @@ let challenge = '';
 const groups: Record<string, readonly string[]> = {
   'dr-grey': ['staff', 'clinicians'],
   'mr-brown': ['catering'],
+  'ms-new': ['clinicians'],
 };
 
 /** GitHub's endpoints, with its way of answering. */
@@ -58,7 +60,7 @@ beforeAll(async () => {
   coordinator = await startTestCoordinator(
     `auth:
   providers:
-    - {name: hospital, issuer: "${provider.issuer}", client_id: qfl, client_secret_env: OIDC_SECRET, scopes: [openid], roles: {clinicians: doctor}}
+    - {name: hospital, issuer: "${provider.issuer}", client_id: qfl, client_secret_env: OIDC_SECRET, scopes: [openid], roles: {clinicians: doctor, auditing: auditor}}
     - {name: hub, kind: github, issuer: "http://127.0.0.1:${hubPort}", api_url: "http://127.0.0.1:${hubPort}", client_id: qfl, client_secret_env: HUB_SECRET, roles: {"user:Root": admin, st-mary: researcher}}
     - {name: away, issuer: "http://127.0.0.1:9", client_id: qfl}
 `,
@@ -81,6 +83,9 @@ const whoIs = async (tokens: Tokens) =>
 const accounts = async () =>
   AccountPage.parse((await coordinator.call('/v1/accounts', { key: await coordinator.key('admin') })).body)
     .accounts;
+
+const sizeOfLog = async (): Promise<number> =>
+  readCheckpoint(await coordinator.running.home.audit.log.checkpoint()).size;
 
 describe('an OpenID provider', () => {
   it('is there by name; one that cannot be reached says so', async () => {
@@ -144,6 +149,36 @@ describe('an OpenID provider', () => {
       new URL((await signIn('dr-grey', `?handoff=54321&challenge=${sent}`)).url).searchParams.get('code') ??
       '';
     expect((await exchange({ code: again, verifier: 'w'.repeat(43) })).status).toBe(401);
+  });
+});
+
+describe('the audit log of sign-ins through a provider', () => {
+  it('says who was made, changed, let in and refused, and by which provider; never a name', async () => {
+    const before = await sizeOfLog();
+    await signIn('ms-new');
+    groups['ms-new'] = ['auditing'];
+    await signIn('ms-new');
+    groups['ms-new'] = ['catering'];
+    await signIn('ms-new');
+    await signIn('mr-brown');
+    const entries = [];
+    for await (const entry of coordinator.running.home.audit.entries(before, await sizeOfLog()))
+      if (entry.action.startsWith('account.')) entries.push(entry);
+    expect(
+      entries.map(({ action, actor, objects }) => [
+        action,
+        actor !== null,
+        objects.find(({ kind }) => kind === 'provider')?.id,
+      ]),
+    ).toEqual([
+      ['account.created', false, 'hospital'],
+      ['account.signed_in', true, 'hospital'],
+      ['account.changed', true, 'hospital'],
+      ['account.signed_in', true, 'hospital'],
+      ['account.sign_in_refused', true, 'hospital'],
+      ['account.sign_in_refused', false, 'hospital'],
+    ]);
+    expect(JSON.stringify(entries)).not.toMatch(/ms-new|mr-brown/);
   });
 });
 
