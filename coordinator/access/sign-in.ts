@@ -201,7 +201,9 @@ export const createSignIn = (options: SignInOptions): SignIn => {
   ): Promise<void> => {
     try {
       await accounts.update(account.id, () => ({ totp }), account.version);
-    } catch {
+    } catch (error) {
+      // A disk that fails is no guess of a code: it neither counts as one nor is it told as one.
+      if (!(error instanceof QflError && error.code === 'conflict')) throw error;
       await fail(name, address, account);
     }
   };

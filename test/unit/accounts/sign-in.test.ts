@@ -6,7 +6,7 @@ import type { Tokens } from '../../../shared/wire/accounts.ts';
 import { createMemoryStore } from '../../../shared/store/memory.ts';
 import type { Store } from '../../../shared/store/port.ts';
 import { createHeldStore } from '../../fixtures/held-store.ts';
-import { ADDRESS, codeOf, type Desk, openDesk, PASSWORD } from './fixture.ts';
+import { ADDRESS, codeOf, type Desk, type DeskOptions, openDesk, PASSWORD } from './fixture.ts';
 
 const textOf = (error: unknown): string =>
   error instanceof QflError ? `${error.code}|${error.message}|${error.next ?? ''}` : String(error);
@@ -160,8 +160,8 @@ describe('signing in', () => {
 });
 
 describe('the second factor', () => {
-  const withFactor = async () => {
-    const desk = await openDesk({ secondFactorRoles: ['admin'] });
+  const withFactor = async (options: DeskOptions = {}) => {
+    const desk = await openDesk({ secondFactorRoles: ['admin'], ...options });
     const { id } = await desk.person('alice');
     const { secret } = await desk.signIn.beginSecondFactor(id);
     const recovery = await desk.signIn.confirmSecondFactor(ownOf(id), await codeOf(secret, desk.clock));
@@ -197,6 +197,24 @@ describe('the second factor', () => {
     expect(await attempt(desk, 'alice', PASSWORD, first)).not.toBe('in');
     for (let at = 0; at < 4; at += 1) await attempt(desk, 'alice', PASSWORD, '000000', `198.51.100.${at}`);
     expect(desk.lockout.isAccountLocked('alice')).toBe(true);
+  });
+
+  it('lets nobody in with a code that could not be noted as used, and says that it was the disk', async () => {
+    const memory = createMemoryStore();
+    let isBroken = false;
+    const store: Store = {
+      ...memory,
+      write: (operations, options) =>
+        isBroken ? Promise.reject(new QflError('storage_failed')) : memory.write(operations, options),
+    };
+    const { desk, recovery } = await withFactor({ store });
+    isBroken = true;
+    for (let at = 0; at < 6; at += 1)
+      expect(await attempt(desk, 'alice', PASSWORD, recovery[0])).toContain('storage_failed');
+    expect(desk.lockout.isAccountLocked('alice')).toBe(false);
+    expect(desk.sessions.list()).toEqual([]);
+    isBroken = false;
+    expect(await attempt(desk, 'alice', PASSWORD, recovery[0])).toBe('in');
   });
 
   it('is asked of roles that need it: until then the account may only look after itself', async () => {
