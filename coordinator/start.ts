@@ -45,6 +45,7 @@ import { createLivePlanner } from './planning/live.ts';
 import { registerPlanningMetrics } from './planning/metrics.ts';
 import { openPlanShelf } from './planning/plan-shelf.ts';
 import { createPlanningThreads } from './planning/threads.ts';
+import { needRestart } from './reload.ts';
 import { openPolicyBook } from './policy.ts';
 import { collectStatistics } from './relay/collect.ts';
 import { relayChat } from './relay/dispatch.ts';
@@ -72,7 +73,7 @@ export interface RunningCoordinator {
   readonly address: HttpAddress;
   readonly fingerprintPhrase: string;
   readonly home: CoordinatorHome;
-  /** The planner's strategy and the bounds of the task runner follow a new configuration at once; the rest needs a restart. */
+  /** What is asked for each time follows a new configuration at once; what needs a restart is said in the log. */
   reload(config: CoordinatorConfig): Promise<void>;
   close(): Promise<void>;
 }
@@ -334,7 +335,7 @@ export const startCoordinator = async (
       pseudonyms,
       info: () => info,
     });
-    registerAuthRoutes(app, { access, audit, publicUrl: settings.publicUrl, isTls: tls !== undefined });
+    registerAuthRoutes(app, { access, audit, publicUrl: () => inForce.publicUrl, isTls: tls !== undefined });
     registerAccountRoutes(app, {
       access,
       apiKeys: home.apiKeys,
@@ -431,6 +432,9 @@ export const startCoordinator = async (
     logger.info({ url: address.url, fingerprint: toHex(home.fingerprint) }, 'the coordinator is ready');
     const reload = (next: CoordinatorConfig): Promise<void> => {
       inForce = next;
+      const parts = needRestart(settings, next);
+      if (parts.length > 0)
+        logger.warn({ parts }, 'these parts of the configuration need a restart to change');
       return Promise.resolve();
     };
     return { address, fingerprintPhrase: fingerprintPhrase(home.fingerprint), home, reload, close };

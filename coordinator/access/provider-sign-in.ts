@@ -36,7 +36,7 @@ interface Pending extends PendingSignIn {
 }
 
 export interface ProviderSignIn {
-  readonly names: readonly string[];
+  names(): readonly string[];
   /** @returns where to send the browser, and the cookie that binds the answer to it */
   start(
     provider: string,
@@ -54,7 +54,8 @@ export interface ProviderSignIn {
 }
 
 export interface ProviderSignInOptions {
-  readonly providers: readonly Provider[];
+  /** Asked each time: whoever was struck off the configuration vouches for nobody any more. */
+  readonly providers: () => readonly Provider[];
   readonly accounts: Accounts;
   readonly sessions: Pick<Sessions, 'endings'>;
   readonly signIn: Pick<SignIn, 'withProvider'>;
@@ -74,7 +75,7 @@ const refused = (): QflError =>
 
 export const createProviderSignIn = (options: ProviderSignInOptions): ProviderSignIn => {
   const { accounts, sessions, signIn, audit, pseudonyms, clock, random, classOfRole } = options;
-  const providers = new Map(options.providers.map((provider) => [provider.config.name, provider]));
+  const names = (): readonly string[] => options.providers().map(({ config }) => config.name);
   const pending = new Map<string, Pending>();
   const handed = new Map<
     string,
@@ -82,14 +83,14 @@ export const createProviderSignIn = (options: ProviderSignInOptions): ProviderSi
   >();
 
   const providerOf = (name: string): Provider => {
-    const provider = providers.get(name);
+    const provider = options.providers().find(({ config }) => config.name === name);
     if (provider === undefined)
       throw new QflError('not_found', {
         detail: `there is no identity provider "${name}"`,
         next:
-          providers.size === 0
+          names().length === 0
             ? 'None is configured: see auth.providers.'
-            : `There are ${[...providers.keys()].join(', ')}.`,
+            : `There are ${names().join(', ')}.`,
       });
     return provider;
   };
@@ -170,7 +171,7 @@ export const createProviderSignIn = (options: ProviderSignInOptions): ProviderSi
   };
 
   return {
-    names: [...providers.keys()],
+    names,
     async start(name, redirectUri, handOff) {
       const provider = providerOf(name);
       const cookie = token();

@@ -17,7 +17,7 @@ import { createAuthenticator } from './authenticator.ts';
 import { createLockout, type Lockout, LockoutEntry } from './lockout.ts';
 import { createPasswordHasher, type PasswordHasher } from './password.ts';
 import { createProviderSignIn, type ProviderSignIn } from './provider-sign-in.ts';
-import { createProvider } from './providers.ts';
+import { createProvider, type Provider } from './providers.ts';
 import type { ActorPseudonyms } from './pseudonyms.ts';
 import { openSessions, type Sessions } from './sessions.ts';
 import { createSetupCodes } from './setup-code.ts';
@@ -97,6 +97,28 @@ const createRules = (settings: () => CoordinatorConfig): (() => AccessRules) => 
   };
 };
 
+/** Made again only when their part of the configuration changed: each remembers what it found out about its provider. */
+const createProviders = (
+  configs: () => CoordinatorConfig['accounts']['providers'],
+  env: AccessDeps['env'],
+): (() => readonly Provider[]) => {
+  let made: { readonly of: ReturnType<typeof configs>; readonly providers: readonly Provider[] } | undefined;
+  return () => {
+    const of = configs();
+    if (made?.of !== of)
+      made = {
+        of,
+        providers: of.map(({ clientSecretEnv, ...config }) =>
+          createProvider({
+            ...config,
+            clientSecret: clientSecretEnv === null ? undefined : env[clientSecretEnv],
+          }),
+        ),
+      };
+    return made.providers;
+  };
+};
+
 export const startAccess = async (deps: AccessDeps): Promise<Access> => {
   const { home, settings, clock, random, env, pseudonyms } = deps;
   const { store, audit } = home;
@@ -141,12 +163,7 @@ export const startAccess = async (deps: AccessDeps): Promise<Access> => {
   const rules = createRules(settings);
   const classOfRole = (role: string): DataClass => rules().table.bound(role, 'self.read') ?? 'public';
   const providers = createProviderSignIn({
-    providers: settings().accounts.providers.map(({ clientSecretEnv, ...config }) =>
-      createProvider({
-        ...config,
-        clientSecret: clientSecretEnv === null ? undefined : env[clientSecretEnv],
-      }),
-    ),
+    providers: createProviders(() => settings().accounts.providers, env),
     accounts,
     sessions,
     signIn,

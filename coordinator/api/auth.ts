@@ -27,8 +27,8 @@ import { showAccount, showSession } from './show-account.ts';
 export interface AuthRouteOptions {
   readonly access: Access;
   readonly audit: Pick<AuditLog, 'record'>;
-  /** Where people reach this coordinator; undefined: where they just did. */
-  readonly publicUrl: string | null;
+  /** Where people reach this coordinator; null: where they just did. */
+  readonly publicUrl: () => string | null;
   readonly isTls: boolean;
 }
 
@@ -203,7 +203,7 @@ const ProviderParams = z.strictObject({ provider: z.string().max(40) });
 const providerRoutes = ({ fastify }: HttpApp, { access, publicUrl, isTls }: AuthRouteOptions): void => {
   const { providers } = access;
   const baseOf = (request: FastifyRequest): string =>
-    publicUrl?.replace(/\/$/, '') ?? `${request.protocol}://${request.host}`;
+    publicUrl()?.replace(/\/$/, '') ?? `${request.protocol}://${request.host}`;
   const pathOf = (provider: string, end: string): string => `/v1/auth/providers/${provider}/${end}`;
   const cookie = (value: string, seconds: number): string =>
     `${COOKIE}=${value}; Path=/v1/auth/providers; HttpOnly; SameSite=Lax; Max-Age=${seconds}${isTls ? '; Secure' : ''}`;
@@ -215,7 +215,7 @@ const providerRoutes = ({ fastify }: HttpApp, { access, publicUrl, isTls }: Auth
       config: open,
       schema: { summary: 'Identity providers to sign in with', response: { 200: ProviderShown } },
     },
-    () => ({ providers: providers.names.map((name) => ({ name, startUrl: pathOf(name, 'start') })) }),
+    () => ({ providers: providers.names().map((name) => ({ name, startUrl: pathOf(name, 'start') })) }),
   );
   fastify.get(
     '/v1/auth/providers/:provider/start',

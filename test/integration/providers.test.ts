@@ -12,7 +12,7 @@ let provider: TestProvider;
 let hub: Server;
 let coordinator: TestCoordinator;
 let organisations: readonly string[] = ['st-mary'];
-let challenge = '';
+let [challenge, yaml] = ['', ''];
 const groups: Record<string, readonly string[]> = {
   'dr-grey': ['staff', 'clinicians'],
   'mr-brown': ['catering'],
@@ -57,13 +57,14 @@ beforeAll(async () => {
   provider = await startProvider(groups, `http://127.0.0.1:${port}/v1/auth/providers/hospital/callback`);
   hub = createServer(answerAsHub);
   await new Promise<void>((resolve) => hub.listen(hubPort, '127.0.0.1', resolve));
-  coordinator = await startTestCoordinator(
-    `auth:
+  yaml = `auth:
   providers:
     - {name: hospital, issuer: "${provider.issuer}", client_id: qfl, client_secret_env: OIDC_SECRET, scopes: [openid], roles: {clinicians: doctor, auditing: auditor}}
     - {name: hub, kind: github, issuer: "http://127.0.0.1:${hubPort}", api_url: "http://127.0.0.1:${hubPort}", client_id: qfl, client_secret_env: HUB_SECRET, roles: {"user:Root": admin, st-mary: researcher}}
     - {name: away, issuer: "http://127.0.0.1:9", client_id: qfl}
-`,
+`;
+  coordinator = await startTestCoordinator(
+    yaml,
     { OIDC_SECRET: 'the-secret-of-the-client', HUB_SECRET: 'hub-secret' },
     port,
   );
@@ -194,5 +195,23 @@ describe('GitHub', () => {
   it('does not let in whoever left the organisation', async () => {
     organisations = [];
     expect((await hubSignIn()).answer.status).toBe(403);
+  });
+});
+
+describe('a new configuration', () => {
+  it('takes a provider out of force at once, and brings another address of this coordinator in', async () => {
+    const dropped = yaml
+      .split('\n')
+      .filter((line) => !line.includes('name: hub'))
+      .join('\n');
+    await coordinator.reload(`public_url: "https://qfl.hospital.test"\n${dropped}`);
+    const { providers } = ProviderShown.parse((await coordinator.call('/v1/auth/providers')).body);
+    expect(providers.map(({ name }) => name)).toEqual(['hospital', 'away']);
+    expect((await coordinator.call('/v1/auth/providers/hub/start')).status).toBe(404);
+    const begun = await fetch(start('hospital'), { redirect: 'manual' });
+    const to = new URL(begun.headers.get('location') ?? '');
+    expect(to.searchParams.get('redirect_uri')).toBe(
+      'https://qfl.hospital.test/v1/auth/providers/hospital/callback',
+    );
   });
 });
