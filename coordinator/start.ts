@@ -335,7 +335,7 @@ export const startCoordinator = async (
       pseudonyms,
       info: () => info,
     });
-    registerAuthRoutes(app, { access, audit, publicUrl: () => inForce.publicUrl, isTls: tls !== undefined });
+    registerAuthRoutes(app, { access, audit, publicUrl: () => inForce.publicUrl });
     registerAccountRoutes(app, {
       access,
       apiKeys: home.apiKeys,

@@ -98,6 +98,9 @@ const accountRoutes = ({ fastify }: HttpApp, options: AccountRouteOptions): void
   const nowMs = (): number => Math.trunc(clock.nowMs());
   const { accounts, sessions, hasher } = access;
   const log = logger(options);
+  /** A lock comes and goes without a new version of the account. */
+  const stateOf = ({ username }: StoredAccount): string | undefined =>
+    access.lockout.isAccountLocked(username) ? 'locked' : undefined;
   const boundOf = (role: string): DataClass => access.table().bound(role, 'self.read') ?? 'public';
   fastify.get(
     '/v1/accounts',
@@ -144,7 +147,7 @@ const accountRoutes = ({ fastify }: HttpApp, options: AccountRouteOptions): void
         passwordHash,
         passwordIsOneTime: made !== null,
       });
-      sendEtag(reply, account.version);
+      sendEtag(reply, account.version, stateOf(account));
       return reply.code(201).send({ account: showAccount(account, access), oneTimePassword: made });
     },
   );
@@ -156,8 +159,10 @@ const accountRoutes = ({ fastify }: HttpApp, options: AccountRouteOptions): void
     },
     async (request, reply) => {
       const account = accounts.get(request.params.id);
-      sendEtag(reply, account.version);
-      return isUnchanged(request, account.version) ? notModified(reply) : showAccount(account, access);
+      sendEtag(reply, account.version, stateOf(account));
+      return isUnchanged(request, account.version, stateOf(account))
+        ? notModified(reply)
+        : showAccount(account, access);
     },
   );
   fastify.patch(
@@ -192,7 +197,7 @@ const accountRoutes = ({ fastify }: HttpApp, options: AccountRouteOptions): void
         wantedVersion(request),
       );
       if (status === 'disabled') await sessions.endAll(id);
-      sendEtag(reply, account.version);
+      sendEtag(reply, account.version, stateOf(account));
       return showAccount(account, access);
     },
   );

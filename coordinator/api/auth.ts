@@ -29,7 +29,6 @@ export interface AuthRouteOptions {
   readonly audit: Pick<AuditLog, 'record'>;
   /** Where people reach this coordinator; null: where they just did. */
   readonly publicUrl: () => string | null;
-  readonly isTls: boolean;
 }
 
 const COOKIE = 'qfl_sign_in';
@@ -200,13 +199,14 @@ const HandOffQuery = z.union([
 ]);
 const ProviderParams = z.strictObject({ provider: z.string().max(40) });
 
-const providerRoutes = ({ fastify }: HttpApp, { access, publicUrl, isTls }: AuthRouteOptions): void => {
+const providerRoutes = ({ fastify }: HttpApp, { access, publicUrl }: AuthRouteOptions): void => {
   const { providers } = access;
   const baseOf = (request: FastifyRequest): string =>
     publicUrl()?.replace(/\/$/, '') ?? `${request.protocol}://${request.host}`;
   const pathOf = (provider: string, end: string): string => `/v1/auth/providers/${provider}/${end}`;
-  const cookie = (value: string, seconds: number): string =>
-    `${COOKIE}=${value}; Path=/v1/auth/providers; HttpOnly; SameSite=Lax; Max-Age=${seconds}${isTls ? '; Secure' : ''}`;
+  /** For the address people have, not the one we listen at: behind a proxy that ends TLS the cookie is still for TLS only. */
+  const cookie = (request: FastifyRequest, value: string, seconds: number): string =>
+    `${COOKIE}=${value}; Path=/v1/auth/providers; HttpOnly; SameSite=Lax; Max-Age=${seconds}${baseOf(request).startsWith('https:') ? '; Secure' : ''}`;
   const cookieOf = (request: FastifyRequest): string | undefined =>
     new RegExp(`(?:^|;\\s*)${COOKIE}=([\\w-]{43})(?:;|$)`).exec(request.headers.cookie ?? '')?.[1];
   fastify.get(
@@ -230,13 +230,13 @@ const providerRoutes = ({ fastify }: HttpApp, { access, publicUrl, isTls }: Auth
           ? { port: request.query.handoff, challenge: request.query.challenge }
           : undefined;
       const begun = await providers.start(provider, baseOf(request) + pathOf(provider, 'callback'), handOff);
-      return reply.header('set-cookie', cookie(begun.cookie, 600)).redirect(begun.url.href, 302);
+      return reply.header('set-cookie', cookie(request, begun.cookie, 600)).redirect(begun.url.href, 302);
     },
   );
   const answered = async (request: FastifyRequest, reply: FastifyReply, provider: string) => {
     const here = new URL(request.url, baseOf(request));
     const outcome = await providers.finish(provider, here, cookieOf(request));
-    void reply.header('set-cookie', cookie('', 0));
+    void reply.header('set-cookie', cookie(request, '', 0));
     return 'handOff' in outcome ? reply.redirect(outcome.handOff.href, 302) : reply.send(outcome.tokens);
   };
   fastify.get(

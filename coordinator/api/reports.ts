@@ -29,6 +29,7 @@ import { incidentReport, noticeDraft, signReport } from '../audit/incident.ts';
 import { usageCsv, usageReport } from '../audit/usage.ts';
 import type { Notices } from '../emergency/notices.ts';
 import type { PolicyBook } from '../policy.ts';
+import { BUDGET_AUTHORITY, budgetHints } from '../sites/budget-hints.ts';
 import type { Presence } from '../sites/presence.ts';
 import type { Registry } from '../sites/registry.ts';
 
@@ -47,19 +48,10 @@ export interface ReportRouteOptions {
   readonly settings: () => CoordinatorConfig;
 }
 
-const AUTHORITY =
-  'each site enforces and records its own budget and raises it by two of its own people; these are hints for planning';
-
 const showBudgets = ({ policy, registry, presence }: ReportRouteOptions): z.infer<typeof BudgetsShown> => ({
-  authority: AUTHORITY,
+  authority: BUDGET_AUTHORITY,
   microEpsilonMax: policy.current.policy.microEpsilonMax,
-  sites: registry
-    .list()
-    .filter(({ status }) => status === 'approved')
-    .map(({ site }) => ({
-      site,
-      siteLifetimeTenthsLeft: presence.telemetry(site)?.budgetTenths ?? null,
-    })),
+  sites: budgetHints(registry, presence),
 });
 
 const reportRoutes = ({ fastify }: HttpApp, options: ReportRouteOptions): void => {

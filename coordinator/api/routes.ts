@@ -18,6 +18,7 @@ import { FederationPolicy, type PolicyBook } from '../policy.ts';
 import { ExportRequestBody } from '../../shared/wire/audit-export.ts';
 import { withProgress } from './export-stream.ts';
 import type { Invitations } from '../sites/invitations.ts';
+import { BUDGET_AUTHORITY, budgetHints } from '../sites/budget-hints.ts';
 import type { Presence } from '../sites/presence.ts';
 import type { Registry, SiteEntry } from '../sites/registry.ts';
 import {
@@ -142,12 +143,6 @@ const readRoutes = ({ fastify }: HttpApp, options: RouteOptions): void => {
       auditSize: home.audit.log.size,
     }),
   );
-  // The sites' ledgers are the only truth; what is known here is a hint, rounded to tenths by the sites themselves.
-  const hints = () =>
-    registry
-      .list()
-      .filter(({ status }) => status === 'approved')
-      .map(({ site }) => ({ site, siteLifetimeTenthsLeft: presence.telemetry(site)?.budgetTenths ?? null }));
   fastify.get(
     '/privacy/status',
     {
@@ -155,14 +150,14 @@ const readRoutes = ({ fastify }: HttpApp, options: RouteOptions): void => {
       schema: { summary: 'What is left of budgets, as the sites say it' },
     },
     () => ({
-      authority: 'each site enforces and records its own budget; these are hints for planning',
-      sites: hints(),
+      authority: BUDGET_AUTHORITY,
+      sites: budgetHints(registry, presence),
     }),
   );
   fastify.get(
     '/privacy/budgets',
     { config: { access: 'privacy.read' }, schema: { summary: 'What is left of budgets, site by site' } },
-    () => ({ sites: hints() }),
+    () => ({ sites: budgetHints(registry, presence) }),
   );
 };
 

@@ -1,6 +1,6 @@
 /**
  * Lockdown: one administrator stops everything at once, two are needed to go on. New queries and tasks are refused, sessions end, tokens are revoked,
- * keys of programs rest; what looks after the federation, and the audit log, go on. The state is on the disk before it is in force, and survives a
+ * keys of programs rest but for those of administrators, auditors and operators; what looks after the federation, and the audit log, go on. The state is on the disk before it is in force, and survives a
  * restart; what was cut short of stopping everything is done at the next start.
  */
 import { z } from 'zod';

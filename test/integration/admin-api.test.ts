@@ -9,6 +9,7 @@ import {
   Tokens,
 } from '../../shared/wire/accounts.ts';
 import { ProposalShown } from '../../shared/wire/emergency.ts';
+import type { Answer } from '../process/federation.ts';
 import { startTestCoordinator, TEST_PASSWORD, type TestCoordinator } from '../fixtures/coordinator.ts';
 
 let coordinator: TestCoordinator;
@@ -107,9 +108,19 @@ describe('accounts', () => {
     expect((await login('grace', grace.oneTimePassword ?? '')).status).toBe(401);
   });
 
-  it('are unlocked by an administrator', async () => {
+  it('are unlocked by an administrator, who sees the lock though it is no change of the account', async () => {
     const { account, oneTimePassword } = await make('heidi', 'viewer');
+    const read = (headers: Record<string, string> = {}) =>
+      coordinator.call(`/v1/accounts/${account.id}`, { key: alice, headers });
+    const tagOf = (answer: Answer): string => answer.headers.get('etag') ?? '';
+    const before = tagOf(await read());
     for (let at = 0; at < 5; at += 1) await login('heidi', 'wrong');
+    const locked = await read({ 'if-none-match': before });
+    expect(locked).toMatchObject({ status: 200, body: { locked: true } });
+    expect((await read({ 'if-none-match': tagOf(locked) })).status).toBe(304);
+    const change = { key: alice, method: 'PATCH', body: { department: 'research' } };
+    const headers = { 'if-match': tagOf(locked) };
+    expect((await coordinator.call(`/v1/accounts/${account.id}`, { ...change, headers })).status).toBe(200);
     expect((await login('heidi', oneTimePassword ?? '')).status).toBe(401);
     await coordinator.call(`/v1/accounts/${account.id}/unlock`, { key: alice, method: 'POST' });
     expect((await login('heidi', oneTimePassword ?? '')).status).toBe(200);

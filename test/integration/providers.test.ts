@@ -90,6 +90,8 @@ const sizeOfLog = async (): Promise<number> =>
 
 describe('an OpenID provider', () => {
   it('is there by name; one that cannot be reached says so', async () => {
+    const here = await fetch(start('hospital'), { redirect: 'manual' });
+    expect(here.headers.get('set-cookie')).not.toContain('Secure');
     const { providers } = ProviderShown.parse((await coordinator.call('/v1/auth/providers')).body);
     expect(providers.map(({ name }) => name)).toEqual(['hospital', 'hub', 'away']);
     expect((await coordinator.call('/v1/auth/providers/none/start')).status).toBe(404);
@@ -209,6 +211,8 @@ describe('a new configuration', () => {
     expect(providers.map(({ name }) => name)).toEqual(['hospital', 'away']);
     expect((await coordinator.call('/v1/auth/providers/hub/start')).status).toBe(404);
     const begun = await fetch(start('hospital'), { redirect: 'manual' });
+    // People reach it over TLS, whatever stands in between.
+    expect(begun.headers.get('set-cookie')).toMatch(/; Secure$/);
     const to = new URL(begun.headers.get('location') ?? '');
     expect(to.searchParams.get('redirect_uri')).toBe(
       'https://qfl.hospital.test/v1/auth/providers/hospital/callback',
