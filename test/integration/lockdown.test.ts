@@ -6,6 +6,7 @@ import { SMTPServer } from 'smtp-server';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { utf8 } from '../../shared/bytes.ts';
 import { verifyHybrid } from '../../shared/crypto/signature.ts';
+import type { CoordinatorHome } from '../../coordinator/home.ts';
 import { DECISION_LABEL, decisionBytes } from '../../coordinator/emergency/proposals.ts';
 import { AccountMade, AccountPage, ServiceKeyMade, Tokens } from '../../shared/wire/accounts.ts';
 import { LockdownShown, NoticePage, ProposalShown } from '../../shared/wire/emergency.ts';
@@ -132,22 +133,22 @@ describe('a lockdown', () => {
   });
 });
 
+/** What a crash leaves. */
+const leave = ({ store }: CoordinatorHome, state: object, ...proposals: { id: string }[]): Promise<void> => {
+  const put = (key: string, value: object) =>
+    ({ type: 'put', key, value: utf8(JSON.stringify(value)) }) as const;
+  return store.write([
+    put('lockdown/state', { sinceMs: 1, by: null, count: 1, ...state }),
+    ...proposals.map((one) => put(`proposal/${one.id}`, one)),
+  ]);
+};
+
 describe('a lockdown that a crash cut short', () => {
   it('ends the sessions from before it, before anybody can come in again', async () => {
     const own = await startTestCoordinator();
     try {
       const alice = await own.admin('alice');
-      await own.whileStopped(({ store }) =>
-        store.write([
-          {
-            type: 'put',
-            key: 'lockdown/state',
-            value: utf8(
-              JSON.stringify({ on: true, reason: 'x', sinceMs: 1, by: null, count: 1, pending: true }),
-            ),
-          },
-        ]),
-      );
+      await own.whileStopped((home) => leave(home, { on: true, reason: 'x', pending: true }));
       expect((await own.call('/v1/auth/me', { key: alice })).status).toBe(401);
       const key = await own.key('admin');
       expect(LockdownShown.parse((await own.call('/v1/lockdown', { key })).body).on).toBe(true);
@@ -158,6 +159,44 @@ describe('a lockdown that a crash cut short', () => {
 });
 
 describe('the end of a lockdown', () => {
+  it('that was decided before a crash comes with the next start, for that lockdown only', async () => {
+    const own = await startTestCoordinator();
+    try {
+      const key = await own.key('admin');
+      const isOn = async () => LockdownShown.parse((await own.call('/v1/lockdown', { key })).body).on;
+      const approved = {
+        id: 'f'.repeat(16),
+        kind: 'lockdown.release',
+        summary: 'End the lockdown',
+        payload: {},
+        status: 'approved',
+        proposedBy: 'a'.repeat(32),
+        proposedMs: 1,
+        expiresMs: 2,
+        decidedBy: 'b'.repeat(32),
+        decidedMs: 2,
+        signature: null,
+        version: 2,
+        proposer: 'a'.repeat(16),
+        decider: 'b'.repeat(16),
+        deciderRole: 'admin',
+        basis: 1,
+      };
+      await own.whileStopped((home) =>
+        leave(home, { on: true, reason: 'the next one', count: 2, pending: false }, approved),
+      );
+      expect(await isOn()).toBe(true);
+      await own.whileStopped((home) =>
+        leave(home, { on: true, reason: 'this one', pending: false }, approved),
+      );
+      expect(await isOn()).toBe(false);
+      const task = { key, body: { spec: { kind: 'quantum', job: { type: 'chsh', seed: 1 } } } };
+      expect((await own.call('/v1/tasks', task)).status).toBe(201);
+    } finally {
+      await own.close();
+    }
+  });
+
   it('is not to be had by one person: not with a key made in it, nor with an account reset or made in it', async () => {
     const own = await startTestCoordinator('security: {second_factor_roles: []}');
     try {
