@@ -404,6 +404,7 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
     registerAuditRoutes(app, {
       audit,
       retention: retentionOf(home, clock, random, config.audit.retention),
+      actorOf: pseudonyms.actorOf,
     });
     registerLogRoutes(
       app,
@@ -456,6 +457,7 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
     registerBackupRoute(app, {
       audit,
       sources: deps.sources,
+      actorOf: pseudonyms.actorOf,
       source: () => agentBackup(home, clock, `qfl ${VERSION}`),
     });
     registerUsage(app, { self, audit, ledger, apiKeys: home.apiKeys, pseudonyms, clock });
@@ -464,6 +466,7 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
       home,
       outbox,
       apiKeys: home.apiKeys,
+      pseudonyms,
       roles: new Set(accessRules.table.roles),
       defaultDataClass: config.security.defaultDataClass,
     });

@@ -33,6 +33,7 @@ import { registerQuantumRoutes } from './api/quantum.ts';
 import { registerRoutes } from './api/routes.ts';
 import { registerRoundRoutes } from './api/rounds.ts';
 import { registerTaskRoutes } from './api/tasks.ts';
+import { createActorPseudonyms } from './access/pseudonyms.ts';
 import { type Access, startAccess } from './access/start.ts';
 import { coordinatorBackup } from './backup.ts';
 import { type Emergency, startEmergency } from './emergency/start.ts';
@@ -45,6 +46,7 @@ import { createLivePlanner } from './planning/live.ts';
 import { registerPlanningMetrics } from './planning/metrics.ts';
 import { openPlanShelf } from './planning/plan-shelf.ts';
 import { createPlanningThreads } from './planning/threads.ts';
+import { needRestart } from './reload.ts';
 import { openPolicyBook } from './policy.ts';
 import { collectStatistics } from './relay/collect.ts';
 import { relayChat } from './relay/dispatch.ts';
@@ -73,7 +75,7 @@ export interface RunningCoordinator {
   readonly address: HttpAddress;
   readonly fingerprintPhrase: string;
   readonly home: CoordinatorHome;
-  /** The planner's strategy and the bounds of the task runner follow a new configuration at once; the rest needs a restart. */
+  /** What is asked for each time follows a new configuration at once; what needs a restart is said in the log. */
   reload(config: CoordinatorConfig): Promise<void>;
   close(): Promise<void>;
 }
@@ -182,6 +184,7 @@ export const startCoordinator = async (
       cosigning: () => cosigning,
       settings: () => inForce,
     });
+    const pseudonyms = createActorPseudonyms(vault.secretFor('actors'));
     const rounds = createRounds({
       home: settings.home,
       federation: home.name,
@@ -213,8 +216,9 @@ export const startCoordinator = async (
               )
               .map(({ site }) => site),
         }),
-        pseudonymOf: (owner) => access.pseudonyms.of(owner),
+        pseudonymOf: (owner) => pseudonyms.of(owner),
       },
+      actorOf: pseudonyms.actorOf,
       exportLogs,
       home,
       registry,
@@ -228,6 +232,7 @@ export const startCoordinator = async (
     undo.push(() => work.close());
     const access: Access = await startAccess({
       home,
+      pseudonyms,
       settings: () => inForce,
       clock,
       random,
@@ -242,10 +247,16 @@ export const startCoordinator = async (
       random,
       logger,
       env,
-      pseudonyms: access.pseudonyms,
+      pseudonyms,
+      trustedSinceMs: (account) => access.accounts.get(account).trustedSinceMs,
       settings: () => inForce.notifications,
-      async stopEverything() {
-        await audit.record({ action: 'tokens.revoked', outcome: 'begun' });
+      async stopEverything({ by }) {
+        await audit.record({
+          action: 'tokens.revoked',
+          outcome: 'begun',
+          ...(by === null ? {} : { actor: by }),
+          objects: [{ kind: 'lockdown', id: 'on' }],
+        });
         await access.sessions.endAll();
         await access.tokenKeys.rotate(true);
         await work.tasks.halt();
@@ -259,6 +270,9 @@ export const startCoordinator = async (
       },
     });
     undo.push(() => emergency.close());
+    // A crash may have come between the state on the disk and all that has to stop, or go on, with it.
+    await emergency.lockdown.complete();
+    await emergency.proposals.complete();
     if (emergency.lockdown.state.on) await work.tasks.halt();
     // A crash may have come between the act and its record.
     await ownKeys.announceLockdown(emergency.lockdown.state.on);
@@ -330,13 +344,12 @@ export const startCoordinator = async (
         authenticator: control.authenticator,
         rules: access.rules,
         gate: emergency.lockdown.httpGate,
-        refused: (operation, { id, role }) =>
+        refused: (operation, by) =>
           void audit
             .record({
               action: 'access.refused',
               outcome: 'refused',
-              actor: access.pseudonyms.of(id),
-              role,
+              ...pseudonyms.actorOf(by),
               objects: [{ kind: 'operation', id: operation }],
             })
             .catch((error: unknown) => logger.error({ err: error }, 'a refusal could not be logged')),
@@ -356,19 +369,21 @@ export const startCoordinator = async (
       clock,
       startedMs: clock.nowMs(),
       exportLogs,
-      pseudonyms: access.pseudonyms,
+      pseudonyms,
       info: () => info,
     });
-    registerAuthRoutes(app, { access, audit, publicUrl: settings.publicUrl, isTls: tls !== undefined });
+    registerAuthRoutes(app, { access, audit, publicUrl: () => inForce.publicUrl });
     registerAccountRoutes(app, {
       access,
       apiKeys: home.apiKeys,
       audit,
+      clock,
       random,
       passwordPolicy: () => inForce.accounts.passwordPolicy,
     });
     registerBackupRoute(app, {
       audit,
+      actorOf: pseudonyms.actorOf,
       sources: deps.sources,
       source: () => coordinatorBackup(home, clock, `qfl ${VERSION}`),
     });
@@ -399,7 +414,7 @@ export const startCoordinator = async (
       clock,
       signer: home.exportSigner,
       notices: emergency.notices,
-      pseudonyms: access.pseudonyms,
+      pseudonyms,
       accounts: access.accounts,
       apiKeys: home.apiKeys,
       policy,
@@ -410,6 +425,7 @@ export const startCoordinator = async (
     registerAuditRoutes(app, {
       audit,
       retention: retentionOf(home, clock, random, settings.audit.retention),
+      actorOf: pseudonyms.actorOf,
     });
     registerLogRoutes(
       app,
@@ -422,7 +438,12 @@ export const startCoordinator = async (
     registerPlanRoutes(app, planner);
     registerQuantumRoutes(app, { planner, presence, planSeconds: meters.planSeconds });
     registerRoundRoutes(app, { rounds, tasks: work.tasks });
-    registerTaskRoutes(app, { tasks: work.tasks, audit, health: work.health });
+    registerTaskRoutes(app, {
+      tasks: work.tasks,
+      audit,
+      actorOf: pseudonyms.actorOf,
+      health: work.health,
+    });
     const sockets = attachSocketServer(app.fastify.server, {
       clock,
       connectionsPerMinute: CONNECTIONS_PER_MINUTE,
@@ -449,6 +470,9 @@ export const startCoordinator = async (
     logger.info({ url: address.url, fingerprint: toHex(home.fingerprint) }, 'the coordinator is ready');
     const reload = (next: CoordinatorConfig): Promise<void> => {
       inForce = next;
+      const parts = needRestart(settings, next);
+      if (parts.length > 0)
+        logger.warn({ parts }, 'these parts of the configuration need a restart to change');
       return Promise.resolve();
     };
     return { address, fingerprintPhrase: fingerprintPhrase(home.fingerprint), home, reload, close };

@@ -1,7 +1,9 @@
 /** What the site's administrators, and commands on the machine itself, may do: keys, imports, opt-outs. */
 import { Readable } from 'node:stream';
 import { z } from 'zod';
+import type { Actor } from '../../shared/access/actor.ts';
 import type { AuditLog } from '../../shared/audit/audit-log.ts';
+import type { AuditOutcome } from '../../shared/audit/entry.ts';
 import { QflError, toQflError } from '../../shared/errors.ts';
 import type { ApiKeys } from '../../shared/http/api-keys.ts';
 import { RoleName } from '../../shared/http/role-name.ts';
@@ -9,6 +11,7 @@ import type { HttpApp } from '../../shared/http/app.ts';
 import { principalOf } from '../../shared/http/bearer.ts';
 import { DepartmentId, SiteId } from '../../shared/ids.ts';
 import { DataClass } from '../../shared/wire/envelope.ts';
+import type { Pseudonyms } from '../access/pseudonyms.ts';
 import type { AgentHome } from '../home.ts';
 import type { Outbox } from '../answer/outbox.ts';
 import { importFolder, type ImportProgress } from '../records/import-fhir.ts';
@@ -18,6 +21,7 @@ export interface AdminOptions {
   readonly home: AgentHome;
   readonly outbox: Pick<Outbox, 'receipts'>;
   readonly apiKeys: ApiKeys;
+  readonly pseudonyms: Pseudonyms;
   readonly roles: ReadonlySet<string>;
   /** Of keys made without one. */
   readonly defaultDataClass: DataClass;
@@ -40,7 +44,8 @@ export const checkRole = (roles: ReadonlySet<string>, role: string): void => {
     });
 };
 
-const keyRoutes = ({ fastify }: HttpApp, { home, apiKeys, roles, defaultDataClass }: AdminOptions): void => {
+const keyRoutes = ({ fastify }: HttpApp, options: AdminOptions): void => {
+  const { home, apiKeys, roles, defaultDataClass, pseudonyms } = options;
   const reads = { access: 'keys.read' } as const;
   const changes = { access: 'keys.change' } as const;
   fastify.post(
@@ -52,7 +57,7 @@ const keyRoutes = ({ fastify }: HttpApp, { home, apiKeys, roles, defaultDataClas
       await home.audit.record({
         action: 'key.created',
         outcome: 'begun',
-        role: principalOf(request).role,
+        ...pseudonyms.actorOf(principalOf(request)),
         objects: [
           { kind: 'role', id: rest.role },
           { kind: 'department', id: rest.department },
@@ -71,13 +76,15 @@ const keyRoutes = ({ fastify }: HttpApp, { home, apiKeys, roles, defaultDataClas
     '/v1/admin/keys/:id',
     { config: changes, schema: { params: z.strictObject({ id: z.string() }) } },
     async (request) => {
+      // An id that somebody made up is not written into the log.
+      const { id } = await apiKeys.get(request.params.id);
       await home.audit.record({
         action: 'key.revoked',
         outcome: 'begun',
-        role: principalOf(request).role,
-        objects: [{ kind: 'key', id: request.params.id }],
+        ...pseudonyms.actorOf(principalOf(request)),
+        objects: [{ kind: 'key', id }],
       });
-      return apiKeys.revoke(request.params.id);
+      return apiKeys.revoke(id);
     },
   );
 };
@@ -109,23 +116,25 @@ const progressStream = (
 export const importAll = async (
   home: { audit: AuditLog } & Pick<AgentHome, 'records' | 'documents'>,
   request: { folder: string; documents: boolean },
+  by: Partial<Actor>,
   tell: (progress: ImportProgress) => void,
   signal: AbortSignal,
 ): Promise<object> => {
-  await home.audit.record({ action: 'records.imported', outcome: 'begun' });
+  const log = (outcome: AuditOutcome) => home.audit.record({ action: 'records.imported', outcome, ...by });
+  await log('begun');
   try {
     const result = request.documents
       ? await importDocuments(home.documents, request.folder, { signal })
       : await importFolder(home.records, request.folder, { onProgress: tell, signal });
-    await home.audit.record({ action: 'records.imported', outcome: 'ok' });
+    await log('ok');
     return result;
   } catch (error) {
-    await home.audit.record({ action: 'records.imported', outcome: 'failed' });
+    await log('failed');
     throw error;
   }
 };
 
-const importRoutes = ({ fastify }: HttpApp, { home }: AdminOptions): void => {
+const importRoutes = ({ fastify }: HttpApp, { home, pseudonyms }: AdminOptions): void => {
   let importing = false;
   const schema = {
     body: z.strictObject({ folder: z.string().min(1), documents: z.boolean().default(false) }),
@@ -138,7 +147,9 @@ const importRoutes = ({ fastify }: HttpApp, { home }: AdminOptions): void => {
       });
     importing = true;
     const stream = progressStream((tell, signal) =>
-      importAll(home, request.body, tell, signal).finally(() => (importing = false)),
+      importAll(home, request.body, pseudonyms.actorOf(principalOf(request)), tell, signal).finally(
+        () => (importing = false),
+      ),
     );
     return reply.type('application/x-ndjson').send(stream);
   });
@@ -155,7 +166,7 @@ const importRoutes = ({ fastify }: HttpApp, { home }: AdminOptions): void => {
       await home.audit.record({
         action: 'records.erased',
         outcome: 'begun',
-        role: principalOf(request).role,
+        ...pseudonyms.actorOf(principalOf(request)),
       });
       if (optedOut) await home.records.optOut(patient);
       else await home.records.withdrawOptOut(patient);

@@ -78,7 +78,7 @@ const importFrom = async (folder: string, documents: boolean, options: TargetOpt
     process.once('SIGINT', () => abort.abort());
     const result = (await isRunning(options))
       ? await importThrough(options, body, tell)
-      : await withHome(options, (home) => importAll(home, body, tell, abort.signal));
+      : await withHome(options, (home) => importAll(home, body, { role: 'operator' }, tell, abort.signal));
     bar?.stop();
     if (options.json === true || documents) printJson(result);
     else say(formatImportResult(Imported.parse(result)));
@@ -120,6 +120,7 @@ const createKey = async (options: KeyOptions): Promise<void> => {
         await home.audit.record({
           action: 'key.created',
           outcome: 'begun',
+          role: 'operator',
           objects: [{ kind: 'role', id: request.role }],
         });
         const { config } = await loadConfig('agent', { env: process.env });

@@ -8,7 +8,7 @@ import { QflError } from '../../shared/errors.ts';
 import { RoleName } from '../../shared/http/role-name.ts';
 import { AccountId, DepartmentId } from '../../shared/ids.ts';
 import { randomHex, type RandomBytes } from '../../shared/random.ts';
-import type { Store } from '../../shared/store/port.ts';
+import type { Store, StoreOperation } from '../../shared/store/port.ts';
 import { createRecordStore } from '../../shared/store/records.ts';
 import { Username } from '../../shared/wire/accounts.ts';
 import { DataClass } from '../../shared/wire/envelope.ts';
@@ -40,6 +40,11 @@ export const StoredAccount = z.strictObject({
   /** Who it is at an identity provider. */
   external: z.strictObject({ provider: z.string(), issuer: z.string(), subject: z.string() }).nullable(),
   createdMs: z.int(),
+  /**
+   * When somebody else last had it in hand: made it, reset it, opened it again or gave it another role. Whoever did that could be its owner for a while, so a
+   * decision of two people does not count it as the second one at once. Kept from before this was noted: 0.
+   */
+  trustedSinceMs: z.int().nonnegative().default(0),
   lastSignInMs: z.int().nullable(),
   /** Grows with every change; an ETag. */
   version: z.int().positive(),
@@ -57,8 +62,11 @@ export interface NewAccount {
 }
 
 export interface Accounts {
-  /** @throws QflError `conflict` when the name is taken, `too_large` when there are too many, `invalid_request` */
-  create(account: NewAccount): Promise<StoredAccount>;
+  /**
+   * @param alongside what has to be written in the same step, or not at all
+   * @throws QflError `conflict` when the name is taken, `too_large` when there are too many, `invalid_request`
+   */
+  create(account: NewAccount, alongside?: readonly StoreOperation[]): Promise<StoredAccount>;
   /** @throws QflError `not_found` */
   get(id: string): StoredAccount;
   byName(username: string): StoredAccount | undefined;
@@ -100,8 +108,11 @@ export const openAccounts = async (store: Store, clock: Clock, random: RandomByt
       throw new QflError('not_found', { detail: 'There is no account with that id.' });
     return account;
   };
-  const keep = async (account: StoredAccount): Promise<StoredAccount> => {
-    await records.put(account.id, account);
+  const keep = async (
+    account: StoredAccount,
+    alongside: readonly StoreOperation[] = [],
+  ): Promise<StoredAccount> => {
+    await store.write([records.putting(account.id, account), ...alongside]);
     known.set(account.id, account);
     names.set(account.username, account.id);
     return account;
@@ -112,7 +123,7 @@ export const openAccounts = async (store: Store, clock: Clock, random: RandomByt
     byExternal: (issuer, subject) =>
       [...known.values()].find(({ external }) => external?.issuer === issuer && external.subject === subject),
     list: () => [...known.values()].toSorted((a, b) => (a.username < b.username ? -1 : 1)),
-    create: (account) =>
+    create: (account, alongside) =>
       inTurn(async () => {
         const username = normalName(account.username);
         if (names.has(username))
@@ -132,6 +143,7 @@ export const openAccounts = async (store: Store, clock: Clock, random: RandomByt
           passwordIsOneTime: account.passwordIsOneTime ?? false,
           totp: null,
           createdMs: nowMs,
+          trustedSinceMs: nowMs,
           lastSignInMs: null,
           version: 1,
         });
@@ -141,7 +153,7 @@ export const openAccounts = async (store: Store, clock: Clock, random: RandomByt
               .map(({ path, message }) => `${path.join('.')}: ${message}`)
               .join('; '),
           });
-        return keep(parsed.data);
+        return keep(parsed.data, alongside);
       }),
     update: (id, change, version) =>
       inTurn(async () => {

@@ -23,6 +23,8 @@ export interface LockoutRules {
 /** Failures at an address that cost nothing: people mistype, and many sit behind one address. */
 const ADDRESS_FREE = 10;
 const ADDRESS_DELAY_MAX_MS = 15 * MINUTE_MS;
+/** The wait is at its longest from here on (2^10 s); more would only take longer to be forgotten. */
+const ADDRESS_FAILURES_MAX = ADDRESS_FREE + 10;
 /** Kept at most, oldest out first: whoever invents names must not fill the memory. */
 export const ENTRIES_MAX = 10_000;
 
@@ -34,12 +36,13 @@ export const addressDelayMs = (failures: number): number =>
     ? 0
     : Math.min(ADDRESS_DELAY_MAX_MS, SECOND_MS * 2 ** Math.min(20, failures - ADDRESS_FREE));
 
-/** The next state of an account after a failure. */
+/** The next state of an account after a failure. One that is locked stays as it is: else one attempt every half hour would keep its owner out for good. */
 export const accountFailed = (
   entry: LockoutEntry,
   nowMs: number,
   { failuresMax, lockedMs }: LockoutRules,
 ): LockoutEntry => {
+  if (entry.lockedUntilMs > nowMs) return entry;
   // A lock that ran out begins anew; so does a count that nothing was added to for as long as a lock takes.
   const isStale =
     (entry.lockedUntilMs > 0 && entry.lockedUntilMs <= nowMs) || nowMs - entry.lastMs > lockedMs;
@@ -47,10 +50,21 @@ export const accountFailed = (
   return { failures, lockedUntilMs: failures >= failuresMax ? nowMs + lockedMs : 0, lastMs: nowMs };
 };
 
+/**
+ * One failure is forgotten each quarter of an hour: no faster than the longest wait lets guesses through. Only time forgets: whoever has an account of
+ * their own could wash the count of their address off with it. `lastMs` is up to when was forgotten, not the last failure: people who mistype now and
+ * then behind one address must not add up for ever.
+ */
 export const addressFailed = (entry: LockoutEntry, nowMs: number): LockoutEntry => {
-  const failures = (nowMs - entry.lastMs > 4 * ADDRESS_DELAY_MAX_MS ? 0 : entry.failures) + 1;
+  const forgotten = Math.max(0, Math.floor((nowMs - entry.lastMs) / ADDRESS_DELAY_MAX_MS));
+  const left = Math.max(0, entry.failures - forgotten);
+  const failures = Math.min(ADDRESS_FAILURES_MAX, left + 1);
   const delayMs = addressDelayMs(failures);
-  return { failures, lockedUntilMs: delayMs === 0 ? 0 : nowMs + delayMs, lastMs: nowMs };
+  return {
+    failures,
+    lockedUntilMs: delayMs === 0 ? 0 : nowMs + delayMs,
+    lastMs: left === 0 ? nowMs : entry.lastMs + forgotten * ADDRESS_DELAY_MAX_MS,
+  };
 };
 
 export interface Lockout {
@@ -59,7 +73,8 @@ export interface Lockout {
   addressWaitMs(address: string): number;
   /** @returns true when this failure locked the account */
   failed(name: string, address: string): boolean;
-  succeeded(name: string, address: string): void;
+  /** Forgets the failures of the account; those of the address go with time. */
+  succeeded(name: string): void;
   /** By an administrator. */
   unlock(name: string): void;
 }
@@ -99,15 +114,13 @@ export const createLockout = (
     addressWaitMs: (address) => Math.max(0, (addresses.get(address)?.lockedUntilMs ?? 0) - clock.nowMs()),
     failed(name, address) {
       const nowMs = clock.nowMs();
-      const next = accountFailed(accounts.get(name) ?? NONE, nowMs, rules());
-      accounts.keep(name, next);
+      const before = accounts.get(name) ?? NONE;
+      const next = accountFailed(before, nowMs, rules());
+      if (next !== before) accounts.keep(name, next);
       addresses.keep(address, addressFailed(addresses.get(address) ?? NONE, nowMs));
-      return next.lockedUntilMs > 0;
+      return next !== before && next.lockedUntilMs > 0;
     },
-    succeeded(name, address) {
-      accounts.forget(name);
-      addresses.forget(address);
-    },
+    succeeded: (name) => accounts.forget(name),
     unlock: (name) => accounts.forget(name),
   };
 };

@@ -9,6 +9,7 @@ import type { Clock } from '../../shared/clock.ts';
 import { QflError } from '../../shared/errors.ts';
 import { AccountId, SessionId } from '../../shared/ids.ts';
 import { randomHex, type RandomBytes } from '../../shared/random.ts';
+import { createSerial } from '../../shared/serial.ts';
 import type { Store } from '../../shared/store/port.ts';
 import { createRecordStore } from '../../shared/store/records.ts';
 
@@ -40,9 +41,16 @@ export interface RefreshToken {
 }
 
 export interface Sessions {
+  /** How often all sessions of this account were ended at once so far. */
+  endings(account: AccountId): number;
+  /**
+   * @param endings as they were when the sign-in began: whoever was let in before an ending must not come in after it
+   * @throws QflError `unauthenticated` when the sessions of the account were ended meanwhile
+   */
   begin(
     account: AccountId,
     method: string,
+    endings?: number,
   ): Promise<{ readonly session: Session; readonly refresh: RefreshToken }>;
   /** The session while it is alive; counts as use. */
   use(id: SessionId): Session | undefined;
@@ -55,8 +63,8 @@ export interface Sessions {
     reused: (session: Session) => Promise<void>,
   ): Promise<{ readonly session: Session; readonly refresh: RefreshToken }>;
   end(id: SessionId): Promise<void>;
-  /** @returns how many ended */
-  endAll(account?: AccountId): Promise<number>;
+  /** @param except goes on: the one in which its owner asked for it. @returns how many ended */
+  endAll(account?: AccountId, except?: SessionId): Promise<number>;
   list(account?: AccountId): readonly Session[];
 }
 
@@ -66,6 +74,12 @@ const TOKEN = /^qflr_([0-9a-f]{32})_(\d{1,9})_([A-Za-z0-9_-]{43})$/;
 const refused = (): QflError =>
   new QflError('unauthenticated', {
     detail: 'The refresh token is not accepted.',
+    next: 'Sign in again: "qfl login".',
+  });
+
+const endedMeanwhile = (): QflError =>
+  new QflError('unauthenticated', {
+    detail: 'The sessions of this account were ended while this one began.',
     next: 'Sign in again: "qfl login".',
   });
 
@@ -84,6 +98,10 @@ export const openSessions = async (
   const alive = new Map<SessionId, Session>();
   const usedMs = new Map<SessionId, number>();
   for await (const session of records.list()) alive.set(session.id, session);
+  const endings = { all: 0, of: new Map<AccountId, number>() };
+  const endingsOf = (account: AccountId): number => endings.all + (endings.of.get(account) ?? 0);
+  /** One write after another, in the order of what is in memory: a record that was ended is not put back by a write from before. */
+  const inTurn = createSerial();
 
   const isOver = (session: Session): boolean => {
     const nowMs = clock.nowMs();
@@ -95,7 +113,7 @@ export const openSessions = async (
       alive.delete(id);
       usedMs.delete(id);
     }
-    if (ids.length > 0) await store.write(ids.map((id) => records.deleting(id)));
+    if (ids.length > 0) await inTurn(() => store.write(ids.map((id) => records.deleting(id))));
   };
   const sweep = (): Promise<void> => forget([...alive.values()].filter(isOver).map(({ id }) => id));
   await sweep();
@@ -104,9 +122,18 @@ export const openSessions = async (
     token: `qflr_${session.id}_${session.generation}_${toBase64Url(macOf(session, session.generation))}`,
     expiresMs: Math.min(session.expiresMs, session.usedMs + rules().refreshLifeMs),
   });
-  const keep = async (session: Session): Promise<Session> => {
-    await records.put(session.id, session);
+  /** In memory first, so that whatever ends sessions meanwhile finds this one. @throws QflError when it was ended before it was kept */
+  const keep = async (session: Session, ended: () => QflError): Promise<Session> => {
+    const before = alive.get(session.id);
     alive.set(session.id, session);
+    try {
+      await inTurn(() => records.put(session.id, session));
+    } catch (error) {
+      if (before === undefined || !alive.has(session.id)) alive.delete(session.id);
+      else alive.set(session.id, before);
+      throw error;
+    }
+    if (!alive.has(session.id)) throw ended();
     return session;
   };
   const list = (account?: AccountId): readonly Session[] =>
@@ -116,12 +143,14 @@ export const openSessions = async (
       .toSorted((a, b) => a.createdMs - b.createdMs);
 
   return {
-    async begin(account, method) {
+    endings: endingsOf,
+    async begin(account, method, before = endingsOf(account)) {
       await sweep();
       const own = list(account);
       await forget(own.slice(0, Math.max(0, own.length - SESSIONS_PER_ACCOUNT_MAX + 1)).map(({ id }) => id));
+      if (endingsOf(account) !== before) throw endedMeanwhile();
       const nowMs = Math.trunc(clock.nowMs());
-      const session = await keep({
+      const made: Session = {
         id: SessionId.parse(randomHex(random, 16)),
         account,
         method,
@@ -130,7 +159,8 @@ export const openSessions = async (
         usedMs: nowMs,
         generation: 0,
         key: toHex(random(32)),
-      });
+      };
+      const session = await keep(made, endedMeanwhile);
       return { session, refresh: refreshOf(session) };
     },
     use(id) {
@@ -152,16 +182,18 @@ export const openSessions = async (
       }
       if (clock.nowMs() >= refreshOf(session).expiresMs) throw refused();
       const next: Session = { ...session, generation: generation + 1, usedMs: Math.trunc(clock.nowMs()) };
-      // In memory first: two requests with one token must not both get the next.
-      alive.set(session.id, next);
-      await keep(next);
+      // In memory before anything is waited for: two requests with one token must not both get the next.
+      await keep(next, refused);
       return { session: next, refresh: refreshOf(next) };
     },
     end: (id) => forget([id]),
-    async endAll(account) {
+    async endAll(account, except) {
+      if (account === undefined) endings.all += 1;
+      else endings.of.set(account, (endings.of.get(account) ?? 0) + 1);
       const ids = [...alive.values()]
         .filter((session) => account === undefined || session.account === account)
-        .map(({ id }) => id);
+        .map(({ id }) => id)
+        .filter((id) => id !== except);
       await forget(ids);
       return ids.length;
     },

@@ -9,7 +9,7 @@ import type { Clock } from '../../shared/clock.ts';
 import { DAY_MS } from '../../shared/clock.ts';
 import { QflError } from '../../shared/errors.ts';
 import type { RandomBytes } from '../../shared/random.ts';
-import type { Store } from '../../shared/store/port.ts';
+import type { Store, StoreOperation } from '../../shared/store/port.ts';
 import { createRecordStore } from '../../shared/store/records.ts';
 
 const Stored = z.strictObject({ hash: z.string().regex(/^[0-9a-f]{64}$/), expiresMs: z.int() });
@@ -22,7 +22,8 @@ export interface SetupCodes {
   create(): Promise<string>;
   /** @throws QflError `token_refused`, in the same words whatever is wrong */
   check(code: string): Promise<void>;
-  spend(): Promise<void>;
+  /** For the write that makes the account: a code is never used without one, nor an account made with a code that stays. */
+  spending(): StoreOperation;
 }
 
 const hashOf = (code: string): string => hash('sha256', utf8(code), 'hex');
@@ -48,6 +49,6 @@ export const createSetupCodes = (
           next: 'Make a new one on the coordinator: "qfl coordinator setup-code".',
         });
     },
-    spend: () => records.delete(ID),
+    spending: () => records.deleting(ID),
   };
 };

@@ -7,9 +7,11 @@ import type { Clock } from '../../shared/clock.ts';
 import { SECOND_MS } from '../../shared/clock.ts';
 import { QflError } from '../../shared/errors.ts';
 import { addressKey } from '../../shared/http/rate-limit.ts';
+import type { AccountId, SessionId } from '../../shared/ids.ts';
 import type { RandomBytes } from '../../shared/random.ts';
+import { createSerial } from '../../shared/serial.ts';
 import type { Tokens } from '../../shared/wire/accounts.ts';
-import { type Accounts, normalName, type StoredAccount } from './accounts.ts';
+import { type Accounts, type NewAccount, normalName, type StoredAccount } from './accounts.ts';
 import type { Lockout } from './lockout.ts';
 import { checkPassword, type PasswordHasher, type PasswordPolicy } from './password.ts';
 import type { ActorPseudonyms } from './pseudonyms.ts';
@@ -37,6 +39,13 @@ export interface SignInOptions {
   readonly gate: (role: string) => void;
 }
 
+/** A person who changes what they sign in with: the session it is done in, and where from. */
+export interface OwnSession {
+  readonly account: AccountId;
+  readonly session: SessionId;
+  readonly ip: string;
+}
+
 export interface SignIn {
   /** @throws QflError `token_refused`, `invalid_request`, `conflict` */
   setUp(request: { code: string; username: string; password: string }): Promise<StoredAccount>;
@@ -45,15 +54,19 @@ export interface SignIn {
     request: { username: string; password: string; code?: string | undefined },
     address: string,
   ): Promise<Tokens>;
-  /** For somebody an identity provider vouches for. */
-  withProvider(account: StoredAccount, provider: string): Promise<Tokens>;
+  /** For somebody an identity provider vouches for. @param endings of the account's sessions when it did */
+  withProvider(account: StoredAccount, provider: string, endings: number): Promise<Tokens>;
   refresh(token: string): Promise<Tokens>;
-  /** @throws QflError `unauthenticated` for a wrong current password, `invalid_request` for a bad new one */
-  changePassword(id: string, current: string, next: string): Promise<void>;
+  /**
+   * Ends the person's other sessions: whoever was in with what no longer counts is out.
+   * @throws QflError `unauthenticated` for a wrong current password, which counts as a failed sign-in; `rate_limited`; `invalid_request` for a bad new one
+   */
+  changePassword(by: OwnSession, current: string, next: string): Promise<void>;
   beginSecondFactor(id: string): Promise<{ secret: string; uri: string }>;
-  confirmSecondFactor(id: string, code: string): Promise<readonly string[]>;
-  /** Needs a code of it. */
-  removeSecondFactor(id: string, code: string): Promise<void>;
+  /** Ends the person's other sessions: they began without it. */
+  confirmSecondFactor(by: OwnSession, code: string): Promise<readonly string[]>;
+  /** Needs a code of it; a wrong one counts as a failed sign-in. Ends the person's other sessions. */
+  removeSecondFactor(by: OwnSession, code: string): Promise<void>;
   /** True until what the account's role needs is there. */
   isRestricted(account: StoredAccount): boolean;
 }
@@ -99,16 +112,33 @@ export const createSignIn = (options: SignInOptions): SignIn => {
     };
   };
 
-  const begin = async (account: StoredAccount, method: string): Promise<Tokens> => {
-    options.gate(account.role);
+  /** Asked before the entry in the log, and again of the account as it is once its session is there. @throws QflError */
+  const mayEnter = ({ role, status }: StoredAccount): void => {
+    if (status !== 'active') throw notAccepted();
+    options.gate(role);
+  };
+
+  /** @param endings of the account's sessions when its proof was looked at */
+  const begin = async (
+    account: StoredAccount,
+    method: string,
+    endings: number,
+    vouching: readonly { readonly kind: string; readonly id: string }[] = [],
+  ): Promise<Tokens> => {
+    mayEnter(account);
     await audit.record({
       action: 'account.signed_in',
       outcome: 'ok',
-      actor: pseudonyms.of(account.id),
-      role: account.role,
-      objects: subjectOf(account),
+      ...pseudonyms.actorOf(account),
+      objects: [...subjectOf(account), ...vouching],
     });
-    const { session, refresh } = await sessions.begin(account.id, method);
+    const { session, refresh } = await sessions.begin(account.id, method, endings);
+    try {
+      mayEnter(accounts.get(account.id));
+    } catch (error) {
+      await sessions.end(session.id);
+      throw error;
+    }
     const lastSignInMs = Math.trunc(clock.nowMs());
     return tokensOf(await accounts.update(account.id, () => ({ lastSignInMs })), session, refresh);
   };
@@ -118,7 +148,7 @@ export const createSignIn = (options: SignInOptions): SignIn => {
     await audit.record({
       action: isLocked ? 'account.locked' : 'account.sign_in_refused',
       outcome: 'refused',
-      ...(account === undefined ? {} : { actor: pseudonyms.of(account.id), objects: subjectOf(account) }),
+      ...(account === undefined ? {} : { ...pseudonyms.actorOf(account), objects: subjectOf(account) }),
     });
     throw notAccepted();
   };
@@ -133,17 +163,23 @@ export const createSignIn = (options: SignInOptions): SignIn => {
     return (await useCode(account.totp, code, clock.nowMs())) ?? 'wrong';
   };
 
-  const withPassword: SignIn['withPassword'] = async ({ username, password, code }, ip) => {
+  /** @throws QflError `rate_limited` while the address has to wait */
+  const addressOf = (ip: string): string => {
     const address = addressKey(ip);
     const waitMs = lockout.addressWaitMs(address);
-    if (waitMs > 0)
-      throw new QflError('rate_limited', {
-        detail: 'Too many failed sign-ins from this address.',
-        next: `Try again in ${Math.ceil(waitMs / SECOND_MS)} s.`,
-        facts: { retryAfterS: Math.ceil(waitMs / SECOND_MS) },
-      });
+    if (waitMs <= 0) return address;
+    throw new QflError('rate_limited', {
+      detail: 'Too many failed sign-ins from this address.',
+      next: `Try again in ${Math.ceil(waitMs / SECOND_MS)} s.`,
+      facts: { retryAfterS: Math.ceil(waitMs / SECOND_MS) },
+    });
+  };
+
+  const withPassword: SignIn['withPassword'] = async ({ username, password, code }, ip) => {
+    const address = addressOf(ip);
     const name = normalName(username);
     const found = accounts.byName(name);
+    const endings = found === undefined ? 0 : sessions.endings(found.id);
     const isRight = await hasher.verify(password, found?.passwordHash ?? null);
     // After the slow part: attempts side by side must not all get in under one count.
     if (found === undefined || !isRight || found.status !== 'active' || lockout.isAccountLocked(name))
@@ -152,8 +188,8 @@ export const createSignIn = (options: SignInOptions): SignIn => {
     if (totp === 'missing') throw codeNeeded();
     if (totp === 'wrong') return fail(name, address, found);
     if (totp !== undefined) await spendCode(found, totp, name, address);
-    lockout.succeeded(name, address);
-    return begin(found, totp === undefined ? 'password' : 'password+totp');
+    lockout.succeeded(name);
+    return begin(found, totp === undefined ? 'password' : 'password+totp', endings);
   };
 
   /** Kept before anybody is let in: a code works once, also for two requests at one moment. */
@@ -165,29 +201,34 @@ export const createSignIn = (options: SignInOptions): SignIn => {
   ): Promise<void> => {
     try {
       await accounts.update(account.id, () => ({ totp }), account.version);
-    } catch {
+    } catch (error) {
+      // A disk that fails is no guess of a code: it neither counts as one nor is it told as one.
+      if (!(error instanceof QflError && error.code === 'conflict')) throw error;
       await fail(name, address, account);
     }
   };
 
+  /** One after another: of two requests with the code at one moment, the second finds it spent. */
+  const settingUp = createSerial();
   const setUp: SignIn['setUp'] = async ({ code, username, password }) => {
     await setupCodes.check(code);
     checkPassword(password, options.passwordPolicy(), username);
     const passwordHash = await hasher.hash(password);
-    await setupCodes.check(code);
-    const account = await accounts.create({
+    const first: NewAccount = {
       username,
       role: 'admin',
       department: 'operations',
       dataClass: 'restricted',
       passwordHash,
+    };
+    const account = await settingUp(async () => {
+      await setupCodes.check(code);
+      return accounts.create(first, [setupCodes.spending()]);
     });
-    await setupCodes.spend();
     await audit.record({
       action: 'account.created',
       outcome: 'ok',
-      actor: pseudonyms.of(account.id),
-      role: account.role,
+      ...pseudonyms.actorOf(account),
       objects: subjectOf(account),
     });
     return account;
@@ -203,8 +244,7 @@ export const createSignIn = (options: SignInOptions): SignIn => {
       });
     });
     const account = accounts.get(next.session.account);
-    if (account.status !== 'active') throw notAccepted();
-    options.gate(account.role);
+    mayEnter(account);
     return tokensOf(account, next.session, next.refresh);
   };
 
@@ -212,8 +252,7 @@ export const createSignIn = (options: SignInOptions): SignIn => {
     audit.record({
       action: 'account.changed',
       outcome: 'ok',
-      actor: pseudonyms.of(account.id),
-      role: account.role,
+      ...pseudonyms.actorOf(account),
       objects: subjectOf(account),
     });
 
@@ -221,11 +260,16 @@ export const createSignIn = (options: SignInOptions): SignIn => {
     isRestricted,
     setUp,
     withPassword,
-    withProvider: (account, provider) => begin(account, provider),
+    withProvider: (account, provider, endings) =>
+      begin(account, provider, endings, [{ kind: 'provider', id: provider }]),
     refresh,
-    async changePassword(id, current, next) {
+    async changePassword({ account: id, session, ip }, current, next) {
+      const address = addressOf(ip);
       const account = accounts.get(id);
-      if (!(await hasher.verify(current, account.passwordHash))) throw notAccepted();
+      const isRight = await hasher.verify(current, account.passwordHash);
+      // A stolen session must not be a way to guess the password past the lock.
+      if (!isRight || lockout.isAccountLocked(account.username))
+        await fail(account.username, address, account);
       checkPassword(next, options.passwordPolicy(), account.username);
       if (next === current)
         throw new QflError('invalid_request', { detail: 'the new password is the old one' });
@@ -233,6 +277,7 @@ export const createSignIn = (options: SignInOptions): SignIn => {
       await changed(account);
       const passwordChangedMs = Math.trunc(clock.nowMs());
       await accounts.update(id, () => ({ passwordHash, passwordChangedMs, passwordIsOneTime: false }));
+      await sessions.endAll(id, session);
     },
     async beginSecondFactor(id) {
       const account = accounts.get(id);
@@ -245,7 +290,7 @@ export const createSignIn = (options: SignInOptions): SignIn => {
       await accounts.update(id, () => ({ totp }));
       return { secret: totp.secret, uri: totpUri(totp.secret, options.federation, account.username) };
     },
-    async confirmSecondFactor(id, code) {
+    async confirmSecondFactor({ account: id, session }, code) {
       const account = accounts.get(id);
       const next = account.totp === null ? undefined : await useCode(account.totp, code, clock.nowMs());
       if (next === undefined || account.totp?.confirmed === true)
@@ -260,14 +305,18 @@ export const createSignIn = (options: SignInOptions): SignIn => {
         () => ({ totp: { ...next, confirmed: true, recovery: [...hashes] } }),
         account.version,
       );
+      await sessions.endAll(id, session);
       return codes;
     },
-    async removeSecondFactor(id, code) {
+    async removeSecondFactor({ account: id, session, ip }, code) {
+      const address = addressOf(ip);
       const account = accounts.get(id);
       const totp = await checkCode(account, code);
-      if (typeof totp !== 'object') throw notAccepted();
+      if (typeof totp !== 'object' || lockout.isAccountLocked(account.username))
+        await fail(account.username, address, account);
       await changed(account);
       await accounts.update(id, () => ({ totp: null }), account.version);
+      await sessions.endAll(id, session);
     },
   };
 };

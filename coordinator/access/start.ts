@@ -17,8 +17,8 @@ import { createAuthenticator } from './authenticator.ts';
 import { createLockout, type Lockout, LockoutEntry } from './lockout.ts';
 import { createPasswordHasher, type PasswordHasher } from './password.ts';
 import { createProviderSignIn, type ProviderSignIn } from './provider-sign-in.ts';
-import { createProvider } from './providers.ts';
-import { type ActorPseudonyms, createActorPseudonyms } from './pseudonyms.ts';
+import { createProvider, type Provider } from './providers.ts';
+import type { ActorPseudonyms } from './pseudonyms.ts';
 import { openSessions, type Sessions } from './sessions.ts';
 import { createSetupCodes } from './setup-code.ts';
 import { createSignIn, type SignIn } from './sign-in.ts';
@@ -41,6 +41,7 @@ export interface Access {
 
 export interface AccessDeps {
   readonly home: CoordinatorHome;
+  readonly pseudonyms: ActorPseudonyms;
   /** Asked each time: a new configuration counts at once. */
   readonly settings: () => CoordinatorConfig;
   readonly clock: Clock;
@@ -77,7 +78,7 @@ const openLockout = async ({ home, settings, clock, logger }: AccessDeps): Promi
     isAccountLocked: (name) => lockout.isAccountLocked(blinded(name)),
     addressWaitMs: (address) => lockout.addressWaitMs(address),
     failed: (name, address) => lockout.failed(blinded(name), address),
-    succeeded: (name, address) => lockout.succeeded(blinded(name), address),
+    succeeded: (name) => lockout.succeeded(blinded(name)),
     unlock: (name) => lockout.unlock(blinded(name)),
   };
 };
@@ -96,8 +97,30 @@ const createRules = (settings: () => CoordinatorConfig): (() => AccessRules) => 
   };
 };
 
+/** Made again only when their part of the configuration changed: each remembers what it found out about its provider. */
+const createProviders = (
+  configs: () => CoordinatorConfig['accounts']['providers'],
+  env: AccessDeps['env'],
+): (() => readonly Provider[]) => {
+  let made: { readonly of: ReturnType<typeof configs>; readonly providers: readonly Provider[] } | undefined;
+  return () => {
+    const of = configs();
+    if (made?.of !== of)
+      made = {
+        of,
+        providers: of.map(({ clientSecretEnv, ...config }) =>
+          createProvider({
+            ...config,
+            clientSecret: clientSecretEnv === null ? undefined : env[clientSecretEnv],
+          }),
+        ),
+      };
+    return made.providers;
+  };
+};
+
 export const startAccess = async (deps: AccessDeps): Promise<Access> => {
-  const { home, settings, clock, random, env } = deps;
+  const { home, settings, clock, random, env, pseudonyms } = deps;
   const { store, audit } = home;
   const accounts = await openAccounts(store, clock, random);
   const sessions = await openSessions(store, clock, random, () => ({
@@ -121,7 +144,6 @@ export const startAccess = async (deps: AccessDeps): Promise<Access> => {
     lifeMs: () => settings().accounts.tokens.lifeMs,
   });
   const [hasher, lockout] = await Promise.all([createPasswordHasher(), openLockout(deps)]);
-  const pseudonyms = createActorPseudonyms(home.vault.secretFor('actors'));
   const signIn = createSignIn({
     accounts,
     sessions,
@@ -141,14 +163,12 @@ export const startAccess = async (deps: AccessDeps): Promise<Access> => {
   const rules = createRules(settings);
   const classOfRole = (role: string): DataClass => rules().table.bound(role, 'self.read') ?? 'public';
   const providers = createProviderSignIn({
-    providers: settings().accounts.providers.map(({ clientSecretEnv, ...config }) =>
-      createProvider({
-        ...config,
-        clientSecret: clientSecretEnv === null ? undefined : env[clientSecretEnv],
-      }),
-    ),
+    providers: createProviders(() => settings().accounts.providers, env),
     accounts,
+    sessions,
     signIn,
+    audit,
+    pseudonyms,
     clock,
     random,
     classOfRole,

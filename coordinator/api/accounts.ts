@@ -3,6 +3,7 @@ import { z } from 'zod';
 import type { AuditLog } from '../../shared/audit/audit-log.ts';
 import { tableRows } from '../../shared/access/table.ts';
 import { toBase64Url } from '../../shared/bytes.ts';
+import type { Clock } from '../../shared/clock.ts';
 import { QflError } from '../../shared/errors.ts';
 import type { ApiKeys } from '../../shared/http/api-keys.ts';
 import type { HttpApp } from '../../shared/http/app.ts';
@@ -26,6 +27,7 @@ import {
   SessionPage,
 } from '../../shared/wire/accounts.ts';
 import type { DataClass } from '../../shared/wire/envelope.ts';
+import type { StoredAccount } from '../access/accounts.ts';
 import { checkPassword, type PasswordPolicy } from '../access/password.ts';
 import type { Access } from '../access/start.ts';
 import { showAccount, showSession } from './show-account.ts';
@@ -34,6 +36,7 @@ export interface AccountRouteOptions {
   readonly access: Access;
   readonly apiKeys: ApiKeys;
   readonly audit: Pick<AuditLog, 'record'>;
+  readonly clock: Pick<Clock, 'nowMs'>;
   readonly random: RandomBytes;
   readonly passwordPolicy: () => PasswordPolicy;
 }
@@ -50,6 +53,24 @@ const checkRole = ({ table }: Access, role: string): void => {
     throw new QflError('invalid_request', {
       detail: `there is no role "${role}"`,
       next: `Choose one of ${roles.join(', ')}.`,
+    });
+};
+
+/** @throws QflError `conflict` when nobody would be left who may make administrators */
+const checkLastAdmin = (
+  { accounts }: Access,
+  { id, role }: StoredAccount,
+  change: z.infer<typeof AccountChange>,
+): void => {
+  const losesAdmin =
+    role === 'admin' &&
+    (change.status === 'disabled' || (change.role !== undefined && change.role !== 'admin'));
+  const isAnother = (one: StoredAccount): boolean =>
+    one.role === 'admin' && one.status === 'active' && one.id !== id;
+  if (losesAdmin && !accounts.list().some(isAnother))
+    throw new QflError('conflict', {
+      detail: 'this is the last administrator',
+      next: 'Make another one first.',
     });
 };
 
@@ -70,12 +91,16 @@ const logger =
     by: { readonly id: string; readonly role: string },
     objects: readonly { kind: string; id: string }[],
   ) =>
-    audit.record({ action, outcome: 'begun', actor: access.pseudonyms.of(by.id), role: by.role, objects });
+    audit.record({ action, outcome: 'begun', ...access.pseudonyms.actorOf(by), objects });
 
 const accountRoutes = ({ fastify }: HttpApp, options: AccountRouteOptions): void => {
-  const { access, random, passwordPolicy } = options;
+  const { access, random, clock, passwordPolicy } = options;
+  const nowMs = (): number => Math.trunc(clock.nowMs());
   const { accounts, sessions, hasher } = access;
   const log = logger(options);
+  /** A lock comes and goes without a new version of the account. */
+  const stateOf = ({ username }: StoredAccount): string | undefined =>
+    access.lockout.isAccountLocked(username) ? 'locked' : undefined;
   const boundOf = (role: string): DataClass => access.table().bound(role, 'self.read') ?? 'public';
   fastify.get(
     '/v1/accounts',
@@ -122,7 +147,7 @@ const accountRoutes = ({ fastify }: HttpApp, options: AccountRouteOptions): void
         passwordHash,
         passwordIsOneTime: made !== null,
       });
-      sendEtag(reply, account.version);
+      sendEtag(reply, account.version, stateOf(account));
       return reply.code(201).send({ account: showAccount(account, access), oneTimePassword: made });
     },
   );
@@ -134,8 +159,10 @@ const accountRoutes = ({ fastify }: HttpApp, options: AccountRouteOptions): void
     },
     async (request, reply) => {
       const account = accounts.get(request.params.id);
-      sendEtag(reply, account.version);
-      return isUnchanged(request, account.version) ? notModified(reply) : showAccount(account, access);
+      sendEtag(reply, account.version, stateOf(account));
+      return isUnchanged(request, account.version, stateOf(account))
+        ? notModified(reply)
+        : showAccount(account, access);
     },
   );
   fastify.patch(
@@ -153,31 +180,32 @@ const accountRoutes = ({ fastify }: HttpApp, options: AccountRouteOptions): void
       const { id } = request.params;
       const { role, status } = request.body;
       if (role !== undefined) checkRole(access, role);
-      const before = accounts.get(id);
-      const losesAdmin =
-        before.role === 'admin' && (status === 'disabled' || (role !== undefined && role !== 'admin'));
-      const otherAdmins = accounts
-        .list()
-        .filter((one) => one.role === 'admin' && one.status === 'active' && one.id !== id);
-      if (losesAdmin && otherAdmins.length === 0)
-        throw new QflError('conflict', {
-          detail: 'this is the last administrator',
-          next: 'Make another one first.',
-        });
+      checkLastAdmin(access, accounts.get(id), request.body);
       await log('account.changed', principalOf(request), [{ kind: 'account', id }]);
       const change = Object.fromEntries(
         Object.entries(request.body).filter(([, value]) => value !== undefined),
       );
-      const account = await accounts.update(id, () => change, wantedVersion(request));
+      // Asked again in the step that changes it: two who demote each other at one moment must not leave nobody.
+      const account = await accounts.update(
+        id,
+        (before) => {
+          checkLastAdmin(access, before, request.body);
+          const isAnother =
+            (role ?? before.role) !== before.role || (status ?? before.status) !== before.status;
+          return { ...change, ...(isAnother ? { trustedSinceMs: nowMs() } : {}) };
+        },
+        wantedVersion(request),
+      );
       if (status === 'disabled') await sessions.endAll(id);
-      sendEtag(reply, account.version);
+      sendEtag(reply, account.version, stateOf(account));
       return showAccount(account, access);
     },
   );
 };
 
 const helpRoutes = ({ fastify }: HttpApp, options: AccountRouteOptions): void => {
-  const { access, random } = options;
+  const { access, random, clock } = options;
+  const nowMs = (): number => Math.trunc(clock.nowMs());
   const { accounts, sessions, hasher, lockout } = access;
   const log = logger(options);
   const Made = z.strictObject({ oneTimePassword: z.string() });
@@ -211,7 +239,12 @@ const helpRoutes = ({ fastify }: HttpApp, options: AccountRouteOptions): void =>
       const password = oneTimePassword(random);
       const passwordHash = await hasher.hash(password);
       await log('account.changed', principalOf(request), [{ kind: 'account', id }]);
-      await accounts.update(id, () => ({ passwordHash, passwordIsOneTime: true, totp: null }));
+      await accounts.update(id, () => ({
+        passwordHash,
+        passwordIsOneTime: true,
+        totp: null,
+        trustedSinceMs: nowMs(),
+      }));
       await sessions.endAll(AccountId.parse(id));
       return { oneTimePassword: password };
     },
@@ -315,8 +348,10 @@ const keyRoutes = ({ fastify }: HttpApp, options: AccountRouteOptions): void => 
       schema: { summary: 'Revoke a key at once', params: KeyParams, response: { 200: ServiceKeyShown } },
     },
     async (request) => {
-      await log('key.revoked', principalOf(request), [{ kind: 'key', id: request.params.id }]);
-      return show(await apiKeys.revoke(request.params.id));
+      // An id that somebody made up is not written into the log.
+      const { id } = await apiKeys.get(request.params.id);
+      await log('key.revoked', principalOf(request), [{ kind: 'key', id }]);
+      return show(await apiKeys.revoke(id));
     },
   );
 };

@@ -21,14 +21,14 @@ import {
   Whoami,
 } from '../../shared/wire/accounts.ts';
 import type { Access } from '../access/start.ts';
+import type { OwnSession } from '../access/sign-in.ts';
 import { showAccount, showSession } from './show-account.ts';
 
 export interface AuthRouteOptions {
   readonly access: Access;
   readonly audit: Pick<AuditLog, 'record'>;
-  /** Where people reach this coordinator; undefined: where they just did. */
-  readonly publicUrl: string | null;
-  readonly isTls: boolean;
+  /** Where people reach this coordinator; null: where they just did. */
+  readonly publicUrl: () => string | null;
 }
 
 const COOKIE = 'qfl_sign_in';
@@ -44,6 +44,13 @@ const accountOf = (request: FastifyRequest): AccountId => {
     throw new QflError('forbidden', { detail: 'this is for people who signed in, not for keys' });
   return AccountId.parse(id);
 };
+
+/** @throws QflError `forbidden` */
+const ownSessionOf = (request: FastifyRequest): OwnSession => ({
+  account: accountOf(request),
+  session: SessionId.parse(principalOf(request).sessionId),
+  ip: request.ip,
+});
 
 const signInRoutes = ({ fastify }: HttpApp, { access }: AuthRouteOptions): void => {
   const { signIn } = access;
@@ -120,10 +127,10 @@ const ownRoutes = ({ fastify }: HttpApp, { access, audit }: AuthRouteOptions): v
     '/v1/auth/logout',
     { config: own, schema: { summary: 'End this session', response: { 200: Done } } },
     async (request) => {
-      const { id, role, sessionId } = principalOf(request);
+      const by = principalOf(request);
       accountOf(request);
-      await audit.record({ action: 'account.signed_out', outcome: 'ok', actor: pseudonyms.of(id), role });
-      if (sessionId !== null) await sessions.end(SessionId.parse(sessionId));
+      await audit.record({ action: 'account.signed_out', outcome: 'ok', ...pseudonyms.actorOf(by) });
+      if (by.sessionId !== null) await sessions.end(SessionId.parse(by.sessionId));
       return DONE;
     },
   );
@@ -136,11 +143,15 @@ const ownRoutes = ({ fastify }: HttpApp, { access, audit }: AuthRouteOptions): v
     '/v1/auth/password',
     {
       config: own,
-      schema: { summary: 'Set another password', body: PasswordChange, response: { 200: Done } },
+      schema: {
+        summary: 'Set another password; other sessions of the account end',
+        body: PasswordChange,
+        response: { 200: Done },
+      },
     },
     async (request) => {
       const { current, next } = request.body;
-      await signIn.changePassword(accountOf(request), current, next);
+      await signIn.changePassword(ownSessionOf(request), current, next);
       return DONE;
     },
   );
@@ -163,7 +174,7 @@ const secondFactorRoutes = ({ fastify }: HttpApp, { access: { signIn } }: AuthRo
       },
     },
     async (request) => ({
-      recoveryCodes: [...(await signIn.confirmSecondFactor(accountOf(request), request.body.code))],
+      recoveryCodes: [...(await signIn.confirmSecondFactor(ownSessionOf(request), request.body.code))],
     }),
   );
   fastify.post(
@@ -173,7 +184,7 @@ const secondFactorRoutes = ({ fastify }: HttpApp, { access: { signIn } }: AuthRo
       schema: { summary: 'Remove it, with a code of it', body: TotpConfirm, response: { 200: Done } },
     },
     async (request) => {
-      await signIn.removeSecondFactor(accountOf(request), request.body.code);
+      await signIn.removeSecondFactor(ownSessionOf(request), request.body.code);
       return DONE;
     },
   );
@@ -188,13 +199,14 @@ const HandOffQuery = z.union([
 ]);
 const ProviderParams = z.strictObject({ provider: z.string().max(40) });
 
-const providerRoutes = ({ fastify }: HttpApp, { access, publicUrl, isTls }: AuthRouteOptions): void => {
+const providerRoutes = ({ fastify }: HttpApp, { access, publicUrl }: AuthRouteOptions): void => {
   const { providers } = access;
   const baseOf = (request: FastifyRequest): string =>
-    publicUrl?.replace(/\/$/, '') ?? `${request.protocol}://${request.host}`;
+    publicUrl()?.replace(/\/$/, '') ?? `${request.protocol}://${request.host}`;
   const pathOf = (provider: string, end: string): string => `/v1/auth/providers/${provider}/${end}`;
-  const cookie = (value: string, seconds: number): string =>
-    `${COOKIE}=${value}; Path=/v1/auth/providers; HttpOnly; SameSite=Lax; Max-Age=${seconds}${isTls ? '; Secure' : ''}`;
+  /** For the address people have, not the one we listen at: behind a proxy that ends TLS the cookie is still for TLS only. */
+  const cookie = (request: FastifyRequest, value: string, seconds: number): string =>
+    `${COOKIE}=${value}; Path=/v1/auth/providers; HttpOnly; SameSite=Lax; Max-Age=${seconds}${baseOf(request).startsWith('https:') ? '; Secure' : ''}`;
   const cookieOf = (request: FastifyRequest): string | undefined =>
     new RegExp(`(?:^|;\\s*)${COOKIE}=([\\w-]{43})(?:;|$)`).exec(request.headers.cookie ?? '')?.[1];
   fastify.get(
@@ -203,7 +215,7 @@ const providerRoutes = ({ fastify }: HttpApp, { access, publicUrl, isTls }: Auth
       config: open,
       schema: { summary: 'Identity providers to sign in with', response: { 200: ProviderShown } },
     },
-    () => ({ providers: providers.names.map((name) => ({ name, startUrl: pathOf(name, 'start') })) }),
+    () => ({ providers: providers.names().map((name) => ({ name, startUrl: pathOf(name, 'start') })) }),
   );
   fastify.get(
     '/v1/auth/providers/:provider/start',
@@ -218,13 +230,13 @@ const providerRoutes = ({ fastify }: HttpApp, { access, publicUrl, isTls }: Auth
           ? { port: request.query.handoff, challenge: request.query.challenge }
           : undefined;
       const begun = await providers.start(provider, baseOf(request) + pathOf(provider, 'callback'), handOff);
-      return reply.header('set-cookie', cookie(begun.cookie, 600)).redirect(begun.url.href, 302);
+      return reply.header('set-cookie', cookie(request, begun.cookie, 600)).redirect(begun.url.href, 302);
     },
   );
   const answered = async (request: FastifyRequest, reply: FastifyReply, provider: string) => {
     const here = new URL(request.url, baseOf(request));
     const outcome = await providers.finish(provider, here, cookieOf(request));
-    void reply.header('set-cookie', cookie('', 0));
+    void reply.header('set-cookie', cookie(request, '', 0));
     return 'handOff' in outcome ? reply.redirect(outcome.handOff.href, 302) : reply.send(outcome.tokens);
   };
   fastify.get(

@@ -29,6 +29,7 @@ import { incidentReport, noticeDraft, signReport } from '../audit/incident.ts';
 import { usageCsv, usageReport } from '../audit/usage.ts';
 import type { Notices } from '../emergency/notices.ts';
 import type { PolicyBook } from '../policy.ts';
+import { BUDGET_AUTHORITY, budgetHints } from '../sites/budget-hints.ts';
 import type { Presence } from '../sites/presence.ts';
 import type { Registry } from '../sites/registry.ts';
 
@@ -47,19 +48,10 @@ export interface ReportRouteOptions {
   readonly settings: () => CoordinatorConfig;
 }
 
-const AUTHORITY =
-  'each site enforces and records its own budget and raises it by two of its own people; these are hints for planning';
-
 const showBudgets = ({ policy, registry, presence }: ReportRouteOptions): z.infer<typeof BudgetsShown> => ({
-  authority: AUTHORITY,
+  authority: BUDGET_AUTHORITY,
   microEpsilonMax: policy.current.policy.microEpsilonMax,
-  sites: registry
-    .list()
-    .filter(({ status }) => status === 'approved')
-    .map(({ site }) => ({
-      site,
-      siteLifetimeTenthsLeft: presence.telemetry(site)?.budgetTenths ?? null,
-    })),
+  sites: budgetHints(registry, presence),
 });
 
 const reportRoutes = ({ fastify }: HttpApp, options: ReportRouteOptions): void => {
@@ -75,8 +67,8 @@ const reportRoutes = ({ fastify }: HttpApp, options: ReportRouteOptions): void =
       },
     },
     async (request) => {
-      const { id, role } = principalOf(request);
-      await audit.record({ action: 'incident.reported', outcome: 'begun', actor: pseudonyms.of(id), role });
+      const by = pseudonyms.actorOf(principalOf(request));
+      await audit.record({ action: 'incident.reported', outcome: 'begun', ...by });
       const { fromMs, toMs, awareMs } = request.body;
       const nowMs = Math.trunc(clock.nowMs());
       const report = await incidentReport({ audit, federation, fromMs, toMs, awareMs, nowMs });
@@ -104,14 +96,13 @@ const reportRoutes = ({ fastify }: HttpApp, options: ReportRouteOptions): void =
       },
     },
     async (request) => {
-      const { id, role } = principalOf(request);
+      const by = pseudonyms.actorOf(principalOf(request));
       const { account: name, ground } = request.body;
       const account = accounts.byName(name) ?? accounts.get(name);
       await audit.record({
         action: 'audit.read',
         outcome: 'ok',
-        actor: pseudonyms.of(id),
-        role,
+        ...by,
         objects: [{ kind: 'account', id: account.id }],
       });
       const { organisation, audit: rules } = settings();
@@ -139,13 +130,12 @@ const reportRoutes = ({ fastify }: HttpApp, options: ReportRouteOptions): void =
       },
     },
     async (request) => {
-      const { id, role } = principalOf(request);
+      const by = pseudonyms.actorOf(principalOf(request));
       const { kind, fromMs, toMs } = request.body;
       await audit.record({
         action: 'audit.read',
         outcome: 'ok',
-        actor: pseudonyms.of(id),
-        role,
+        ...by,
         objects: [{ kind: 'report', id: kind }],
       });
       const known = accounts.list();

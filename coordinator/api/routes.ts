@@ -18,6 +18,7 @@ import { FederationPolicy, type PolicyBook } from '../policy.ts';
 import { ExportRequestBody } from '../../shared/wire/audit-export.ts';
 import { withProgress } from './export-stream.ts';
 import type { Invitations } from '../sites/invitations.ts';
+import { BUDGET_AUTHORITY, budgetHints } from '../sites/budget-hints.ts';
 import type { Presence } from '../sites/presence.ts';
 import type { Registry, SiteEntry } from '../sites/registry.ts';
 import {
@@ -142,12 +143,6 @@ const readRoutes = ({ fastify }: HttpApp, options: RouteOptions): void => {
       auditSize: home.audit.log.size,
     }),
   );
-  // The sites' ledgers are the only truth; what is known here is a hint, rounded to tenths by the sites themselves.
-  const hints = () =>
-    registry
-      .list()
-      .filter(({ status }) => status === 'approved')
-      .map(({ site }) => ({ site, siteLifetimeTenthsLeft: presence.telemetry(site)?.budgetTenths ?? null }));
   fastify.get(
     '/privacy/status',
     {
@@ -155,18 +150,19 @@ const readRoutes = ({ fastify }: HttpApp, options: RouteOptions): void => {
       schema: { summary: 'What is left of budgets, as the sites say it' },
     },
     () => ({
-      authority: 'each site enforces and records its own budget; these are hints for planning',
-      sites: hints(),
+      authority: BUDGET_AUTHORITY,
+      sites: budgetHints(registry, presence),
     }),
   );
   fastify.get(
     '/privacy/budgets',
     { config: { access: 'privacy.read' }, schema: { summary: 'What is left of budgets, site by site' } },
-    () => ({ sites: hints() }),
+    () => ({ sites: budgetHints(registry, presence) }),
   );
 };
 
-const siteRoutes = ({ fastify }: HttpApp, { home, registry, invitations, presence }: RouteOptions): void => {
+const siteRoutes = ({ fastify }: HttpApp, options: RouteOptions): void => {
+  const { home, registry, invitations, presence, pseudonyms } = options;
   const reads = { access: 'sites.read' } as const;
   const changes = { access: 'sites.change' } as const;
   fastify.get(
@@ -216,7 +212,7 @@ const siteRoutes = ({ fastify }: HttpApp, { home, registry, invitations, presenc
       await home.audit.record({
         action: 'site.invited',
         outcome: 'ok',
-        role: principalOf(request).role,
+        ...pseudonyms.actorOf(principalOf(request)),
         objects: [{ kind: 'site', id: site }],
       });
       const made = await invitations.create(site, autoApprove);
@@ -257,7 +253,7 @@ const siteRoutes = ({ fastify }: HttpApp, { home, registry, invitations, presenc
       await home.audit.record({
         action: 'site.approved',
         outcome: 'ok',
-        role: principalOf(request).role,
+        ...pseudonyms.actorOf(principalOf(request)),
         objects: [{ kind: 'site', id: site }],
       });
       return showSite(await registry.approve(site), presence);
@@ -280,7 +276,7 @@ const siteRoutes = ({ fastify }: HttpApp, { home, registry, invitations, presenc
       await home.audit.record({
         action: 'site.revoked',
         outcome: 'ok',
-        role: principalOf(request).role,
+        ...pseudonyms.actorOf(principalOf(request)),
         objects: [{ kind: 'site', id: site }],
       });
       const entry = await registry.revoke(site, request.body?.reason ?? 'revoked by the operator');
@@ -290,7 +286,7 @@ const siteRoutes = ({ fastify }: HttpApp, { home, registry, invitations, presenc
   );
 };
 
-const policyRoutes = ({ fastify }: HttpApp, { home, policy }: RouteOptions): void => {
+const policyRoutes = ({ fastify }: HttpApp, { home, policy, pseudonyms }: RouteOptions): void => {
   fastify.get(
     '/v1/policy',
     {
@@ -310,14 +306,21 @@ const policyRoutes = ({ fastify }: HttpApp, { home, policy }: RouteOptions): voi
       },
     },
     async (request) => {
-      const { microEpsilonMax } = policy.current.policy;
-      if (request.body.policy.microEpsilonMax > microEpsilonMax)
+      const wanted = request.body;
+      const checkRaise = ({ microEpsilonMax }: FederationPolicy): void => {
+        if (wanted.policy.microEpsilonMax <= microEpsilonMax) return;
         throw new QflError('forbidden', {
           detail: `relaying more than epsilon ${microEpsilonMax / 1e6} per query needs two people`,
           next: 'Propose it: "qfl proposal epsilon VALUE"; another administrator approves.',
         });
-      await home.audit.record({ action: 'policy.changed', outcome: 'ok', role: principalOf(request).role });
-      return policy.replace(request.body.policy, request.body.version);
+      };
+      checkRaise(policy.current.policy);
+      await home.audit.record({
+        action: 'policy.changed',
+        outcome: 'ok',
+        ...pseudonyms.actorOf(principalOf(request)),
+      });
+      return policy.replace(wanted.policy, wanted.version, checkRaise);
     },
   );
 };
@@ -334,13 +337,12 @@ const auditRoutes = ({ fastify }: HttpApp, { home, exportLogs, pseudonyms }: Rou
       },
     },
     async (request, reply) => {
-      const { id, role } = principalOf(request);
-      const actor = pseudonyms.of(id);
+      const by = pseudonyms.actorOf(principalOf(request));
       const { progress, ...wanted } = request.body;
-      await home.audit.record({ action: 'audit.exported', outcome: 'ok', actor, role });
+      await home.audit.record({ action: 'audit.exported', outcome: 'ok', ...by });
       const start = (tell?: (done: number, total: number) => void) =>
         exportLogs({
-          requestedBy: `${role} ${actor}`,
+          requestedBy: `${by.role} ${by.actor}`,
           ...wanted,
           ...(tell === undefined ? {} : { progress: tell }),
         });

@@ -2,6 +2,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { QflError, toQflError } from '../../shared/errors.ts';
+import type { ActorOf } from '../../shared/access/actor.ts';
 import type { AuditLog } from '../../shared/audit/audit-log.ts';
 import type { HttpApp } from '../../shared/http/app.ts';
 import { principalOf } from '../../shared/http/bearer.ts';
@@ -28,6 +29,7 @@ import type { Tasks } from '../tasks/tasks.ts';
 export interface TaskRouteOptions {
   readonly tasks: Tasks;
   readonly audit: Pick<AuditLog, 'record'>;
+  readonly actorOf: ActorOf;
   readonly health: HealthMonitor;
 }
 
@@ -185,7 +187,7 @@ const PageQuery = z.strictObject({
   from: TaskId.optional(),
 });
 
-const stateRoutes = ({ fastify }: HttpApp, { tasks, audit }: TaskRouteOptions): void => {
+const stateRoutes = ({ fastify }: HttpApp, { tasks, audit, actorOf }: TaskRouteOptions): void => {
   fastify.get(
     '/v1/tasks/export',
     {
@@ -198,7 +200,7 @@ const stateRoutes = ({ fastify }: HttpApp, { tasks, audit }: TaskRouteOptions): 
     },
     async (request) => {
       const { page, tag, from = null } = request.query;
-      await audit.record({ action: 'tasks.exported', outcome: 'ok', role: principalOf(request).role });
+      await audit.record({ action: 'tasks.exported', outcome: 'ok', ...actorOf(principalOf(request)) });
       return tasks.exportPage({ page, tag, from });
     },
   );
@@ -217,7 +219,7 @@ const stateRoutes = ({ fastify }: HttpApp, { tasks, audit }: TaskRouteOptions): 
     async (request) => {
       const { dryRun } = request.query;
       if (!dryRun)
-        await audit.record({ action: 'tasks.imported', outcome: 'begun', role: principalOf(request).role });
+        await audit.record({ action: 'tasks.imported', outcome: 'begun', ...actorOf(principalOf(request)) });
       return tasks.importPage(request.body, dryRun);
     },
   );

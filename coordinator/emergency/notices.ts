@@ -6,6 +6,7 @@ import { createHmac } from 'node:crypto';
 import { createTransport } from 'nodemailer';
 import { request } from 'undici';
 import { z } from 'zod';
+import { utf8 } from '../../shared/bytes.ts';
 import { type Clock, HOUR_MS, SECOND_MS } from '../../shared/clock.ts';
 import type { CoordinatorConfig } from '../../shared/config/config.ts';
 import { toQflError } from '../../shared/errors.ts';
@@ -76,9 +77,26 @@ const TICK_MS = SECOND_MS;
 export const retryDelayMs = (attempts: number): number =>
   Math.min(RETRY_MAX_MS, FIRST_RETRY_MS * 2 ** Math.min(20, attempts - 1));
 
-/** `v1,` and base64 of HMAC-SHA256 over `id.seconds.body`. */
+const SECRET_PREFIX = 'whsec_';
+
+/**
+ * The bytes that sign. The Standard Webhooks form, `whsec_` and base64, stands for the bytes it encodes: whoever verifies with a library of that standard
+ * decodes it. Any other text is its own bytes.
+ * @throws Error when what follows `whsec_` is not base64
+ */
+const signingKey = (secret: string): Uint8Array => {
+  if (!secret.startsWith(SECRET_PREFIX)) return utf8(secret);
+  const text = secret.slice(SECRET_PREFIX.length);
+  const key = Buffer.from(text, 'base64');
+  // Node skips what is no base64: a secret that was cut or mistyped must not become a shorter one in silence.
+  if (key.length === 0 || key.toString('base64').replace(/=+$/, '') !== text.replace(/=+$/, ''))
+    throw new Error('its secret begins with whsec_ and is not base64 after that');
+  return key;
+};
+
+/** `v1,` and base64 of HMAC-SHA256 over `id.seconds.body`. @throws Error as `signingKey` */
 export const webhookSignature = (secret: string, id: string, seconds: number, body: string): string =>
-  `v1,${createHmac('sha256', secret).update(`${id}.${seconds}.${body}`).digest('base64')}`;
+  `v1,${createHmac('sha256', signingKey(secret)).update(`${id}.${seconds}.${body}`).digest('base64')}`;
 
 const hostOf = (address: string): string => (URL.canParse(address) ? new URL(address).host : address);
 
@@ -114,7 +132,7 @@ export const openNotices = async (options: NoticeOptions): Promise<Notices> => {
     const body = JSON.stringify({ id, type: kind, federation, subject, text, facts, createdMs });
     const seconds = Math.floor(clock.nowMs() / SECOND_MS);
     const secret = webhook.secretEnv === null ? undefined : env[webhook.secretEnv];
-    if (webhook.secretEnv !== null && secret === undefined)
+    if (webhook.secretEnv !== null && (secret === undefined || secret === ''))
       throw new Error(`the variable ${webhook.secretEnv} with its secret is not set`);
     const answer = await request(address, {
       method: 'POST',
@@ -187,6 +205,21 @@ export const openNotices = async (options: NoticeOptions): Promise<Notices> => {
   const isDue = ({ deliveredMs, failedMs, nextMs }: Target): boolean =>
     deliveredMs === null && failedMs === null && nextMs <= nowMs();
 
+  /** In memory first: what was sent, or has to wait, is so even when the disk does not take it, or each tick would send it again. */
+  const remember = async (notice: Notice): Promise<void> => {
+    if (!known.has(notice.id)) return;
+    known.set(notice.id, notice);
+    try {
+      await records.put(notice.id, notice);
+    } catch (error) {
+      // After a restart it may come a second time; its id is the same.
+      logger.error(
+        { err: toQflError(error), notice: notice.kind },
+        'that a notice was tried could not be kept',
+      );
+    }
+  };
+
   const tick = async (): Promise<void> => {
     if (isTicking) return;
     isTicking = true;
@@ -196,9 +229,7 @@ export const openNotices = async (options: NoticeOptions): Promise<Notices> => {
         const targets = await Promise.all(
           notice.targets.map((target) => (isDue(target) ? attempt(notice, target) : Promise.resolve(target))),
         );
-        const next = { ...notice, targets };
-        await records.put(notice.id, next);
-        known.set(notice.id, next);
+        await remember({ ...notice, targets });
       }
     } finally {
       isTicking = false;

@@ -2,6 +2,7 @@
 import type { Clock } from '../../shared/clock.ts';
 import type { CoordinatorConfig } from '../../shared/config/config.ts';
 import { QflError } from '../../shared/errors.ts';
+import type { AccountId } from '../../shared/ids.ts';
 import type { Logger } from '../../shared/log.ts';
 import type { RandomBytes } from '../../shared/random.ts';
 import type { ActorPseudonyms } from '../access/pseudonyms.ts';
@@ -26,6 +27,8 @@ export interface EmergencyDeps {
   readonly logger: Logger;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly pseudonyms: ActorPseudonyms;
+  /** When somebody else last had this account in hand. */
+  readonly trustedSinceMs: (account: AccountId) => number;
   readonly settings: () => CoordinatorConfig['notifications'];
   /** Ends what runs, and says so to the sites. */
   readonly stopEverything: (state: LockdownState) => Promise<void>;
@@ -45,9 +48,11 @@ const epsilonExecutor = (policy: PolicyBook): ProposalExecutors['policy.epsilon'
           next: 'Lowering it takes one administrator: PUT /v1/policy.',
         });
     },
-    async execute(payload) {
-      const { policy: now, version } = policy.current;
-      await policy.replace({ ...now, microEpsilonMax: wanted(payload) }, version);
+    basis: () => policy.current.version,
+    isDone: (payload, version) =>
+      policy.current.version !== version && policy.current.policy.microEpsilonMax === wanted(payload),
+    async execute(payload, _decider, version) {
+      await policy.replace({ ...policy.current.policy, microEpsilonMax: wanted(payload) }, version);
     },
   };
 };
@@ -86,13 +91,19 @@ export const startEmergency = async (deps: EmergencyDeps): Promise<Emergency> =>
     random,
     audit,
     identity: home.vault.identity,
+    logger,
     pseudonyms,
+    trustedSinceMs: deps.trustedSinceMs,
     executors: {
       'lockdown.release': {
         summary: () => 'End the lockdown',
+        sinceMs: () => lockdown.state.sinceMs,
         check() {
           if (!lockdown.state.on) throw new QflError('conflict', { detail: 'there is no lockdown' });
         },
+        // The lockdown that it ends: never another, later one.
+        basis: () => (lockdown.state.on ? lockdown.state.count : 0),
+        isDone: (_payload, count) => !lockdown.state.on || lockdown.state.count !== count,
         execute: (_payload, decider) => lockdown.release(decider),
       },
       'policy.epsilon': epsilonExecutor(policy),

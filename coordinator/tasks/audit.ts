@@ -1,7 +1,7 @@
 /** What the audit log says of tasks: ids, kinds and roles. Relayed queries have entries of their own. */
+import type { Actor } from '../../shared/access/actor.ts';
 import type { AuditLog } from '../../shared/audit/audit-log.ts';
 import type { AuditOutcome } from '../../shared/audit/entry.ts';
-import type { TaskCaller } from './executor.ts';
 import type { Task } from './task.ts';
 
 type Recorder = Pick<AuditLog, 'record'>;
@@ -17,13 +17,9 @@ const chunks = <Value>(values: readonly Value[]): Value[][] =>
     values.slice(at * OBJECTS_MAX, (at + 1) * OBJECTS_MAX),
   );
 
-export const recordMade = async (
-  audit: Recorder,
-  { role }: TaskCaller,
-  tasks: readonly Task[],
-): Promise<void> => {
+export const recordMade = async (audit: Recorder, by: Actor, tasks: readonly Task[]): Promise<void> => {
   for (const chunk of chunks(tasks))
-    await audit.record({ action: 'task.created', outcome: 'ok', role, objects: objectsOf(chunk) });
+    await audit.record({ action: 'task.created', outcome: 'ok', ...by, objects: objectsOf(chunk) });
 };
 
 export const recordStart = async (audit: Recorder, task: Task): Promise<void> => {

@@ -13,6 +13,7 @@ import {
 import type { HealthMetric } from '../../shared/health/score.ts';
 import type { Logger } from '../../shared/log.ts';
 import type { RandomBytes } from '../../shared/random.ts';
+import type { ActorPseudonyms } from '../access/pseudonyms.ts';
 import type { ExportLogs } from '../audit/export.ts';
 import type { CoordinatorHome } from '../home.ts';
 import type { Presence } from '../sites/presence.ts';
@@ -40,6 +41,7 @@ export interface TaskParts {
   readonly random: RandomBytes;
   readonly logger: Logger;
   readonly metrics: MetricsRegistry;
+  readonly actorOf: ActorPseudonyms['actorOf'];
   readonly settings: () => CoordinatorConfig['tasks'];
   readonly train: TrainExecutorOptions;
 }
@@ -176,10 +178,16 @@ export const startTasks = async (settings: CoordinatorConfig, parts: TaskParts):
           createExportExecutor({
             files,
             exportLogs: (request) => parts.exportLogs(request),
-            record: (role) => home.audit.record({ action: 'audit.exported', outcome: 'ok', role }),
+            record: ({ owner, role }) =>
+              home.audit.record({
+                action: 'audit.exported',
+                outcome: 'ok',
+                ...parts.actorOf({ id: owner, role }),
+              }),
           }),
         ),
       audit: home.audit,
+      actorOf: parts.actorOf,
       clock,
       random,
       logger,

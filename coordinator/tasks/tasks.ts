@@ -1,5 +1,6 @@
 /** The tasks of a coordinator: what the API, the relay and the rest of the program know of them. */
 import type { Readable } from 'node:stream';
+import type { Actor } from '../../shared/access/actor.ts';
 import type { AuditLog } from '../../shared/audit/audit-log.ts';
 import { fromUtf8 } from '../../shared/bytes.ts';
 import type { Clock } from '../../shared/clock.ts';
@@ -44,6 +45,7 @@ export interface TasksOptions {
   readonly stateKey: Uint8Array;
   readonly executors: (files: TaskFiles) => TaskExecutors;
   readonly audit: Pick<AuditLog, 'record'>;
+  readonly actorOf: (by: { readonly id: string; readonly role: string }) => Actor;
   readonly clock: Clock;
   readonly random: RandomBytes;
   readonly logger: Logger;
@@ -222,6 +224,8 @@ export const openTasks = async (options: TasksOptions): Promise<Tasks> => {
     return before.ids.flatMap((id) => book.get(id) ?? []);
   };
 
+  const actor = ({ owner, role }: TaskCaller): Actor => options.actorOf({ id: owner, role });
+
   const create: Tasks['create'] = (request, caller, idempotencyKey) =>
     serial(async () => {
       const name = idempotencyKey === undefined ? undefined : keyName(caller.owner, idempotencyKey);
@@ -238,7 +242,7 @@ export const openTasks = async (options: TasksOptions): Promise<Tasks> => {
         timeoutMs,
       });
       const repeated = { digest, ids: made.tasks.map(({ id }) => id) };
-      await recordMade(audit, caller, made.tasks);
+      await recordMade(audit, actor(caller), made.tasks);
       const remember: StoreOperation[] = name === undefined ? [] : [operations.remember(name, repeated)];
       const decisions = made.tasks.map((task) => ({ task, effects: [] }));
       runner.follow(await commit(decisions, nowMs(), [...made.beside, ...remember]));
@@ -261,7 +265,7 @@ export const openTasks = async (options: TasksOptions): Promise<Tasks> => {
       await audit.record({
         action: 'task.cancelled',
         outcome: 'ok',
-        role: caller.role,
+        ...actor(caller),
         objects: [{ kind: 'task', id }],
       });
       runner.follow(await commit([decision], nowMs()));

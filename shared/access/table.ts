@@ -52,17 +52,13 @@ const granted = (grants: readonly string[], operation: Operation): boolean => {
   return grants.includes('all') && permission !== 'machine';
 };
 
-/** Choosing a site includes choosing a priority: `planning` is the wider of the two. */
-const widened = (grants: readonly string[]): readonly string[] =>
-  grants.includes('planning') ? [...grants, 'basic_planning'] : grants;
-
 export const createAccessTable = ({ rolePermissions, roleDataClasses }: AccessConfig): AccessTable => {
   const permissions = new Map([...BUILT_IN_PERMISSIONS, ...rolePermissions]);
   const classes = new Map([...BUILT_IN_CLASSES, ...roleDataClasses]);
   const bound = (role: string, operation: Operation): DataClass | null => {
     if (role === OPERATOR_ROLE) return 'restricted';
     const grants = permissions.get(role);
-    if (grants === undefined || !granted(widened(grants), operation)) return null;
+    if (grants === undefined || !granted(grants, operation)) return null;
     const highest = classes.get(role) ?? CLASS_DEFAULT;
     const { dataClass } = OPERATIONS[operation];
     return dataClass !== 'carried' && classRank(dataClass) > classRank(highest) ? null : highest;

@@ -9,7 +9,6 @@ import type { z } from 'zod';
 import { createHttpClient, type HttpClient, type HttpClientOptions } from '../http/client.ts';
 import type { SseEvent } from '../http/stream-parse.ts';
 import type { AccountShown } from '../wire/accounts.ts';
-import type { TaskShown } from '../wire/task.ts';
 import { COORDINATOR_ROUTES } from './coordinator-routes.ts';
 import type { Arguments, InputOf, Route } from './route.ts';
 
@@ -102,16 +101,6 @@ export async function* allAccounts(
       query: { ...query, limit: PAGE, ...(after === undefined ? {} : { after }) },
     });
     yield* page.accounts;
-    after = page.next ?? undefined;
-  } while (after !== undefined);
-}
-
-/** Every task that the caller may see, page by page. */
-export async function* allTasks(client: CoordinatorClient): AsyncGenerator<TaskShown> {
-  let after: string | undefined;
-  do {
-    const page = await client.tasks.list({ query: after === undefined ? {} : { after } });
-    yield* page.tasks;
     after = page.next ?? undefined;
   } while (after !== undefined);
 }

@@ -1,5 +1,6 @@
 /** Our own keys beside those of the field documents, for each program, and the whole schemas. */
 import { z } from 'zod';
+import { isLoopbackUrl } from '../http/tls.ts';
 import { fieldShape } from './field-schema.ts';
 
 const section = <Shape extends z.ZodRawShape>(shape: Shape) => z.strictObject(shape);
@@ -62,8 +63,12 @@ const notifications = section({
     .array(
       section({
         url: z.url({ protocol: /^https?$/ }),
-        /** Holds the secret that signs what is sent. */
+        /** Holds the secret that signs what is sent: `whsec_` and base64, or a text of one's own. */
         secret_env: environmentName,
+      }).refine(({ url, secret_env: secretEnv }) => secretEnv !== null || isLoopbackUrl(url), {
+        path: ['secret_env'],
+        error:
+          'a webhook outside this machine needs a secret: who gets it could not tell our notices from others',
       }),
     )
     .max(16)

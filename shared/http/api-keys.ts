@@ -60,6 +60,8 @@ export interface ApiKeys {
   /** @throws QflError `unauthenticated`: same words and same work whether malformed, unknown, wrong, expired or revoked */
   verify(key: string): Promise<ApiKeyRecord>;
   /** @throws QflError `not_found` */
+  get(id: string): Promise<ApiKeyRecord>;
+  /** @throws QflError `not_found` */
   revoke(id: string): Promise<ApiKeyRecord>;
   list(): Promise<readonly ApiKeyRecord[]>;
 }
@@ -147,11 +149,15 @@ export const createApiKeys = ({ store, prefix, clock, random }: ApiKeysOptions):
     });
   };
 
-  const revoke: ApiKeys['revoke'] = async (id) => {
+  const find = async (id: string): Promise<Stored> => {
     const stored = KeyId.safeParse(id).success ? await read(id) : undefined;
     if (stored === undefined)
       throw new QflError('not_found', { detail: 'There is no API key with that id.' });
-    const revoked = { ...stored, revoked: true };
+    return stored;
+  };
+
+  const revoke: ApiKeys['revoke'] = async (id) => {
+    const revoked = { ...(await find(id)), revoked: true };
     await write(revoked);
     return recordOf(revoked);
   };
@@ -164,7 +170,7 @@ export const createApiKeys = ({ store, prefix, clock, random }: ApiKeysOptions):
     return records;
   };
 
-  return { mint, verify, revoke, list };
+  return { mint, verify, get: async (id) => recordOf(await find(id)), revoke, list };
 };
 
 /** Keys as a way to say who one is. */

@@ -1,5 +1,7 @@
 /** The audit log over HTTP, the same at both programs: pages, single entries with their proof, holds, erasure, retention. Reading is logged too. */
 import { z } from 'zod';
+import type { ActorOf } from '../access/actor.ts';
+import type { Principal } from '../access/principal.ts';
 import type { AuditLog } from '../audit/audit-log.ts';
 import { encodeEntry } from '../audit/entry.ts';
 import { Hold, type Retention } from '../audit/retention.ts';
@@ -25,14 +27,20 @@ import { principalOf } from './bearer.ts';
 export interface AuditRouteOptions {
   readonly audit: AuditLog;
   readonly retention: Retention;
+  readonly actorOf: ActorOf;
 }
 
 const READ = { access: 'audit.read' } as const;
 const CHANGE = { access: 'audit.change' } as const;
 
-const readRoutes = ({ fastify }: HttpApp, { audit }: AuditRouteOptions): void => {
-  const logged = (role: string, what: string): Promise<unknown> =>
-    audit.record({ action: 'audit.read', outcome: 'ok', role, objects: [{ kind: 'entries', id: what }] });
+const readRoutes = ({ fastify }: HttpApp, { audit, actorOf }: AuditRouteOptions): void => {
+  const logged = (by: Principal, what: string): Promise<unknown> =>
+    audit.record({
+      action: 'audit.read',
+      outcome: 'ok',
+      ...actorOf(by),
+      objects: [{ kind: 'entries', id: what }],
+    });
   fastify.get(
     '/security/audit',
     {
@@ -49,7 +57,7 @@ const readRoutes = ({ fastify }: HttpApp, { audit }: AuditRouteOptions): void =>
       const page = await searchAudit(audit, filter, { from, limit, oldestFirst: order === 'oldest' });
       const first = page.entries[0]?.counter;
       const last = page.entries.at(-1)?.counter;
-      await logged(principalOf(request).role, first === undefined ? 'none' : `${first}-${last ?? first}`);
+      await logged(principalOf(request), first === undefined ? 'none' : `${first}-${last ?? first}`);
       return { ...page, entries: [...page.entries] };
     },
   );
@@ -71,7 +79,7 @@ const readRoutes = ({ fastify }: HttpApp, { audit }: AuditRouteOptions): void =>
         if (index >= size) break;
         const path = await audit.log.inclusionProof(index, size);
         const detail = await audit.detail(index);
-        await logged(principalOf(request).role, String(index));
+        await logged(principalOf(request), String(index));
         return {
           entry,
           leaf: fromUtf8(encodeEntry(entry)),

@@ -1,5 +1,6 @@
 /** A backup of the running program, for commands on its own machine: sealed under its master key before it leaves. */
 import { Readable } from 'node:stream';
+import type { ActorOf } from '../access/actor.ts';
 import type { AuditLog } from '../audit/audit-log.ts';
 import { type BackupSource, writeBackup } from '../backup/write.ts';
 import { QflError } from '../errors.ts';
@@ -9,6 +10,7 @@ import { principalOf } from './bearer.ts';
 
 export interface BackupRouteOptions {
   readonly audit: Pick<AuditLog, 'record'>;
+  readonly actorOf: ActorOf;
   readonly sources: MasterKeySources;
   readonly source: () => Promise<BackupSource>;
 }
@@ -31,7 +33,7 @@ export const registerBackupRoute = ({ fastify }: HttpApp, options: BackupRouteOp
         await options.audit.record({
           action: 'backup.made',
           outcome: 'begun',
-          role: principalOf(request).role,
+          ...options.actorOf(principalOf(request)),
         });
         const stream = Readable.from(writeBackup(await options.source(), masterKey), { objectMode: false });
         stream.once('close', () => (isRunning = false));

@@ -2,23 +2,25 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { QflError } from '../errors.ts';
 
-export const etagOf = (version: number): string => `"${version}"`;
+/** @param state what else the answer shows and no version counts, in lower-case letters: with another one it is another answer */
+export const etagOf = (version: number, state?: string): string =>
+  `"${version}${state === undefined ? '' : `-${state}`}"`;
 
-export const sendEtag = (reply: FastifyReply, version: number): void =>
-  void reply.header('etag', etagOf(version));
+export const sendEtag = (reply: FastifyReply, version: number, state?: string): void =>
+  void reply.header('etag', etagOf(version, state));
 
 /** True when the caller has this version already: answer 304. */
-export const isUnchanged = (request: FastifyRequest, version: number): boolean =>
-  request.headers['if-none-match']?.split(/\s*,\s*/).includes(etagOf(version)) === true;
+export const isUnchanged = (request: FastifyRequest, version: number, state?: string): boolean =>
+  request.headers['if-none-match']?.split(/\s*,\s*/).includes(etagOf(version, state)) === true;
 
 /**
- * The version of `If-Match`; undefined when the caller does not care.
+ * The version of `If-Match`; undefined when the caller does not care. A change is of the version: what else the answer showed does not hinder it.
  * @throws QflError `invalid_request` for something that is no version
  */
 export const wantedVersion = (request: FastifyRequest): number | undefined => {
   const given = request.headers['if-match'];
   if (given === undefined || given === '*') return undefined;
-  const [, version] = /^"(\d{1,15})"$/.exec(given) ?? [];
+  const [, version] = /^"(\d{1,15})(?:-[a-z]+)?"$/.exec(given) ?? [];
   if (version === undefined)
     throw new QflError('invalid_request', {
       detail: 'If-Match holds one ETag, as an answer had it',

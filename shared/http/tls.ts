@@ -134,6 +134,13 @@ export const tlsServerOptions = ({ cert, key }: TlsMaterial): ServerOptions => (
 export const isLoopback = (host: string): boolean =>
   host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
 
+/** Does this address stay on this machine? */
+export const isLoopbackUrl = (url: string): boolean => {
+  const hostname = URL.canParse(url) ? new URL(url).hostname : '';
+  // An address of IPv6 stands in brackets.
+  return isLoopback(hostname.replaceAll(/[[\]]/g, ''));
+};
+
 /** @throws QflError `config_invalid` when `host` is not loopback and there is no certificate */
 export const assertBindable = (host: string, tls: TlsMaterial | undefined): void => {
   if (tls !== undefined || isLoopback(host)) return;

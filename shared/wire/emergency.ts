@@ -27,13 +27,14 @@ export const ProposalShown = z.strictObject({
   /** What would happen, in words. */
   summary: z.string(),
   payload: z.record(z.string(), z.unknown()),
-  status: z.enum(['open', 'done', 'failed', 'refused', 'expired']),
+  /** `approved`: decided and signed, and not carried out yet; approving it again tries once more. */
+  status: z.enum(['open', 'approved', 'done', 'failed', 'refused', 'expired']),
   proposedBy: Pseudonym,
   proposedMs: z.int(),
   expiresMs: z.int(),
   decidedBy: Pseudonym.nullable(),
   decidedMs: z.int().nullable(),
-  /** Both signatures of the coordinator over the decision, base64; null until it is done. */
+  /** Both signatures of the coordinator over the decision, base64; null until it is approved. */
   signature: z.strictObject({ ed25519: z.base64(), mldsa65: z.base64() }).nullable(),
   version: z.int().positive(),
 });

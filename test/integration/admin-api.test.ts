@@ -9,6 +9,7 @@ import {
   Tokens,
 } from '../../shared/wire/accounts.ts';
 import { ProposalShown } from '../../shared/wire/emergency.ts';
+import type { Answer } from '../process/federation.ts';
 import { startTestCoordinator, TEST_PASSWORD, type TestCoordinator } from '../fixtures/coordinator.ts';
 
 let coordinator: TestCoordinator;
@@ -71,6 +72,24 @@ describe('accounts', () => {
     expect(AccountShown.parse((await coordinator.call(path, { key: alice })).body).role).toBe('doctor');
   });
 
+  it('of administrators: one is left, also when two demote each other at one moment', async () => {
+    const own = await startTestCoordinator();
+    try {
+      const keys = [await own.admin('ann'), await own.admin('ben')];
+      const { accounts } = AccountPage.parse((await own.call('/v1/accounts', { key: keys[0]! })).body);
+      const demote = (at: number) =>
+        own.call(`/v1/accounts/${accounts[1 - at]?.id ?? ''}`, {
+          key: keys[at]!,
+          method: 'PATCH',
+          body: { role: 'viewer' },
+        });
+      const statuses = (await Promise.all([demote(0), demote(1)])).map(({ status }) => status);
+      expect(statuses.toSorted((a, b) => a - b)).toEqual([200, 409]);
+    } finally {
+      await own.close();
+    }
+  });
+
   it('lose their sessions at once when they are closed or reset', async () => {
     const { account, oneTimePassword } = await make('frank', 'viewer');
     const tokens = Tokens.parse((await login('frank', oneTimePassword ?? '')).body);
@@ -89,9 +108,19 @@ describe('accounts', () => {
     expect((await login('grace', grace.oneTimePassword ?? '')).status).toBe(401);
   });
 
-  it('are unlocked by an administrator', async () => {
+  it('are unlocked by an administrator, who sees the lock though it is no change of the account', async () => {
     const { account, oneTimePassword } = await make('heidi', 'viewer');
+    const read = (headers: Record<string, string> = {}) =>
+      coordinator.call(`/v1/accounts/${account.id}`, { key: alice, headers });
+    const tagOf = (answer: Answer): string => answer.headers.get('etag') ?? '';
+    const before = tagOf(await read());
     for (let at = 0; at < 5; at += 1) await login('heidi', 'wrong');
+    const locked = await read({ 'if-none-match': before });
+    expect(locked).toMatchObject({ status: 200, body: { locked: true } });
+    expect((await read({ 'if-none-match': tagOf(locked) })).status).toBe(304);
+    const change = { key: alice, method: 'PATCH', body: { department: 'research' } };
+    const headers = { 'if-match': tagOf(locked) };
+    expect((await coordinator.call(`/v1/accounts/${account.id}`, { ...change, headers })).status).toBe(200);
     expect((await login('heidi', oneTimePassword ?? '')).status).toBe(401);
     await coordinator.call(`/v1/accounts/${account.id}/unlock`, { key: alice, method: 'POST' });
     expect((await login('heidi', oneTimePassword ?? '')).status).toBe(200);
@@ -147,6 +176,8 @@ describe('a raise of what is relayed', () => {
     ((await coordinator.call('/v1/policy', { key: alice })).body as { policy: { microEpsilonMax: number } })
       .policy.microEpsilonMax;
 
+  beforeAll(() => coordinator.settle());
+
   it('needs two people, is signed, and is not to be had around them', async () => {
     const put = {
       version: 1,
@@ -160,6 +191,8 @@ describe('a raise of what is relayed', () => {
       coordinator.call(`/v1/proposals/${made.id}/approve`, { key, method: 'POST' });
     expect((await approve(alice)).status).toBe(403);
     expect((await approve(await coordinator.key('admin'))).status).toBe(403);
+    // Whoever she just made may be she herself.
+    expect((await approve(await coordinator.admin('new'))).status).toBe(403);
     expect(await inForce()).toBe(1_000_000);
     const done = ProposalShown.parse((await approve(bob)).body);
     expect(done.status).toBe('done');
@@ -170,6 +203,7 @@ describe('a raise of what is relayed', () => {
 
   it('is done once when two approve at one moment', async () => {
     const carol = await coordinator.admin('carla');
+    await coordinator.settle();
     const made = ProposalShown.parse((await propose(alice, 4_000_000)).body);
     const approve = (key: string) =>
       coordinator.call(`/v1/proposals/${made.id}/approve`, { key, method: 'POST' });
@@ -210,5 +244,35 @@ describe('revoking every token', () => {
     const { body } = await coordinator.call('/v1/sessions', { key: admin, method: 'DELETE' });
     expect((body as { sessions: number }).sessions).toBeGreaterThan(2);
     for (const key of [alice, bob]) expect((await coordinator.call('/v1/auth/me', { key })).status).toBe(401);
+  });
+});
+
+describe('the audit log', () => {
+  it('names, by pseudonym, who did each act of a person or a program', async () => {
+    const key = await coordinator.key('admin');
+    const act = (path: string, method: string, body?: unknown) =>
+      coordinator.call(path, { key, method, ...(body === undefined ? {} : { body }) });
+    const policy = (await act('/v1/policy', 'GET')).body as { version: number };
+    expect((await act('/v1/policy', 'PUT', policy)).status).toBe(200);
+    expect((await act('/v1/invitations', 'POST', { site: 'somewhere' })).status).toBe(201);
+    expect((await act('/v1/tasks/export', 'GET')).status).toBe(200);
+    expect((await act('/security/audit', 'GET')).status).toBe(200);
+    const task = { spec: { kind: 'quantum', job: { type: 'chsh', seed: 1 } } };
+    expect((await act('/v1/tasks', 'POST', task)).status).toBe(201);
+    const { audit } = coordinator.running.home;
+    const unnamed = [];
+    for await (const { action, role, actor } of audit.entries(0, Number.MAX_SAFE_INTEGER))
+      // A task starts by itself; its entry says whose role it has.
+      if (role !== null && actor === null && action !== 'task.started') unnamed.push(action);
+    expect(unnamed).toEqual([]);
+  });
+
+  it('has no id that somebody made up', async () => {
+    const [key, madeUp] = [await coordinator.key('admin'), 'alice-smith-1970'];
+    const answer = await coordinator.call(`/v1/keys/${madeUp}`, { key, method: 'DELETE' });
+    expect(answer.status).toBe(404);
+    const { audit } = coordinator.running.home;
+    for await (const entry of audit.entries(0, Number.MAX_SAFE_INTEGER))
+      expect(JSON.stringify(entry)).not.toContain(madeUp);
   });
 });

@@ -4,11 +4,13 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { SMTPServer } from 'smtp-server';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { utf8 } from '../../shared/bytes.ts';
 import { verifyHybrid } from '../../shared/crypto/signature.ts';
+import type { CoordinatorHome } from '../../coordinator/home.ts';
 import { DECISION_LABEL, decisionBytes } from '../../coordinator/emergency/proposals.ts';
+import { AccountMade, AccountPage, ServiceKeyMade, Tokens } from '../../shared/wire/accounts.ts';
 import { LockdownShown, NoticePage, ProposalShown } from '../../shared/wire/emergency.ts';
 import { startTestCoordinator, TEST_PASSWORD, type TestCoordinator } from '../fixtures/coordinator.ts';
-import { signInAgain } from '../fixtures/lockdown-end.ts';
 import { eventually } from '../fixtures/processes.ts';
 
 const SECRET = 'a secret of thirty-two characters';
@@ -131,18 +133,121 @@ describe('a lockdown', () => {
   });
 });
 
+/** What a crash leaves. */
+const leave = ({ store }: CoordinatorHome, state: object, ...proposals: { id: string }[]): Promise<void> => {
+  const put = (key: string, value: object) =>
+    ({ type: 'put', key, value: utf8(JSON.stringify(value)) }) as const;
+  return store.write([
+    put('lockdown/state', { sinceMs: 1, by: null, count: 1, ...state }),
+    ...proposals.map((one) => put(`proposal/${one.id}`, one)),
+  ]);
+};
+
+describe('a lockdown that a crash cut short', () => {
+  it('ends the sessions from before it, before anybody can come in again', async () => {
+    const own = await startTestCoordinator();
+    try {
+      const alice = await own.admin('alice');
+      await own.whileStopped((home) => leave(home, { on: true, reason: 'x', pending: true }));
+      expect((await own.call('/v1/auth/me', { key: alice })).status).toBe(401);
+      const key = await own.key('admin');
+      expect(LockdownShown.parse((await own.call('/v1/lockdown', { key })).body).on).toBe(true);
+    } finally {
+      await own.close();
+    }
+  });
+});
+
 describe('the end of a lockdown', () => {
-  it('is signed by the coordinator, and everything goes on', async () => {
+  it('that was decided before a crash comes with the next start, for that lockdown only', async () => {
+    const own = await startTestCoordinator();
+    try {
+      const key = await own.key('admin');
+      const isOn = async () => LockdownShown.parse((await own.call('/v1/lockdown', { key })).body).on;
+      const approved = {
+        id: 'f'.repeat(16),
+        kind: 'lockdown.release',
+        summary: 'End the lockdown',
+        payload: {},
+        status: 'approved',
+        proposedBy: 'a'.repeat(32),
+        proposedMs: 1,
+        expiresMs: 2,
+        decidedBy: 'b'.repeat(32),
+        decidedMs: 2,
+        signature: null,
+        version: 2,
+        proposer: 'a'.repeat(16),
+        decider: 'b'.repeat(16),
+        deciderRole: 'admin',
+        basis: 1,
+      };
+      await own.whileStopped((home) =>
+        leave(home, { on: true, reason: 'the next one', count: 2, pending: false }, approved),
+      );
+      expect(await isOn()).toBe(true);
+      await own.whileStopped((home) =>
+        leave(home, { on: true, reason: 'this one', pending: false }, approved),
+      );
+      expect(await isOn()).toBe(false);
+      const task = { key, body: { spec: { kind: 'quantum', job: { type: 'chsh', seed: 1 } } } };
+      expect((await own.call('/v1/tasks', task)).status).toBe(201);
+    } finally {
+      await own.close();
+    }
+  });
+
+  it('is not to be had by one person: not with a key made in it, nor with an account reset or made in it', async () => {
     const own = await startTestCoordinator('security: {second_factor_roles: []}');
     try {
-      const people = ['alice', 'bob'];
-      for (const name of people) await own.admin(name);
+      const alice = await own.admin('alice');
+      await own.admin('bob');
+      const { accounts } = AccountPage.parse((await own.call('/v1/accounts', { key: alice })).body);
+      await own.call('/v1/lockdown', { key: alice, body: { reason: 'a drill' } });
+      const again = await own.again('alice');
+      const { key } = ServiceKeyMade.parse(
+        (
+          await own.call('/v1/keys', {
+            key: again,
+            body: { name: 'x', role: 'admin', department: 'operations', dataClass: 'internal' },
+          })
+        ).body,
+      );
+      const bob = accounts.find(({ username }) => username === 'bob')?.id ?? '';
+      const entered: string[] = [];
+      const enter = async (username: string, password: string): Promise<void> => {
+        const { accessToken } = Tokens.parse(
+          (await own.call('/v1/auth/login', { body: { username, password } })).body,
+        );
+        const body = { current: password, next: TEST_PASSWORD };
+        expect((await own.call('/v1/auth/password', { key: accessToken, body })).status).toBe(200);
+        entered.push(accessToken);
+      };
+      const reset = (await own.call(`/v1/accounts/${bob}/reset`, { key, method: 'POST' })).body;
+      await enter('bob', (reset as { oneTimePassword: string }).oneTimePassword);
+      const made = await own.call('/v1/accounts', { key, body: { username: 'eve', role: 'admin' } });
+      await enter('eve', AccountMade.parse(made.body).oneTimePassword ?? '');
+      const { id } = ProposalShown.parse(
+        (await own.call('/v1/proposals', { key: again, body: { kind: 'lockdown.release' } })).body,
+      );
+      for (const other of [key, ...entered])
+        expect((await own.call(`/v1/proposals/${id}/approve`, { key: other, method: 'POST' })).status).toBe(
+          403,
+        );
+      expect(LockdownShown.parse((await own.call('/v1/lockdown', { key })).body).on).toBe(true);
+    } finally {
+      await own.close();
+    }
+  });
+
+  it('is signed by the coordinator, and everything goes on', async () => {
+    const own = await startTestCoordinator();
+    try {
+      for (const name of ['alice', 'bob']) await own.admin(name);
       const admin = await own.key('admin');
       await own.call('/v1/lockdown', { key: admin, body: { reason: 'a drill' } });
       const { running } = own;
-      const tokens = await signInAgain(own, people);
-      expect(tokens).toHaveLength(2);
-      const [alice = '', bob = ''] = tokens;
+      const [alice, bob] = [await own.again('alice'), await own.again('bob')];
       const made = ProposalShown.parse(
         (await own.call('/v1/proposals', { key: alice, body: { kind: 'lockdown.release' } })).body,
       );

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { readCheckpoint } from '../../shared/audit/checkpoint.ts';
 import { AccountPage, ProviderShown, Tokens, Whoami } from '../../shared/wire/accounts.ts';
 import { startTestCoordinator, type TestCoordinator } from '../fixtures/coordinator.ts';
 import { freePort } from '../fixtures/free-port.ts';
@@ -11,10 +12,11 @@ let provider: TestProvider;
 let hub: Server;
 let coordinator: TestCoordinator;
 let organisations: readonly string[] = ['st-mary'];
-let challenge = '';
+let [challenge, yaml] = ['', ''];
 const groups: Record<string, readonly string[]> = {
   'dr-grey': ['staff', 'clinicians'],
   'mr-brown': ['catering'],
+  'ms-new': ['clinicians'],
 };
 
 /** GitHub's endpoints, with its way of answering. */
@@ -55,13 +57,14 @@ beforeAll(async () => {
   provider = await startProvider(groups, `http://127.0.0.1:${port}/v1/auth/providers/hospital/callback`);
   hub = createServer(answerAsHub);
   await new Promise<void>((resolve) => hub.listen(hubPort, '127.0.0.1', resolve));
-  coordinator = await startTestCoordinator(
-    `auth:
+  yaml = `auth:
   providers:
-    - {name: hospital, issuer: "${provider.issuer}", client_id: qfl, client_secret_env: OIDC_SECRET, scopes: [openid], roles: {clinicians: doctor}}
+    - {name: hospital, issuer: "${provider.issuer}", client_id: qfl, client_secret_env: OIDC_SECRET, scopes: [openid], roles: {clinicians: doctor, auditing: auditor}}
     - {name: hub, kind: github, issuer: "http://127.0.0.1:${hubPort}", api_url: "http://127.0.0.1:${hubPort}", client_id: qfl, client_secret_env: HUB_SECRET, roles: {"user:Root": admin, st-mary: researcher}}
     - {name: away, issuer: "http://127.0.0.1:9", client_id: qfl}
-`,
+`;
+  coordinator = await startTestCoordinator(
+    yaml,
     { OIDC_SECRET: 'the-secret-of-the-client', HUB_SECRET: 'hub-secret' },
     port,
   );
@@ -82,8 +85,13 @@ const accounts = async () =>
   AccountPage.parse((await coordinator.call('/v1/accounts', { key: await coordinator.key('admin') })).body)
     .accounts;
 
+const sizeOfLog = async (): Promise<number> =>
+  readCheckpoint(await coordinator.running.home.audit.log.checkpoint()).size;
+
 describe('an OpenID provider', () => {
   it('is there by name; one that cannot be reached says so', async () => {
+    const here = await fetch(start('hospital'), { redirect: 'manual' });
+    expect(here.headers.get('set-cookie')).not.toContain('Secure');
     const { providers } = ProviderShown.parse((await coordinator.call('/v1/auth/providers')).body);
     expect(providers.map(({ name }) => name)).toEqual(['hospital', 'hub', 'away']);
     expect((await coordinator.call('/v1/auth/providers/none/start')).status).toBe(404);
@@ -147,6 +155,36 @@ describe('an OpenID provider', () => {
   });
 });
 
+describe('the audit log of sign-ins through a provider', () => {
+  it('says who was made, changed, let in and refused, and by which provider; never a name', async () => {
+    const before = await sizeOfLog();
+    await signIn('ms-new');
+    groups['ms-new'] = ['auditing'];
+    await signIn('ms-new');
+    groups['ms-new'] = ['catering'];
+    await signIn('ms-new');
+    await signIn('mr-brown');
+    const entries = [];
+    for await (const entry of coordinator.running.home.audit.entries(before, await sizeOfLog()))
+      if (entry.action.startsWith('account.')) entries.push(entry);
+    expect(
+      entries.map(({ action, actor, objects }) => [
+        action,
+        actor !== null,
+        objects.find(({ kind }) => kind === 'provider')?.id,
+      ]),
+    ).toEqual([
+      ['account.created', false, 'hospital'],
+      ['account.signed_in', true, 'hospital'],
+      ['account.changed', true, 'hospital'],
+      ['account.signed_in', true, 'hospital'],
+      ['account.sign_in_refused', true, 'hospital'],
+      ['account.sign_in_refused', false, 'hospital'],
+    ]);
+    expect(JSON.stringify(entries)).not.toMatch(/ms-new|mr-brown/);
+  });
+});
+
 describe('GitHub', () => {
   const hubSignIn = () => createBrowser().go(start('hub'));
 
@@ -159,5 +197,25 @@ describe('GitHub', () => {
   it('does not let in whoever left the organisation', async () => {
     organisations = [];
     expect((await hubSignIn()).answer.status).toBe(403);
+  });
+});
+
+describe('a new configuration', () => {
+  it('takes a provider out of force at once, and brings another address of this coordinator in', async () => {
+    const dropped = yaml
+      .split('\n')
+      .filter((line) => !line.includes('name: hub'))
+      .join('\n');
+    await coordinator.reload(`public_url: "https://qfl.hospital.test"\n${dropped}`);
+    const { providers } = ProviderShown.parse((await coordinator.call('/v1/auth/providers')).body);
+    expect(providers.map(({ name }) => name)).toEqual(['hospital', 'away']);
+    expect((await coordinator.call('/v1/auth/providers/hub/start')).status).toBe(404);
+    const begun = await fetch(start('hospital'), { redirect: 'manual' });
+    // People reach it over TLS, whatever stands in between.
+    expect(begun.headers.get('set-cookie')).toMatch(/; Secure$/);
+    const to = new URL(begun.headers.get('location') ?? '');
+    expect(to.searchParams.get('redirect_uri')).toBe(
+      'https://qfl.hospital.test/v1/auth/providers/hospital/callback',
+    );
   });
 });

@@ -3,12 +3,12 @@ import { describe, expect, it } from 'vitest';
 import { SignJWT } from 'jose';
 import { createHmac } from 'node:crypto';
 import { createAuthenticator } from '../../coordinator/access/authenticator.ts';
-import { createLockout } from '../../coordinator/access/lockout.ts';
-import { createProposals } from '../fixtures/proposals.ts';
+import type { Lockout } from '../../coordinator/access/lockout.ts';
+import { SETTLING_MS } from '../../coordinator/emergency/proposals.ts';
+import { createProposals, LOCKED_MS } from '../fixtures/proposals.ts';
 import { useCode, newTotp } from '../../coordinator/access/second-factor.ts';
 import { createAccessTokens } from '../../coordinator/access/tokens.ts';
 import { authorizePrincipal } from '../../shared/access/authorize.ts';
-import { MINUTE_MS } from '../../shared/clock.ts';
 import type { Principal } from '../../shared/access/principal.ts';
 import { DepartmentId } from '../../shared/ids.ts';
 import { secureRandomBytes } from '../../shared/random.ts';
@@ -21,25 +21,31 @@ const isRefused = (attempt: Promise<unknown>): Promise<boolean> =>
     () => true,
   );
 
-/** Forty guesses at one moment, the last of them right: may it come in? */
-const lastGuessComesIn = async (isLockChecked: boolean): Promise<boolean> => {
-  const clock = new TestClock();
-  const lockout = createLockout(clock, () => ({ failuresMax: 5, lockedMs: 30 * MINUTE_MS }));
-  const isLocked = (name: string): boolean => isLockChecked && lockout.isAccountLocked(name);
-  const guess = async (isRight: boolean): Promise<boolean> => {
-    await Promise.resolve();
-    if (isRight && !isLocked('alice')) return true;
-    lockout.failed('alice', 'x');
-    return false;
-  };
-  const answers = await Promise.all(Array.from({ length: 40 }, (_, at) => guess(at === 39)));
-  return answers.at(-1) === true;
+/** Forty guesses at one moment at the sign-in that people use, the last of them right: may it come in? */
+const lastGuessComesIn = async (fault?: (lockout: Lockout) => Lockout): Promise<boolean> => {
+  const desk = await openDesk(fault === undefined ? {} : { lockout: fault });
+  await desk.person('alice');
+  // All wait at the slow part together.
+  const letGo = desk.hasher.hold();
+  const guesses = Array.from({ length: 40 }, (_, at) =>
+    isRefused(
+      desk.signIn.withPassword(
+        { username: 'alice', password: at === 39 ? PASSWORD : 'wrong' },
+        `198.51.100.${at}`,
+      ),
+    ),
+  );
+  letGo();
+  return (await Promise.all(guesses)).at(-1) === false;
 };
+
+/** What it says of an account is what was so when all of them came. */
+const askedBefore = (lockout: Lockout): Lockout => ({ ...lockout, isAccountLocked: () => false });
 
 describe('the lockout', () => {
   it('catches a lock that is not asked again after the slow part', async () => {
-    expect(await lastGuessComesIn(false)).toBe(true);
-    expect(await lastGuessComesIn(true)).toBe(false);
+    expect(await lastGuessComesIn(askedBefore)).toBe(true);
+    expect(await lastGuessComesIn()).toBe(false);
   });
 });
 
@@ -144,6 +150,64 @@ describe('two people', () => {
       expect(await isRefused(proposals.approve(made.id, by))).toBe(true);
     expect(done()).toBe(0);
     await proposals.approve(made.id, person(bob));
+    expect(done()).toBe(1);
+  });
+
+  it('catches one who made or reset the account of the other just before, or after the wish', async () => {
+    const startMs = new TestClock().nowMs();
+    const fresh = await createProposals({ [bob]: startMs - 1 });
+    // As proposer too: who reset it would approve with the own one.
+    expect(await isRefused(fresh.proposals.propose('policy.epsilon', {}, person(bob)))).toBe(true);
+    const made = await fresh.proposals.propose('policy.epsilon', {}, person(alice));
+    expect(await isRefused(fresh.proposals.approve(made.id, person(bob)))).toBe(true);
+    fresh.clock.timeMs = startMs + SETTLING_MS - 2;
+    expect(await isRefused(fresh.proposals.approve(made.id, person(bob)))).toBe(true);
+    fresh.clock.timeMs += 1;
+    await fresh.proposals.approve(made.id, person(bob));
+    expect(fresh.done()).toBe(1);
+  });
+
+  it('catches an account made in a lockdown that would end it; one from just before may', async () => {
+    const carol = 'c'.repeat(16);
+    const { proposals, done } = await createProposals({ [bob]: LOCKED_MS + 1, [carol]: LOCKED_MS });
+    const made = await proposals.propose('lockdown.release', {}, person(alice));
+    expect(await isRefused(proposals.approve(made.id, person(bob)))).toBe(true);
+    expect(done()).toBe(0);
+    await proposals.approve(made.id, person(carol));
+    expect(done()).toBe(1);
+  });
+
+  it.each([false, true])(
+    'catches a decision that a crash loses, or carries out twice (carried out before it: %s)',
+    async (wasDone) => {
+      const first = await createProposals();
+      const made = await first.proposals.propose('policy.epsilon', {}, person(alice));
+      first.before(() => Promise.reject(new Error('the machine stops here')));
+      await expect(first.proposals.approve(made.id, person(bob))).rejects.toThrow('stops here');
+      // Decided and signed, before anything was done about it.
+      const after = await createProposals({}, first.store);
+      const kept = after.proposals.get(made.id);
+      expect(kept).toMatchObject({ status: 'approved', decidedBy: expect.stringMatching(/./) as string });
+      expect(kept.signature).not.toBeNull();
+      if (wasDone) after.wasDone();
+      await after.proposals.complete();
+      await after.proposals.complete();
+      expect(after.done()).toBe(1);
+      expect(after.proposals.get(made.id).status).toBe('done');
+      await expect(after.proposals.refuse(made.id, person(alice))).rejects.toMatchObject({
+        code: 'conflict',
+      });
+    },
+  );
+
+  it('goes on with what is approved when that is asked for again, by a person', async () => {
+    const { proposals, before, done } = await createProposals();
+    const made = await proposals.propose('policy.epsilon', {}, person(alice));
+    before(() => Promise.reject(new Error('a fault')));
+    await expect(proposals.approve(made.id, person(bob))).rejects.toThrow('a fault');
+    before(() => Promise.resolve());
+    expect(await isRefused(proposals.approve(made.id, person(bob, { kind: 'key' })))).toBe(true);
+    expect((await proposals.approve(made.id, person(alice))).status).toBe('done');
     expect(done()).toBe(1);
   });
 

@@ -2,6 +2,7 @@
  * A task runner on a real disk, killed whenever its parent likes. It makes tasks as fast as it can and tells of each on its standard output;
  * every run is noted in a file that outlives it. With `drain` it makes none, waits until all have ended, and tells how.
  */
+import { createActorPseudonyms } from '../../coordinator/access/pseudonyms.ts';
 import { appendFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -56,6 +57,7 @@ const tasks = await openTasks({
   stateKey: new Uint8Array(32).fill(2),
   executors: () => executorsOf(executorOf('train'), executorOf('quantum')),
   audit: { record: () => Promise.resolve({ index: 0, leafHash: new Uint8Array(32), id: '' }) },
+  actorOf: createActorPseudonyms(new Uint8Array(32)).actorOf,
   clock: systemClock,
   random: secureRandomBytes,
   logger: silentLogger,

@@ -1,7 +1,7 @@
 /** The audit export as a task: for logs that take longer than anybody holds a connection open. */
 import { assert, QflError } from '../../../shared/errors.ts';
 import type { ExportRequest } from '../../audit/export.ts';
-import type { TaskExecutor } from '../executor.ts';
+import type { TaskCaller, TaskExecutor } from '../executor.ts';
 import type { TaskFiles } from '../files.ts';
 
 const MAY_EXPORT: ReadonlySet<string> = new Set(['admin', 'auditor', 'operator']);
@@ -11,7 +11,7 @@ export interface ExportExecutorOptions {
   /** The archive's bytes, as they come. */
   readonly exportLogs: (request: Pick<ExportRequest, 'requestedBy' | 'ground'>) => AsyncIterable<Uint8Array>;
   /** No entry, no action. */
-  readonly record: (role: string) => Promise<unknown>;
+  readonly record: (by: TaskCaller) => Promise<unknown>;
 }
 
 export const createExportExecutor = ({ files, exportLogs, record }: ExportExecutorOptions): TaskExecutor => ({
@@ -26,7 +26,7 @@ export const createExportExecutor = ({ files, exportLogs, record }: ExportExecut
   async run({ id, task, spec, signal, progress }) {
     assert(spec.kind === 'export', 'an executor gets tasks of its kind');
     const { role } = task.createdBy;
-    await record(role);
+    await record(task.createdBy);
     const archive = exportLogs({ requestedBy: role, ground: spec.ground });
     const bytes = await files.write(id, archive, signal, (bytesDone) =>
       progress({ done: bytesDone, total: null, unit: 'bytes' }),

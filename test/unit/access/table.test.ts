@@ -1,4 +1,6 @@
 /** The table of the default configuration, cell by cell: a change of any of them has to be made here too. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { authorizePrincipal, type AccessRules } from '../../../shared/access/authorize.ts';
 import { isAddressRule, addressFilter } from '../../../shared/access/addresses.ts';
@@ -13,17 +15,9 @@ import { TEST_RULES } from '../http/fixture.ts';
 const EXPECTED: Readonly<Record<string, { readonly highest: string; readonly may: readonly Operation[] }>> = {
   doctor: {
     highest: 'restricted',
-    may: [
-      'chat.ask',
-      'models.read',
-      'tasks.create',
-      'statistics.ask',
-      'records.ask',
-      'site.pin',
-      'priority.choose',
-    ],
+    may: ['chat.ask', 'models.read', 'tasks.create', 'statistics.ask', 'records.ask'],
   },
-  nurse: { highest: 'confidential', may: ['chat.ask', 'models.read', 'tasks.create', 'priority.choose'] },
+  nurse: { highest: 'confidential', may: ['chat.ask', 'models.read', 'tasks.create'] },
   researcher: { highest: 'internal', may: ['chat.ask', 'models.read', 'tasks.create'] },
   user: { highest: 'internal', may: ['chat.ask', 'models.read', 'tasks.create'] },
   viewer: {
@@ -59,6 +53,18 @@ const EVERYBODY: readonly Operation[] = [
 
 describe('the access table', () => {
   const { table } = TEST_RULES;
+
+  it('has no operation that nothing asks for', () => {
+    const root = join(import.meta.dirname, '../../..');
+    const texts = ['agent', 'coordinator', 'shared'].flatMap((folder) =>
+      readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
+        // The table itself, and what goes on in a lockdown, only list them.
+        .filter((file) => file.endsWith('.ts') && !/operations\.ts$|emergency.lockdown\.ts$/.test(file))
+        .map((file) => readFileSync(join(root, folder, file), 'utf8')),
+    );
+    const asked = new Set(texts.flatMap((text) => text.match(/'[a-z]+\.[a-z]+'/g) ?? []));
+    expect(OPERATION_NAMES.filter((name) => !asked.has(`'${name}'`))).toEqual([]);
+  });
 
   it('has these roles', () => {
     expect(table.roles).toEqual(Object.keys(EXPECTED).toSorted());

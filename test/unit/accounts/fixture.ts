@@ -1,7 +1,7 @@
 /** Everything that people sign in with, over a store in memory and a clock that tests own. */
 import { generate } from 'otplib';
 import { openAccounts } from '../../../coordinator/access/accounts.ts';
-import { createLockout } from '../../../coordinator/access/lockout.ts';
+import { createLockout, type Lockout } from '../../../coordinator/access/lockout.ts';
 import type { PasswordHasher } from '../../../coordinator/access/password.ts';
 import { createActorPseudonyms } from '../../../coordinator/access/pseudonyms.ts';
 import { openSessions } from '../../../coordinator/access/sessions.ts';
@@ -29,14 +29,25 @@ export const POLICY = {
 };
 
 /** Tells right from wrong without the work of Argon2. */
-export const quickHasher = (): PasswordHasher & { readonly verified: (string | null)[] } => {
+export const quickHasher = (): PasswordHasher & {
+  readonly verified: (string | null)[];
+  /** Verifications from now on wait. @returns lets them go */
+  hold(): () => void;
+} => {
   const verified: (string | null)[] = [];
+  let gate: Promise<void> = Promise.resolve();
   return {
     verified,
     hash: (password) => Promise.resolve(`quick:${password}`),
-    verify(password, passwordHash) {
+    hold() {
+      let open = (): void => undefined;
+      gate = new Promise((resolve) => (open = resolve));
+      return () => open();
+    },
+    async verify(password, passwordHash) {
       verified.push(passwordHash);
-      return Promise.resolve(passwordHash === `quick:${password}`);
+      await gate;
+      return passwordHash === `quick:${password}`;
     },
   };
 };
@@ -46,6 +57,8 @@ export interface DeskOptions {
   readonly store?: Store;
   readonly secondFactorRoles?: readonly string[];
   readonly clock?: TestClock;
+  /** A fault that is put into the lockout. */
+  readonly lockout?: (lockout: Lockout) => Lockout;
 }
 
 export const openDesk = async (options: DeskOptions = {}) => {
@@ -81,7 +94,8 @@ export const openDesk = async (options: DeskOptions = {}) => {
     lifeMs: () => HOUR_MS,
   });
   const hasher = quickHasher();
-  const lockout = createLockout(clock, () => ({ failuresMax: 5, lockedMs: 30 * MINUTE_MS }));
+  const sound = createLockout(clock, () => ({ failuresMax: 5, lockedMs: 30 * MINUTE_MS }));
+  const lockout = options.lockout?.(sound) ?? sound;
   const setupCodes = createSetupCodes(store, clock, random);
   const apiKeys = createApiKeys({ store, prefix: 'apikey/', clock, random });
   const signIn = createSignIn({

@@ -5,7 +5,11 @@ import { z } from 'zod';
 import { verifyCompact } from '../../../coordinator/access/tokens.ts';
 import { DAY_MS, HOUR_MS, MINUTE_MS } from '../../../shared/clock.ts';
 import { hasShared, readSharedJson, whyMissing } from '../../fixtures/shared-data.ts';
-import { ADDRESS, openDesk, PASSWORD } from './fixture.ts';
+import { createHeldStore } from '../../fixtures/held-store.ts';
+import type { QflError } from '../../../shared/errors.ts';
+import type { AccountId } from '../../../shared/ids.ts';
+import type { Tokens } from '../../../shared/wire/accounts.ts';
+import { ADDRESS, type Desk, openDesk, PASSWORD } from './fixture.ts';
 
 const signedIn = async (options = {}) => {
   const desk = await openDesk(options);
@@ -160,6 +164,67 @@ describe('sessions', () => {
     expect(both.filter(({ status }) => status === 'fulfilled').length).toBeLessThanOrEqual(1);
   });
 
+  it.each([
+    ['this one is ended', (desk: Desk, { session }: Tokens) => desk.sessions.end(session)],
+    ['those of the account are', (desk: Desk, _: Tokens, id: AccountId) => desk.sessions.endAll(id)],
+    ['all are', (desk: Desk) => desk.sessions.endAll()],
+  ])('do not come back when %s while a refresh is being kept', async (_name, end) => {
+    const store = createHeldStore();
+    const { desk, account, tokens } = await signedIn({ store });
+    const letGo = store.hold();
+    const refreshing = desk.signIn.refresh(tokens.refreshToken).catch((error: unknown) => error);
+    await store.waiting();
+    const ending = end(desk, tokens, account.id);
+    expect(desk.sessions.use(tokens.session)).toBeUndefined();
+    letGo();
+    expect(await refreshing).toMatchObject(refused);
+    await ending;
+    expect(desk.sessions.list()).toEqual([]);
+    await expect(desk.authenticator.verify(tokens.accessToken)).rejects.toMatchObject(refused);
+    expect((await openDesk({ store, clock: desk.clock })).sessions.list()).toEqual([]);
+  });
+
+  it('are not begun by a sign-in that all were ended in the middle of', async () => {
+    for (const end of [
+      (desk: Desk) => desk.sessions.endAll(),
+      (desk: Desk, id: AccountId) => desk.sessions.endAll(id),
+    ]) {
+      const desk = await openDesk();
+      const { id } = await desk.person('alice');
+      const letGo = desk.hasher.hold();
+      const signingIn = desk.signIn
+        .withPassword({ username: 'alice', password: PASSWORD }, ADDRESS)
+        .catch((error: unknown) => error);
+      await end(desk, id);
+      letGo();
+      expect(await signingIn).toMatchObject(refused);
+      expect(desk.sessions.list()).toEqual([]);
+    }
+  });
+
+  it('are not begun by a sign-in that is being kept when all are ended, or the account is closed', async () => {
+    for (const end of [
+      (desk: Desk) => desk.sessions.endAll(),
+      (desk: Desk, id: AccountId) => desk.accounts.update(id, () => ({ status: 'disabled' })),
+    ]) {
+      const store = createHeldStore();
+      const desk = await openDesk({ store });
+      const { id } = await desk.person('alice');
+      const letGo = store.hold();
+      const signingIn = desk.signIn
+        .withPassword({ username: 'alice', password: PASSWORD }, ADDRESS)
+        .catch((error: unknown) => error);
+      await store.waiting();
+      const ending = end(desk, id);
+      letGo();
+      await Promise.all([signingIn, ending]);
+      const outcome = (await signingIn) as Tokens | QflError;
+      expect(outcome).toMatchObject(refused);
+      expect(desk.sessions.list()).toEqual([]);
+      expect((await openDesk({ store, clock: desk.clock })).sessions.list()).toEqual([]);
+    }
+  });
+
   it('are at most twenty for one account: the oldest gives way', async () => {
     const { desk, account, tokens } = await signedIn();
     for (let at = 0; at < 20; at += 1) {
@@ -191,7 +256,8 @@ describe.skipIf(!hasShared(FILE))(`the check of a compact JWS against Wycheproof
       for (const { tcId, jws, result } of tests) {
         cases += 1;
         const key = (publicKey ?? privateKey ?? {}) as { alg?: string };
-        const isTaken = await verifyCompact(jws, key, 'RS256').then(
+        // The key stands for every kid; it is the algorithm of the header that must not choose.
+        const isTaken = await verifyCompact(jws, () => ({ publicKey: key, algorithm: 'RS256' })).then(
           () => true,
           () => false,
         );

@@ -256,3 +256,15 @@ describe('suggestions', () => {
     expect(nearest(name, ['epsilon_per_query', 'listen', 'tls'])).toBe(meant);
   });
 });
+
+describe('a webhook', () => {
+  it('needs a secret, unless it is on this machine', async () => {
+    const webhook = (entry: string) => faultsOf(`notifications: {webhooks: [${entry}]}\n`);
+    const [fault] = await webhook('{url: "https://alerts.example.org/qfl"}');
+    expect(fault?.path).toBe('notifications.webhooks.0.secret_env');
+    expect(await webhook('{url: "https://127.0.0.1.example.org/qfl"}')).toHaveLength(1);
+    expect(await webhook('{url: "https://alerts.example.org/qfl", secret_env: HOOK}')).toEqual([]);
+    for (const here of ['127.0.0.1:9', '[::1]:9', 'localhost'])
+      expect(await webhook(`{url: "http://${here}/qfl"}`)).toEqual([]);
+  });
+});

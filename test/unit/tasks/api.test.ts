@@ -1,4 +1,5 @@
 /** Tasks over HTTP, as a program sees them. */
+import { createActorPseudonyms } from '../../../coordinator/access/pseudonyms.ts';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import { registerTaskRoutes } from '../../../coordinator/api/tasks.ts';
@@ -56,6 +57,7 @@ beforeAll(async () => {
   registerTaskRoutes(app, {
     tasks: bench.tasks,
     audit: { record: () => Promise.resolve({ index: 0, leafHash: new Uint8Array(32), id: '' }) },
+    actorOf: createActorPseudonyms(new Uint8Array(32)).actorOf,
     health,
   });
   ({ url } = await app.listen({ host: '127.0.0.1', port: 0 }));

@@ -35,7 +35,7 @@ const open = async () => {
       await more.promise;
       yield Buffer.from('second');
     },
-    record: (role) => Promise.resolve(recorded.push(role)),
+    record: ({ role, owner }) => Promise.resolve(recorded.push(`${role} ${owner}`)),
   });
   const bench: Bench = await openBench({ executors: () => executorsOf(executor) });
   closing.push(() => bench.close());
@@ -52,7 +52,7 @@ describe('an audit export', () => {
   test('is logged before it begins, and says how far it is', async () => {
     const { tasks, id, asked, until, more } = await open();
     await until(() => tasks.get(id, operator).progress !== null);
-    expect(asked).toEqual([{ requestedBy: 'operator', ground: 'review' }, ['operator']]);
+    expect(asked).toEqual([{ requestedBy: 'operator', ground: 'review' }, ['operator operator']]);
     expect(tasks.get(id, operator).progress).toEqual({ done: 6, total: null, unit: 'bytes' });
     more.resolve();
     await until(() => tasks.get(id, operator).state === 'done');

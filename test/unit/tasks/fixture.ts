@@ -1,4 +1,5 @@
 /** Tasks on a store in memory, with a clock, an alarm and executors that a test holds in its hands. */
+import { createActorPseudonyms } from '../../../coordinator/access/pseudonyms.ts';
 import { mkdtempSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -128,6 +129,7 @@ export const openBench = async (options: BenchOptions): Promise<Bench> => {
         });
       },
     },
+    actorOf: createActorPseudonyms(new Uint8Array(32)).actorOf,
     clock,
     random: seededBytes(options.seed ?? 1),
     logger: silentLogger,
