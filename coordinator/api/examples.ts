@@ -55,6 +55,69 @@ const PLAN = {
   cpuMicros: 0,
 };
 
+const ROUND = {
+  id: '7274322a63cba9495d55d5dc0941ba6c',
+  task: '01a21b462e9c4b37510f49c9659e37a4',
+  work: 'logistic',
+  phase: 'done',
+  sites: ['hill-university', 'lakeside-clinic', 'north-hospital'],
+  words: 8,
+  privacy: {
+    unit: 'patient',
+    mechanism: {
+      kind: 'distributed_gaussian',
+      sensitivitySquared: '1049603',
+      shares: 2,
+      sigmaSquared: ['14883311', '1'],
+      words: 8,
+    },
+  },
+  rho: 0.01763053,
+  tolerance: {
+    sites: 3,
+    threshold: 2,
+    minCohort: 3,
+    dropsTolerated: 0,
+    corruptTolerated: 0,
+    text: '3 sites, of which any 2 can open what was hidden; a sum of fewer than 3 is never opened.',
+  },
+  joined: 3,
+  members: 3,
+  receivedBytes: 96,
+  expectedBytes: 96,
+  survivors: ['hill-university', 'lakeside-clinic', 'north-hospital'],
+  losses: [],
+  startedMs: 1795753917079,
+  endedMs: 1795753917656,
+  sumHash: 'df52707af7ca3ac4d699a7cbffdecc0cd158ae7acc0e9e4a77ad3723563dd577',
+  why: null,
+};
+const TRAINING = {
+  id: '01a21b462e9c4b37510f49c9659e37a4',
+  kind: 'train',
+  state: 'queued',
+  version: 1,
+  priority: 4,
+  dependsOn: [],
+  resources: { slots: 1, tokens: null, microEpsilon: null },
+  createdMs: 1795753914000,
+  queuedMs: 1795753914000,
+  notBeforeMs: null,
+  startedMs: null,
+  endedMs: null,
+  deadlineMs: null,
+  timeoutMs: 86400000,
+  attempts: 0,
+  attemptsMax: 1,
+  delivery: 'at_least_once',
+  site: null,
+  reference: null,
+  createdBy: 'operator',
+  failure: null,
+  progress: null,
+  result: null,
+};
+
 export const EXAMPLES: Examples = {
   'DELETE /security/audit/holds/:id': {
     response: {
@@ -681,6 +744,8 @@ export const EXAMPLES: Examples = {
       ],
     },
   },
+  'GET /v1/rounds': { response: { rounds: [ROUND] } },
+  'GET /v1/rounds/:id': { response: ROUND },
   'GET /v1/tasks': {
     response: {
       tasks: [
@@ -1356,6 +1421,17 @@ export const EXAMPLES: Examples = {
       ],
       budgetTenths: 10,
     },
+  },
+  'POST /v1/rounds': {
+    body: {
+      settings: { target: '44054006', features: [{ kind: 'age' }, { kind: 'condition', code: '38341003' }] },
+      epsilon: 2,
+      rounds: 5,
+    },
+    response: TRAINING,
+  },
+  'POST /v1/rounds/:id/cancel': {
+    response: { ...ROUND, phase: 'aborted', survivors: [], sumHash: null, why: 'somebody cancelled it' },
   },
   'POST /v1/tasks': {
     body: {

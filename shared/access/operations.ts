@@ -46,8 +46,9 @@ export const OPERATIONS = {
   'tasks.create': rule('query', 'public'),
   'tasks.transfer': rule('administration', 'confidential'),
   // Sealed rounds
-  'rounds.read': rule('view'),
-  'rounds.change': rule('measurement'),
+  'rounds.read': rule('signed_in', 'public'),
+  /** Who may train is decided by role beside it (`executors/train.ts`). */
+  'rounds.change': rule('query'),
   // The federation
   'sites.read': rule('view'),
   'sites.change': rule('administration'),

@@ -12,6 +12,7 @@ import { FederationInfo } from '../wire/federation-info.ts';
 import * as keys from '../wire/keys.ts';
 import * as plans from '../wire/plan.ts';
 import * as reports from '../wire/reports.ts';
+import * as rounds from '../wire/round.ts';
 import * as tasks from '../wire/task.ts';
 import { route } from './route.ts';
 
@@ -161,6 +162,13 @@ export const COORDINATOR_ROUTES = {
     status: route('GET', '/quantum/status', { answer: plans.QuantumStatus }),
     coherence: route('GET', '/quantum/coherence', { answer: plans.CoherenceStatus }),
     optimization: route('GET', '/quantum/optimization/status', { answer: plans.OptimizationStatus }),
+  },
+  rounds: {
+    start: route('POST', '/v1/rounds', { body: rounds.TrainingRequest, answer: tasks.TaskShown }),
+    list: route('GET', '/v1/rounds', { answer: rounds.RoundPage }),
+    show: route('GET', '/v1/rounds/:id', { answer: rounds.RoundShown }),
+    cancel: route('POST', '/v1/rounds/:id/cancel', { answer: rounds.RoundShown }),
+    watch: route('GET', '/v1/rounds/:id/watch', { answer: 'events' }),
   },
   tasks: {
     create: route('POST', '/v1/tasks', {

@@ -23,10 +23,10 @@ afterEach(async () => {
 
 /** Starts a task that must not run twice, then comes up again on the same disk. @returns how often it ran */
 const runsOverRestart = async (store: Store): Promise<number> => {
-  const train = createHeldExecutor('train');
+  const train = createHeldExecutor('ask');
   const first = await openBench({ store, executors: [train.executor] });
   closing.push(() => first.close());
-  await first.tasks.create(request(other('train')), operator);
+  await first.tasks.create(request(other('ask')), operator);
   await settled();
   const second = await openBench({ store, executors: [train.executor] });
   closing.push(() => second.close());

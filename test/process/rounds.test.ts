@@ -3,7 +3,7 @@ import { join } from 'node:path';
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { z } from 'zod';
-import { RoundPage, RoundShown, TrainingResult } from '../../shared/wire/round.ts';
+import { RoundPage, type RoundShown, TrainingResult } from '../../shared/wire/round.ts';
 import { TaskShown } from '../../shared/wire/task.ts';
 import { eventually, qfl, qflError, qflJson } from '../fixtures/processes.ts';
 import { call, type Federation, type Site, startFederation } from './federation.ts';
@@ -118,14 +118,6 @@ describe('a training in sealed rounds', () => {
     await federation.site('west').program.kill();
     await federation.site('west').restart();
     const done = await ended(task.id);
-    if (done.state !== 'done')
-      console.log(
-        federation.coordinator
-          .printed()
-          .split('\n')
-          .filter((line) => /"level":50/.test(line))
-          .join('\n'),
-      );
     expect([done.state, done.failure]).toEqual(['done', null]);
     const mine = (await rounds()).filter((round) => round.task === task.id);
     expect(mine).toHaveLength(3);

@@ -55,7 +55,7 @@ const tasks = await openTasks({
   folder: join(folder, 'results'),
   federation: 'test',
   stateKey: new Uint8Array(32).fill(2),
-  executors: () => executorsOf(executorOf('train'), executorOf('quantum')),
+  executors: () => executorsOf(executorOf('ask'), executorOf('quantum')),
   audit: { record: () => Promise.resolve({ index: 0, leafHash: new Uint8Array(32), id: '' }) },
   actorOf: createActorPseudonyms(new Uint8Array(32)).actorOf,
   clock: systemClock,
@@ -73,15 +73,15 @@ const tasks = await openTasks({
   limits: { ...TASK_LIMITS, keptMax: 1_000_000 },
 });
 
-const requestOf = (kind: 'train' | 'quantum', rest: object = {}): TaskRequest =>
-  TaskRequest.parse({ spec: kind === 'train' ? { kind } : { kind, job: { type: 'chsh' } }, ...rest });
+const requestOf = (kind: 'ask' | 'quantum', rest: object = {}): TaskRequest =>
+  TaskRequest.parse({ spec: kind === 'ask' ? { kind } : { kind, job: { type: 'chsh' } }, ...rest });
 
 /** Three at a time: one of each sort, and one that waits for a computation. */
 const makeSome = async (): Promise<void> => {
   const { tasks: made } = await tasks.create(
     {
       tasks: [
-        requestOf('train'),
+        requestOf('ask'),
         requestOf('quantum', { ref: 'q' }),
         requestOf('quantum', { dependsOn: ['q'] }),
       ],

@@ -15,11 +15,11 @@ import { TEST_RULES } from '../http/fixture.ts';
 const EXPECTED: Readonly<Record<string, { readonly highest: string; readonly may: readonly Operation[] }>> = {
   doctor: {
     highest: 'restricted',
-    may: ['chat.ask', 'models.read', 'tasks.create', 'statistics.ask', 'records.ask'],
+    may: ['chat.ask', 'models.read', 'tasks.create', 'rounds.change', 'statistics.ask', 'records.ask'],
   },
-  nurse: { highest: 'confidential', may: ['chat.ask', 'models.read', 'tasks.create'] },
-  researcher: { highest: 'internal', may: ['chat.ask', 'models.read', 'tasks.create'] },
-  user: { highest: 'internal', may: ['chat.ask', 'models.read', 'tasks.create'] },
+  nurse: { highest: 'confidential', may: ['chat.ask', 'models.read', 'tasks.create', 'rounds.change'] },
+  researcher: { highest: 'internal', may: ['chat.ask', 'models.read', 'tasks.create', 'rounds.change'] },
+  user: { highest: 'internal', may: ['chat.ask', 'models.read', 'tasks.create', 'rounds.change'] },
   viewer: {
     highest: 'internal',
     may: ['sites.read', 'settings.read', 'budgets.read', 'roles.read', 'usage.read'],
@@ -48,6 +48,7 @@ const EVERYBODY: readonly Operation[] = [
   'policy.read',
   'privacy.read',
   'tasks.read',
+  'rounds.read',
   'lockdown.read',
 ];
 

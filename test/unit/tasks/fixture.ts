@@ -167,6 +167,6 @@ export const openBench = async (options: BenchOptions): Promise<Bench> => {
 
 export const quantum = (rest: object = {}): TaskRequest =>
   TaskRequest.parse({ spec: { kind: 'quantum', job: { type: 'chsh' } }, ...rest });
-export const other = (kind: 'stats' | 'train', rest: object = {}): TaskRequest =>
+export const other = (kind: 'stats' | 'ask', rest: object = {}): TaskRequest =>
   TaskRequest.parse({ spec: { kind }, ...rest });
 export const request = (...tasks: TaskRequest[]): TasksRequest => ({ tasks });

@@ -23,7 +23,7 @@ afterEach(async () => {
 
 const open = async (options: { readonly key?: Uint8Array; readonly parallelMax?: number } = {}) => {
   const held = createHeldExecutor('quantum');
-  const train = createHeldExecutor('train');
+  const train = createHeldExecutor('ask');
   const bench = await openBench({
     executors: [held.executor, train.executor],
     stateKey: options.key ?? stateKey,
@@ -44,7 +44,7 @@ const filled = async () => {
   const [training, running, , waiting] = (
     await bench.tasks.create(
       request(
-        other('train', { ref: 'train' }),
+        other('ask', { ref: 'train' }),
         quantum({ ref: 'run' }),
         quantum(),
         quantum({ dependsOn: ['run'] }),

@@ -55,10 +55,10 @@ describe('a task', () => {
 
   test('that must not run twice ends with an unknown outcome where nobody knows it', () => {
     const unknown = { state: 'failed', failure: { reason: 'outcome_unknown', code: 'outcome_unknown' } };
-    expect(apply(running('train'), failed('cut'))).toMatchObject(unknown);
-    expect(apply(running('train'), { type: 'restarted' })).toMatchObject(unknown);
+    expect(apply(running('ask'), failed('cut'))).toMatchObject(unknown);
+    expect(apply(running('ask'), { type: 'restarted' })).toMatchObject(unknown);
     expect(apply(running('stats'), { type: 'timed_out', attempt: 1, uniform: 0 })).toMatchObject(unknown);
-    expect(apply(running('train'), failed('invalid_request', false))).toMatchObject({
+    expect(apply(running('ask'), failed('invalid_request', false))).toMatchObject({
       state: 'failed',
       failure: { code: 'invalid_request' },
     });

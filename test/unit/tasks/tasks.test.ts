@@ -250,12 +250,12 @@ describe('tasks', () => {
 describe('a restart', () => {
   test('runs again what may, ends what must not, and keeps the queue', async () => {
     const [store, clock] = [createMemoryStore(), new HeldClock()];
-    const train = createHeldExecutor('train');
+    const train = createHeldExecutor('ask');
     const held = createHeldExecutor('quantum');
     const executors = [held.executor, train.executor];
     const before = await open({ store, clock, executors, parallelMax: 2 });
     const [computing] = await before.make(quantum());
-    const [training] = await before.make(other('train'));
+    const [training] = await before.make(other('ask'));
     const [queued] = await before.make(quantum());
     const [after] = await before.make(quantum({ dependsOn: [training!.id] }));
     await settled();
