@@ -4,12 +4,12 @@ import { z } from 'zod';
 import { fileAnchor } from '../shared/audit/anchor.ts';
 import { type AuditLog, createAuditLog } from '../shared/audit/audit-log.ts';
 import { AppendLog } from '../shared/audit/log.ts';
+import { restoredOrigin } from '../shared/audit/origin.ts';
 import type { PersonalDetails } from '../shared/audit/personal.ts';
 import { AUDIT_PREFIX, openPersonalDetails } from '../shared/audit/program-log.ts';
 import {
   readRestored,
   restoredAnchor,
-  restoredOrigin,
   restoredPrefix,
   type RestoredState,
 } from '../shared/backup/restored.ts';

@@ -2,7 +2,7 @@
  * Has the sites cosign the federation's logs: every minute, and soon after the directory changed or a site came. A round takes one
  * checkpoint to every site that is there; as soon as a quorum has signed, the note goes out to all.
  */
-import { baseOrigin } from '../../shared/backup/restored.ts';
+import { baseOrigin } from '../../shared/audit/origin.ts';
 import { readCheckpoint } from '../../shared/audit/checkpoint.ts';
 import type { AppendLog } from '../../shared/audit/log.ts';
 import { parseNote, signatureHolds, signedBy } from '../../shared/audit/note.ts';

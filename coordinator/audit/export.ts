@@ -15,8 +15,10 @@ import {
   type Selection,
 } from '../../shared/audit/export.ts';
 import type { AppendLog } from '../../shared/audit/log.ts';
+import { baseOrigin } from '../../shared/audit/origin.ts';
 import { type Clock } from '../../shared/clock.ts';
 import type { CoordinatorConfig } from '../../shared/config/config.ts';
+import { siteLogOrigin } from '../../shared/directory/quorum.ts';
 import { QflError } from '../../shared/errors.ts';
 import { type ExportFilter, wantsEntry } from '../../shared/wire/audit-export.ts';
 import type { Access } from '../access/start.ts';
@@ -170,11 +172,8 @@ const gather = async (sources: ExportSources, request: ExportRequest, folder: st
     if (status !== 'approved' || !wanted) continue;
     try {
       logs.push(
-        await spoolSite(
-          site,
-          presence.of(site)?.peer,
-          folder,
-          cosigning.newest(`qfl/${home.name}/audit/${site}`),
+        await spoolSite(site, presence.of(site)?.peer, folder, (origin) =>
+          baseOrigin(origin) === siteLogOrigin(home.name, site) ? cosigning.newest(origin) : undefined,
         ),
       );
     } catch {

@@ -10,11 +10,13 @@
 import { openNote, parseNote, signatureHolds, signedBy } from '../audit/note.ts';
 import { cosignatureTimeS } from '../audit/cosignature.ts';
 import { type Checkpoint, parseCheckpointText } from '../audit/checkpoint-text.ts';
+import { baseOrigin } from '../audit/origin.ts';
 import { policyText } from '../audit/policy.ts';
 import {
   KEY_TYPE_COSIGNATURE,
   KEY_TYPE_ED25519,
   KEY_TYPE_MLDSA44,
+  renamed,
   type VerifierKey,
   verifierKeyOf,
 } from '../audit/verifier-key.ts';
@@ -58,7 +60,10 @@ const siteLogsOf = (federation: string, state: DirectoryState): readonly Verifie
     .filter(({ site, revokedMs }) => site !== COORDINATOR_NAME && revokedMs === undefined)
     .flatMap(({ site, log }) => logKeysOf(siteLogOrigin(federation, site), log));
 
-/** The C2SP policy file for a roster: what an auditor checks a checkpoint against. `logs`: the keys of the federation's own logs. */
+/**
+ * The C2SP policy file for a roster: what an auditor checks a checkpoint against. `logs`: the keys of the federation's own logs. Every log stands there
+ * under the name of before any restore, which covers those that follow it: the reader of the policy cannot know how often each was restored.
+ */
 export const federationPolicy = (
   federation: string,
   logs: readonly VerifierKey[],
@@ -67,7 +72,7 @@ export const federationPolicy = (
   const witnesses = witnessesOf(state);
   return policyText(
     `federation ${federation}: ${witnesses.length} witnesses, of which ${quorumOf(witnesses.length)} must have signed`,
-    [...logs, ...siteLogsOf(federation, state)],
+    [...logs.map((key) => renamed(key, baseOrigin(key.name))), ...siteLogsOf(federation, state)],
     witnesses.map((keys) => ({ name: keys.site, keys: witnessKeysOf(federation, keys) })),
     quorumOf(witnesses.length),
   );
