@@ -21,11 +21,16 @@ import {
   verifierKeyOf,
 } from '../audit/verifier-key.ts';
 import { QflError } from '../errors.ts';
-import type { SiteId } from '../ids.ts';
+import { SiteId } from '../ids.ts';
 import type { DirectoryState, NoteKeysPublic, SiteKeys } from './chain.ts';
 import { COORDINATOR_NAME } from './record.ts';
 
 export const witnessName = (federation: string, site: string): string => `qfl/${federation}/witness/${site}`;
+export const siteOfWitness = (federation: string, name: string): SiteId | undefined => {
+  const start = witnessName(federation, '');
+  const site = SiteId.safeParse(name.slice(start.length));
+  return name.startsWith(start) ? site.data : undefined;
+};
 export const siteLogOrigin = (federation: string, site: string): string => `qfl/${federation}/audit/${site}`;
 
 /** A site's cosigner keys, both of which must sign. */
