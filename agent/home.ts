@@ -163,7 +163,7 @@ export const openAgentHome = async (options: AgentHomeOptions): Promise<AgentHom
       options.logQueueEntries,
     );
     undo.push(() => log.close());
-    const personal = await openPersonalDetails(store, vault.secretFor('audit subjects'), random, restored);
+    const personal = await openPersonalDetails(store, vault, random, restored);
     const recordStore = encryptedStore(await openLevelStore(join(sources.home, 'records')), dataKey, random);
     undo.push(() => recordStore.close());
     const records = createRecords({

@@ -117,7 +117,7 @@ const assemble = async (
     openLogOf(kind, kind === 'audit' ? restored.epoch : 0, create, { store, vault, name, options });
   const keyLog = await openKeyLog(await openLog('keys'));
   const auditLog = await openLog('audit');
-  const personal = await openPersonalDetails(store, vault.secretFor('audit subjects'), random, restored);
+  const personal = await openPersonalDetails(store, vault, random, restored);
   return {
     name,
     folder: sources.home,

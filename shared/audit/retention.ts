@@ -9,7 +9,9 @@ import { QflError } from '../errors.ts';
 import { randomHex, type RandomBytes } from '../random.ts';
 import type { Store } from '../store/port.ts';
 import type { AuditLog } from './audit-log.ts';
+import type { KeptLog } from './earlier-log.ts';
 import type { PersonalDetails } from './personal.ts';
+import { TILE_WIDTH } from './tiles.ts';
 
 const HOLDS_MAX = 10_000;
 
@@ -19,7 +21,7 @@ export const Hold = z.strictObject({
   ground: z.string().min(1).max(500),
   /** The person whose detail must stay, blinded; null: everything. */
   subject: z.string().nullable(),
-  /** Entries from here on must stay. */
+  /** Entries of the log it was placed in must stay from here on, and those of every later log; from 0 also those of the logs before a restore. */
   fromIndex: z.int().nonnegative(),
   placedMs: z.int().nonnegative(),
 });
@@ -35,10 +37,11 @@ export interface RetentionRules {
 }
 
 export interface PruneReport {
-  /** Entries below are gone, or would be. */
+  /** Entries of the present log below are gone, or would be. */
   readonly minimumIndex: number;
+  /** With those of the logs before a restore. */
   readonly entriesPruned: number;
-  /** Personal detail below this index is destroyed. */
+  /** Personal detail below this index of the present log is destroyed. */
   readonly detailBelow: number;
   /** Why no more: holds that stand in the way. */
   readonly heldBy: readonly string[];
@@ -64,26 +67,73 @@ export interface RetentionOptions {
   readonly prefix: string;
   readonly audit: AuditLog;
   readonly personal: PersonalDetails;
+  /** Logs of before a restore, oldest first. */
+  readonly earlier?: readonly KeptLog[];
   readonly clock: Clock;
   readonly random: RandomBytes;
   readonly rules: RetentionRules;
 }
 
-export const createRetention = (options: RetentionOptions): Retention => {
-  const { store, audit, personal, clock, random, rules } = options;
-  const prefix = `${options.prefix}h/`;
+/** A hold, and which of the logs it was placed in. */
+interface Placed {
+  readonly hold: Hold;
+  readonly at: number;
+}
 
-  const holds = async (): Promise<readonly Hold[]> => {
-    const found: Hold[] = [];
-    for await (const { value } of store.list({ prefix })) found.push(Hold.parse(JSON.parse(fromUtf8(value))));
+/** From which entry of log `log` on the hold keeps everything; Infinity when it keeps nothing of it. */
+const heldFrom = ({ hold, at }: Placed, log: number): number => {
+  if (hold.fromIndex === 0 || log > at) return 0;
+  return log === at ? hold.fromIndex : Infinity;
+};
+
+const presentLog = ({ prefix, audit, personal }: RetentionOptions): KeptLog => ({
+  origin: audit.log.origin,
+  prefix,
+  personal,
+  minimumIndex: () => Promise.resolve(audit.log.minimumIndex),
+  async *timesMs() {
+    for await (const { timeMs } of audit.entries(audit.log.minimumIndex)) yield timeMs;
+  },
+  forgetDetailBelow: (index) => audit.forgetDetailBelow(index),
+  prune: async (index) => void (await audit.log.prune(index)),
+});
+
+/** What of one log is over. */
+interface Over {
+  readonly log: KeptLog;
+  readonly minimum: number;
+  readonly wanted: number;
+  readonly detailBelow: number;
+  /** Holds that keep something of it that is old enough to go. */
+  readonly heldBy: readonly string[];
+}
+
+const reportOf = (over: readonly Over[]): PruneReport => ({
+  minimumIndex: over.at(-1)?.wanted ?? 0,
+  entriesPruned: over.reduce((sum, { wanted, minimum }) => sum + wanted - minimum, 0),
+  detailBelow: over.at(-1)?.detailBelow ?? 0,
+  heldBy: [...new Set(over.flatMap(({ heldBy }) => heldBy))],
+});
+
+export const createRetention = (options: RetentionOptions): Retention => {
+  const { store, audit, personal, clock, random, rules, earlier = [] } = options;
+  const present = presentLog(options);
+  const logs = [...earlier, present];
+  const keyOf = ({ prefix }: KeptLog, id: string): string => `${prefix}h/${id}`;
+
+  const placed = async (): Promise<readonly Placed[]> => {
+    const found: Placed[] = [];
+    for (const [at, log] of logs.entries())
+      for await (const { value } of store.list({ prefix: keyOf(log, '') }))
+        found.push({ hold: Hold.parse(JSON.parse(fromUtf8(value))), at });
     return found;
   };
   /** The first entry that is not older than `days`, counted from the minimum index: what lies before it is old, whatever clocks did later. */
-  const firstYoung = async (days: number): Promise<number> => {
+  const firstYoung = async (log: KeptLog, days: number): Promise<number> => {
     const cutoffMs = clock.nowMs() - days * DAY_MS;
-    let index = audit.log.minimumIndex;
-    for await (const entry of audit.entries(index)) {
-      if (entry.timeMs >= cutoffMs) return index;
+    let index = await log.minimumIndex();
+    for await (const timeMs of log.timesMs()) {
+      if (timeMs >= cutoffMs) return index;
       index += 1;
     }
     return index;
@@ -109,16 +159,56 @@ export const createRetention = (options: RetentionOptions): Retention => {
       facts: { ground, holds: ids },
     });
   };
-  const entriesOf = async (subject: string): Promise<number[]> => {
-    const found: number[] = [];
-    for await (const index of personal.entriesOf(subject)) found.push(index);
+  /** How many entries of each log hold detail of a subject, and the newest of them. */
+  const entriesOf = async (subject: string): Promise<{ log: number; entries: number; newest: number }[]> => {
+    const found: { log: number; entries: number; newest: number }[] = [];
+    for (const [log, { personal: details }] of logs.entries()) {
+      let [entries, newest] = [0, -1];
+      for await (const index of details.entriesOf(subject)) [entries, newest] = [entries + 1, index];
+      if (entries > 0) found.push({ log, entries, newest });
+    }
     return found;
+  };
+  const isUnderDuty = async (found: readonly { log: number; newest: number }[]): Promise<boolean> => {
+    if (!rules.duty) return false;
+    for (const { log, newest } of found)
+      if (newest >= (await firstYoung(logs[log] ?? present, rules.dataDays))) return true;
+    return false;
+  };
+  const overOf = async (log: KeptLog, at: number, standing: readonly Placed[]): Promise<Over> => {
+    const minimum = await log.minimumIndex();
+    const floor = Math.min(Infinity, ...standing.map((one) => heldFrom(one, at)));
+    const oldEntries = Math.min(await firstYoung(log, rules.auditDays), floor);
+    const oldDetail = await firstYoung(log, rules.dataDays);
+    return {
+      log,
+      minimum,
+      wanted: Math.max(minimum, Math.floor(oldEntries / TILE_WIDTH) * TILE_WIDTH),
+      detailBelow: Math.min(oldDetail, floor),
+      heldBy: standing.filter((one) => heldFrom(one, at) < oldDetail).map(({ hold }) => hold.id),
+    };
+  };
+  const end = async ({ log, minimum, wanted, detailBelow }: Over, role: string): Promise<void> => {
+    if (wanted === minimum && detailBelow <= minimum) return;
+    await audit.record({
+      action: 'audit.pruned',
+      outcome: 'ok',
+      role,
+      objects: [
+        ...(log === present ? [] : [{ kind: 'log', id: log.origin }]),
+        { kind: 'minimum-index', id: String(wanted) },
+        { kind: 'detail-below', id: String(detailBelow) },
+      ],
+    });
+    await log.personal.eraseBelow(detailBelow);
+    await log.forgetDetailBelow(detailBelow);
+    await log.prune(wanted);
   };
 
   return {
-    holds,
+    holds: async () => (await placed()).map(({ hold }) => hold),
     async hold({ ground, person, fromIndex = 0 }, role) {
-      if ((await holds()).length >= HOLDS_MAX)
+      if ((await placed()).length >= HOLDS_MAX)
         throw new QflError('overloaded', { detail: `there are ${HOLDS_MAX} holds already` });
       const hold: Hold = {
         id: randomHex(random, 8),
@@ -134,11 +224,13 @@ export const createRetention = (options: RetentionOptions): Retention => {
         objects: [{ kind: 'hold', id: hold.id }],
         detail: utf8(ground),
       });
-      await store.write([{ type: 'put', key: prefix + hold.id, value: utf8(JSON.stringify(hold)) }]);
+      await store.write([{ type: 'put', key: keyOf(present, hold.id), value: utf8(JSON.stringify(hold)) }]);
       return hold;
     },
     async release(id, role) {
-      if (!Hold.shape.id.safeParse(id).success || (await store.get(prefix + id)) === undefined)
+      const found = (await placed()).find(({ hold }) => hold.id === id);
+      const log = found === undefined ? undefined : logs[found.at];
+      if (log === undefined)
         throw new QflError('not_found', {
           detail: 'there is no such hold',
           next: 'See "qfl audit hold list".',
@@ -149,65 +241,52 @@ export const createRetention = (options: RetentionOptions): Retention => {
         role,
         objects: [{ kind: 'hold', id }],
       });
-      await store.write([{ type: 'del', key: prefix + id }]);
+      await store.write([{ type: 'del', key: keyOf(log, id) }]);
     },
     async erase(person, role) {
       const subject = personal.subjectOf(person);
-      const entries = await entriesOf(subject);
-      const [newest] = entries.slice(-1);
-      if (newest === undefined)
+      const found = await entriesOf(subject);
+      if (found.length === 0)
         throw new QflError('not_found', { detail: 'the log holds no personal detail of that person' });
-      const held = (await holds()).filter(
-        (hold) => (hold.subject === null || hold.subject === subject) && hold.fromIndex <= newest,
+      const held = (await placed()).filter(
+        (one) =>
+          (one.hold.subject === null || one.hold.subject === subject) &&
+          found.some(({ log, newest }) => heldFrom(one, log) <= newest),
       );
       if (held.length > 0)
         throw await refuse(
           role,
           'legal_hold',
           `${held.length} legal hold${held.length === 1 ? '' : 's'} keep this`,
-          held.map(({ id }) => id),
+          held.map(({ hold }) => hold.id),
         );
-      if (rules.duty && newest >= (await firstYoung(rules.dataDays)))
+      if (await isUnderDuty(found))
         throw await refuse(
           role,
           'retention_duty',
           `records of disclosures are kept ${rules.dataDays} days (HIPAA 164.316(b)(2))`,
           [],
         );
+      const entries = found.reduce((sum, one) => sum + one.entries, 0);
       const { index } = await audit.record({
         action: 'audit.erased',
         outcome: 'ok',
         role,
         objects: [
           { kind: 'subject', id: subject },
-          { kind: 'entries', id: String(entries.length) },
+          { kind: 'entries', id: String(entries) },
         ],
       });
       await personal.erase(subject);
-      return { entries: entries.length, index };
+      return { entries, index };
     },
     async prune(role, dryRun) {
-      const standing = await holds();
-      const floor = Math.min(Infinity, ...standing.map(({ fromIndex }) => fromIndex));
-      const before = audit.log.minimumIndex;
-      const [oldAudit, oldData] = [await firstYoung(rules.auditDays), await firstYoung(rules.dataDays)];
-      const wanted = Math.max(before, Math.floor(Math.min(oldAudit, floor) / 256) * 256);
-      const detailBelow = Math.min(oldData, floor);
-      const heldBy = floor < oldData ? standing.map(({ id }) => id) : [];
-      const report = { minimumIndex: wanted, entriesPruned: wanted - before, detailBelow, heldBy };
-      if (dryRun || (wanted === before && detailBelow <= before)) return report;
-      await audit.record({
-        action: 'audit.pruned',
-        outcome: 'ok',
-        role,
-        objects: [
-          { kind: 'minimum-index', id: String(wanted) },
-          { kind: 'detail-below', id: String(detailBelow) },
-        ],
-      });
-      await personal.eraseBelow(detailBelow);
-      await audit.forgetDetailBelow(detailBelow);
-      await audit.log.prune(wanted);
+      const standing = await placed();
+      const over: Over[] = [];
+      for (const [at, log] of logs.entries()) over.push(await overOf(log, at, standing));
+      const report = reportOf(over);
+      if (dryRun) return report;
+      for (const one of over) await end(one, role);
       return report;
     },
   };

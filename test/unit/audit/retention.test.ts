@@ -7,9 +7,12 @@ import { type AuditLog, createAuditLog } from '../../../shared/audit/audit-log.t
 import type { AuditEntry } from '../../../shared/audit/entry.ts';
 import { AppendLog } from '../../../shared/audit/log.ts';
 import { ed25519NoteSigner } from '../../../shared/audit/note.ts';
+import { restoredOrigin } from '../../../shared/audit/origin.ts';
 import { createPersonalDetails } from '../../../shared/audit/personal.ts';
+import { AUDIT_PREFIX, openPersonalDetails, retentionOf } from '../../../shared/audit/program-log.ts';
 import { createRetention, type RetentionRules } from '../../../shared/audit/retention.ts';
 import { searchAudit } from '../../../shared/audit/search.ts';
+import { restoredPrefix } from '../../../shared/backup/restored.ts';
 import { fromUtf8, utf8 } from '../../../shared/bytes.ts';
 import { DAY_MS } from '../../../shared/clock.ts';
 import { QflError } from '../../../shared/errors.ts';
@@ -188,6 +191,103 @@ describe('the end of retention', () => {
     for (let at = 0; at < 600; at += 1) await audit.record({ action: 'program.start', outcome: 'ok' });
     clock.moveMs(3_700 * DAY_MS);
     expect((await retention.prune('admin', false)).entriesPruned).toBe(0);
+  });
+});
+
+describe('after a restore', () => {
+  /** The program as it opens a home that was restored so often. */
+  const openEpoch = async (store: Store, epoch: number, clock = createTestClock(), rules = RULES) => {
+    const vault = { secretFor: () => Buffer.alloc(32, 2) };
+    const before = epoch === 0 ? null : { origin: 'example.org/log', size: 0, root: '' };
+    const restored = { epoch, before, restoredMs: 0, backupMs: 0 };
+    const log = await AppendLog.open({
+      store,
+      prefix: restoredPrefix(AUDIT_PREFIX, epoch),
+      signer: ed25519NoteSigner(restoredOrigin('example.org/log', epoch), Buffer.alloc(32, 1)),
+      create: true,
+    });
+    const personal = await openPersonalDetails(store, vault, random, restored);
+    const audit = createAuditLog({ log, source: 'coordinator', clock, random, personal });
+    const retention = retentionOf({ store, vault, audit, personal, restored }, clock, random, rules);
+    return { audit, retention };
+  };
+  const left = async (store: Store, prefix: string): Promise<number> => {
+    let count = 0;
+    for await (const _ of store.keys({ prefix })) count += 1;
+    return count;
+  };
+
+  test('detail of before is erased, and said so; a person with none is not found', async () => {
+    const store = createMemoryStore();
+    await about((await openEpoch(store, 0)).audit, 'ana', 'before');
+    const { audit, retention } = await openEpoch(store, 2);
+    expect(await left(store, `${AUDIT_PREFIX}p/`)).toBe(1);
+    expect(await retention.erase('ana', 'admin')).toEqual({ entries: 1, index: 0 });
+    expect(await left(store, `${AUDIT_PREFIX}p/`)).toBe(0);
+    await about(audit, 'ben', 'after');
+    await expect(retention.erase('ana', 'admin')).rejects.toMatchObject({ code: 'not_found' });
+  });
+
+  test('a hold of before goes on, over detail of before and of after, until it is released', async () => {
+    const store = createMemoryStore();
+    const first = await openEpoch(store, 0);
+    await about(first.audit, 'ana', 'before');
+    const hold = await first.retention.hold({ ground: 'case 9', person: 'ana', fromIndex: 1 }, 'admin');
+    const { audit, retention } = await openEpoch(store, 1);
+    expect(await retention.holds()).toEqual([hold]);
+    // What lies before the entry that it begins at is not held.
+    expect((await retention.erase('ana', 'admin')).entries).toBe(1);
+    await about(audit, 'ana', 'after');
+    await expect(retention.erase('ana', 'admin')).rejects.toMatchObject({ facts: { holds: [hold.id] } });
+    await retention.release(hold.id, 'admin');
+    expect(await retention.holds()).toEqual([]);
+    expect((await retention.erase('ana', 'admin')).entries).toBe(1);
+  });
+
+  test('a hold of now on everything holds what lies before, too; one from an entry on does not', async () => {
+    const store = createMemoryStore();
+    await about((await openEpoch(store, 0)).audit, 'ana', 'before');
+    const { audit, retention } = await openEpoch(store, 1);
+    await about(audit, 'ben', 'after');
+    const hold = await retention.hold({ ground: 'case 10' }, 'admin');
+    await expect(retention.erase('ana', 'admin')).rejects.toMatchObject({ facts: { holds: [hold.id] } });
+    await retention.release(hold.id, 'admin');
+    await retention.hold({ ground: 'case 11', fromIndex: 2 }, 'admin');
+    expect((await retention.erase('ana', 'admin')).entries).toBe(1);
+  });
+
+  test('the duty to keep counts for detail of before', async () => {
+    const [store, clock] = [createMemoryStore(), createTestClock()];
+    await about((await openEpoch(store, 0, clock)).audit, 'ana', 'before');
+    const { retention } = await openEpoch(store, 1, clock, { ...RULES, duty: true });
+    await expect(retention.erase('ana', 'admin')).rejects.toMatchObject({ code: 'retention' });
+    clock.moveMs(2_556 * DAY_MS);
+    expect((await retention.erase('ana', 'admin')).entries).toBe(1);
+  });
+
+  test('retention ends for the log of before, but for what is held', async () => {
+    const [store, clock] = [createMemoryStore(), createTestClock()];
+    const first = await openEpoch(store, 0, clock);
+    for (let at = 0; at < 600; at += 1) await about(first.audit, 'ana', `text ${at}`);
+    await first.audit.record({ action: 'program.start', outcome: 'ok', detail: utf8('of nobody') });
+    const hold = await first.retention.hold({ ground: 'case 12', fromIndex: 300 }, 'admin');
+    clock.moveMs(4_000 * DAY_MS);
+    const { audit, retention } = await openEpoch(store, 1, clock);
+    await about(audit, 'ben', 'young');
+    expect(await retention.prune('admin', true)).toEqual({
+      minimumIndex: 0,
+      entriesPruned: 256,
+      detailBelow: 0,
+      heldBy: [hold.id],
+    });
+    await retention.prune('admin', false);
+    expect(await left(store, `${AUDIT_PREFIX}e/`)).toBe(602 - 256);
+    expect(await left(store, `${AUDIT_PREFIX}p/`)).toBe(300);
+    expect(idsOf(await last(audit))[0]).toBe('log=example.org/log');
+    await retention.release(hold.id, 'admin');
+    expect((await retention.prune('admin', false)).entriesPruned).toBe(256);
+    expect([await left(store, `${AUDIT_PREFIX}p/`), await left(store, `${AUDIT_PREFIX}d/`)]).toEqual([0, 0]);
+    expect(await detailOf(audit, 0)).toBe('young');
   });
 });
 
