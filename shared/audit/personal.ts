@@ -27,7 +27,7 @@ export interface PersonalDetails {
   entriesOf(subject: string): AsyncIterable<number>;
   /** Destroys the key and all detail of a subject, in files too. May be run again after a crash. */
   erase(subject: string): Promise<void>;
-  /** Destroys the detail of entries below `index`. */
+  /** Deletes the detail of entries below `index`; the caller has it leave the files (`Store.compact` of `p/` and `x/`). */
   eraseBelow(index: number): Promise<number>;
   /** Ends erasures that a crash cut short; says how many. */
   resume(): Promise<number>;
@@ -126,9 +126,7 @@ export const createPersonalDetails = (options: PersonalOptions): PersonalDetails
           yield [key, name('x', `${subject}/${key.slice(name('p', '').length)}`)];
         }
       };
-      const erased = await deleteAll(groups());
-      if (erased > 0) for (const kind of ['p', 'x'] as const) await store.compact(name(kind, ''));
-      return erased;
+      return deleteAll(groups());
     },
     async resume() {
       const begun: string[] = [];

@@ -7,6 +7,7 @@ import { fromUtf8, utf8 } from '../bytes.ts';
 import { type Clock, DAY_MS } from '../clock.ts';
 import { QflError } from '../errors.ts';
 import { randomHex, type RandomBytes } from '../random.ts';
+import { createSerial } from '../serial.ts';
 import type { Store } from '../store/port.ts';
 import type { AuditLog } from './audit-log.ts';
 import type { KeptLog } from './earlier-log.ts';
@@ -14,6 +15,8 @@ import type { PersonalDetails } from './personal.ts';
 import { TILE_WIDTH } from './tiles.ts';
 
 const HOLDS_MAX = 10_000;
+/** Pruned at once, while a hold that is being placed waits. */
+const STEP_ENTRIES = 16_384;
 
 export const Hold = z.strictObject({
   id: z.string().regex(/^[0-9a-f]{16}$/),
@@ -57,7 +60,10 @@ export interface Retention {
    * `not_found` when there is none of that person
    */
   erase(person: string, role: string): Promise<{ readonly entries: number; readonly index: number }>;
-  /** Ends retention: what is older than the rules, and not held, goes. With `dryRun` only says what would. */
+  /**
+   * Ends retention: what is older than the rules, and not held, goes, from the files too. Holds may be placed meanwhile; they keep what is not gone
+   * when they are there. With `dryRun` only says what would go.
+   */
   prune(role: string, dryRun: boolean): Promise<PruneReport>;
 }
 
@@ -72,6 +78,8 @@ export interface RetentionOptions {
   readonly clock: Clock;
   readonly random: RandomBytes;
   readonly rules: RetentionRules;
+  /** Entries pruned at once. */
+  readonly stepEntries?: number;
 }
 
 /** A hold, and which of the logs it was placed in. */
@@ -98,27 +106,49 @@ const presentLog = ({ prefix, audit, personal }: RetentionOptions): KeptLog => (
   prune: async (index) => void (await audit.log.prune(index)),
 });
 
-/** What of one log is over. */
-interface Over {
+/** How far one log is old enough to go. */
+interface Old {
+  readonly at: number;
   readonly log: KeptLog;
   readonly minimum: number;
+  readonly entries: number;
+  readonly detail: number;
+}
+/** What of it may go. */
+interface Over {
+  readonly old: Old;
   readonly wanted: number;
   readonly detailBelow: number;
   /** Holds that keep something of it that is old enough to go. */
   readonly heldBy: readonly string[];
 }
 
+const overOf = (old: Old, standing: readonly Placed[], upTo: number): Over => {
+  const floor = Math.min(upTo, ...standing.map((one) => heldFrom(one, old.at)));
+  return {
+    old,
+    wanted: Math.max(old.minimum, Math.floor(Math.min(old.entries, floor) / TILE_WIDTH) * TILE_WIDTH),
+    detailBelow: Math.min(old.detail, floor),
+    heldBy: standing.filter((one) => heldFrom(one, old.at) < old.detail).map(({ hold }) => hold.id),
+  };
+};
+/** There while what was deleted may still be in the files. */
+const unsweptOf = ({ prefix }: KeptLog): string => `${prefix}z`;
+
 const reportOf = (over: readonly Over[]): PruneReport => ({
   minimumIndex: over.at(-1)?.wanted ?? 0,
-  entriesPruned: over.reduce((sum, { wanted, minimum }) => sum + wanted - minimum, 0),
+  entriesPruned: over.reduce((sum, { wanted, old }) => sum + wanted - old.minimum, 0),
   detailBelow: over.at(-1)?.detailBelow ?? 0,
   heldBy: [...new Set(over.flatMap(({ heldBy }) => heldBy))],
 });
 
 export const createRetention = (options: RetentionOptions): Retention => {
-  const { store, audit, personal, clock, random, rules, earlier = [] } = options;
+  const { store, audit, personal, clock, random, rules, earlier = [], stepEntries = STEP_ENTRIES } = options;
   const present = presentLog(options);
   const logs = [...earlier, present];
+  /** Whoever looks at the holds acts before anybody changes them. */
+  const inTurn = createSerial();
+  const pruning = createSerial();
   const keyOf = ({ prefix }: KeptLog, id: string): string => `${prefix}h/${id}`;
 
   const placed = async (): Promise<readonly Placed[]> => {
@@ -175,21 +205,18 @@ export const createRetention = (options: RetentionOptions): Retention => {
       if (newest >= (await firstYoung(logs[log] ?? present, rules.dataDays))) return true;
     return false;
   };
-  const overOf = async (log: KeptLog, at: number, standing: readonly Placed[]): Promise<Over> => {
-    const minimum = await log.minimumIndex();
-    const floor = Math.min(Infinity, ...standing.map((one) => heldFrom(one, at)));
-    const oldEntries = Math.min(await firstYoung(log, rules.auditDays), floor);
-    const oldDetail = await firstYoung(log, rules.dataDays);
+  const oldOf = async (at: number): Promise<Old> => {
+    const log = logs[at] ?? present;
     return {
+      at,
       log,
-      minimum,
-      wanted: Math.max(minimum, Math.floor(oldEntries / TILE_WIDTH) * TILE_WIDTH),
-      detailBelow: Math.min(oldDetail, floor),
-      heldBy: standing.filter((one) => heldFrom(one, at) < oldDetail).map(({ hold }) => hold.id),
+      minimum: await log.minimumIndex(),
+      entries: await firstYoung(log, rules.auditDays),
+      detail: await firstYoung(log, rules.dataDays),
     };
   };
-  const end = async ({ log, minimum, wanted, detailBelow }: Over, role: string): Promise<void> => {
-    if (wanted === minimum && detailBelow <= minimum) return;
+  /** Destroys what is over, when the log says so, and that there is something to sweep up after it. */
+  const end = async ({ old: { log }, wanted, detailBelow }: Over, role: string): Promise<void> => {
     await audit.record({
       action: 'audit.pruned',
       outcome: 'ok',
@@ -200,94 +227,127 @@ export const createRetention = (options: RetentionOptions): Retention => {
         { kind: 'detail-below', id: String(detailBelow) },
       ],
     });
+    await store.write([{ type: 'put', key: unsweptOf(log), value: new Uint8Array(0) }]);
     await log.personal.eraseBelow(detailBelow);
     await log.forgetDetailBelow(detailBelow);
     await log.prune(wanted);
   };
+  /** What was deleted leaves the files, also what was deleted before a crash. */
+  const sweep = async (log: KeptLog): Promise<void> => {
+    if ((await store.get(unsweptOf(log))) === undefined) return;
+    for (const kind of ['p', 'x', 'd', 'e']) await store.compact(`${log.prefix}${kind}/`);
+    await store.write([{ type: 'del', key: unsweptOf(log) }]);
+  };
+  /** In steps, each in its turn and by the holds of then: one that is placed while this runs keeps what is not gone yet. */
+  const endOf = async (old: Old, role: string): Promise<Over> => {
+    let last = overOf(old, [], old.minimum);
+    const target = Math.max(old.entries, old.detail);
+    for (let upTo = old.minimum; upTo < target;) {
+      upTo = Math.min(upTo + stepEntries, target);
+      last = await inTurn(async () => {
+        const over = overOf(old, await placed(), upTo);
+        if (over.wanted > last.wanted || over.detailBelow > last.detailBelow) await end(over, role);
+        // What is gone stays gone, whatever holds say now.
+        return {
+          ...over,
+          wanted: Math.max(over.wanted, last.wanted),
+          detailBelow: Math.max(over.detailBelow, last.detailBelow),
+        };
+      });
+    }
+    await sweep(old.log);
+    return last;
+  };
+  const prune = async (role: string, dryRun: boolean): Promise<PruneReport> => {
+    const over: Over[] = [];
+    for (const at of logs.keys()) {
+      const old = await oldOf(at);
+      over.push(dryRun ? overOf(old, await placed(), Infinity) : await endOf(old, role));
+    }
+    return reportOf(over);
+  };
+
+  const place: Retention['hold'] = async ({ ground, person, fromIndex = 0 }, role) => {
+    if ((await placed()).length >= HOLDS_MAX)
+      throw new QflError('overloaded', { detail: `there are ${HOLDS_MAX} holds already` });
+    const made: Hold = {
+      id: randomHex(random, 8),
+      ground,
+      subject: person === undefined ? null : personal.subjectOf(person),
+      fromIndex,
+      placedMs: Math.trunc(clock.nowMs()),
+    };
+    await audit.record({
+      action: 'audit.held',
+      outcome: 'ok',
+      role,
+      objects: [{ kind: 'hold', id: made.id }],
+      detail: utf8(ground),
+    });
+    await store.write([{ type: 'put', key: keyOf(present, made.id), value: utf8(JSON.stringify(made)) }]);
+    return made;
+  };
+
+  const release: Retention['release'] = async (id, role) => {
+    const found = (await placed()).find(({ hold }) => hold.id === id);
+    const log = found === undefined ? undefined : logs[found.at];
+    if (log === undefined)
+      throw new QflError('not_found', {
+        detail: 'there is no such hold',
+        next: 'See "qfl audit hold list".',
+      });
+    await audit.record({
+      action: 'audit.hold_released',
+      outcome: 'ok',
+      role,
+      objects: [{ kind: 'hold', id }],
+    });
+    await store.write([{ type: 'del', key: keyOf(log, id) }]);
+  };
+
+  const erase: Retention['erase'] = async (person, role) => {
+    const subject = personal.subjectOf(person);
+    const found = await entriesOf(subject);
+    if (found.length === 0)
+      throw new QflError('not_found', { detail: 'the log holds no personal detail of that person' });
+    const held = (await placed()).filter(
+      (one) =>
+        (one.hold.subject === null || one.hold.subject === subject) &&
+        found.some(({ log, newest }) => heldFrom(one, log) <= newest),
+    );
+    if (held.length > 0)
+      throw await refuse(
+        role,
+        'legal_hold',
+        `${held.length} legal hold${held.length === 1 ? '' : 's'} keep this`,
+        held.map(({ hold }) => hold.id),
+      );
+    if (await isUnderDuty(found))
+      throw await refuse(
+        role,
+        'retention_duty',
+        `records of disclosures are kept ${rules.dataDays} days (HIPAA 164.316(b)(2))`,
+        [],
+      );
+    const entries = found.reduce((sum, one) => sum + one.entries, 0);
+    const { index } = await audit.record({
+      action: 'audit.erased',
+      outcome: 'ok',
+      role,
+      objects: [
+        { kind: 'subject', id: subject },
+        { kind: 'entries', id: String(entries) },
+      ],
+    });
+    await personal.erase(subject);
+    return { entries, index };
+  };
 
   return {
-    holds: async () => (await placed()).map(({ hold }) => hold),
-    async hold({ ground, person, fromIndex = 0 }, role) {
-      if ((await placed()).length >= HOLDS_MAX)
-        throw new QflError('overloaded', { detail: `there are ${HOLDS_MAX} holds already` });
-      const hold: Hold = {
-        id: randomHex(random, 8),
-        ground,
-        subject: person === undefined ? null : personal.subjectOf(person),
-        fromIndex,
-        placedMs: Math.trunc(clock.nowMs()),
-      };
-      await audit.record({
-        action: 'audit.held',
-        outcome: 'ok',
-        role,
-        objects: [{ kind: 'hold', id: hold.id }],
-        detail: utf8(ground),
-      });
-      await store.write([{ type: 'put', key: keyOf(present, hold.id), value: utf8(JSON.stringify(hold)) }]);
-      return hold;
-    },
-    async release(id, role) {
-      const found = (await placed()).find(({ hold }) => hold.id === id);
-      const log = found === undefined ? undefined : logs[found.at];
-      if (log === undefined)
-        throw new QflError('not_found', {
-          detail: 'there is no such hold',
-          next: 'See "qfl audit hold list".',
-        });
-      await audit.record({
-        action: 'audit.hold_released',
-        outcome: 'ok',
-        role,
-        objects: [{ kind: 'hold', id }],
-      });
-      await store.write([{ type: 'del', key: keyOf(log, id) }]);
-    },
-    async erase(person, role) {
-      const subject = personal.subjectOf(person);
-      const found = await entriesOf(subject);
-      if (found.length === 0)
-        throw new QflError('not_found', { detail: 'the log holds no personal detail of that person' });
-      const held = (await placed()).filter(
-        (one) =>
-          (one.hold.subject === null || one.hold.subject === subject) &&
-          found.some(({ log, newest }) => heldFrom(one, log) <= newest),
-      );
-      if (held.length > 0)
-        throw await refuse(
-          role,
-          'legal_hold',
-          `${held.length} legal hold${held.length === 1 ? '' : 's'} keep this`,
-          held.map(({ hold }) => hold.id),
-        );
-      if (await isUnderDuty(found))
-        throw await refuse(
-          role,
-          'retention_duty',
-          `records of disclosures are kept ${rules.dataDays} days (HIPAA 164.316(b)(2))`,
-          [],
-        );
-      const entries = found.reduce((sum, one) => sum + one.entries, 0);
-      const { index } = await audit.record({
-        action: 'audit.erased',
-        outcome: 'ok',
-        role,
-        objects: [
-          { kind: 'subject', id: subject },
-          { kind: 'entries', id: String(entries) },
-        ],
-      });
-      await personal.erase(subject);
-      return { entries, index };
-    },
-    async prune(role, dryRun) {
-      const standing = await placed();
-      const over: Over[] = [];
-      for (const [at, log] of logs.entries()) over.push(await overOf(log, at, standing));
-      const report = reportOf(over);
-      if (dryRun) return report;
-      for (const one of over) await end(one, role);
-      return report;
-    },
+    holds: async () => (await placed()).map((one) => one.hold),
+    hold: (request, role) => inTurn(() => place(request, role)),
+    release: (id, role) => inTurn(() => release(id, role)),
+    erase: (person, role) => inTurn(() => erase(person, role)),
+    prune: (role, dryRun) => (dryRun ? prune(role, true) : pruning(() => prune(role, false))),
   };
 };

@@ -24,7 +24,12 @@ import { createTestClock } from '../../fixtures/link.ts';
 
 const PREFIX = 'l/';
 const RULES: RetentionRules = { auditDays: 3_650, dataDays: 2_555, duty: false };
-const open = async (store: Store = createMemoryStore(), rules = RULES, clock = createTestClock()) => {
+const open = async (
+  store: Store = createMemoryStore(),
+  rules = RULES,
+  clock = createTestClock(),
+  stepEntries = 1_024,
+) => {
   const log = await AppendLog.open({
     store,
     prefix: PREFIX,
@@ -33,7 +38,16 @@ const open = async (store: Store = createMemoryStore(), rules = RULES, clock = c
   });
   const personal = createPersonalDetails({ store, prefix: PREFIX, blindingKey: Buffer.alloc(32, 2), random });
   const audit = createAuditLog({ log, source: 'coordinator', clock, random, personal });
-  const retention = createRetention({ store, prefix: PREFIX, audit, personal, clock, random, rules });
+  const retention = createRetention({
+    store,
+    prefix: PREFIX,
+    audit,
+    personal,
+    clock,
+    random,
+    rules,
+    stepEntries,
+  });
   return { store, log, personal, audit, retention, clock };
 };
 const about = (audit: AuditLog, person: string, text: string) =>
@@ -191,6 +205,77 @@ describe('the end of retention', () => {
     for (let at = 0; at < 600; at += 1) await audit.record({ action: 'program.start', outcome: 'ok' });
     clock.moveMs(3_700 * DAY_MS);
     expect((await retention.prune('admin', false)).entriesPruned).toBe(0);
+  });
+});
+
+describe('at once', () => {
+  test('a hold and an erasure: the one that came first counts', async () => {
+    const { audit, retention } = await open();
+    await about(audit, 'ana', 'x');
+    const [hold, erased] = await Promise.allSettled([
+      retention.hold({ ground: 'case 13', person: 'ana' }, 'admin'),
+      retention.erase('ana', 'admin'),
+    ]);
+    expect([hold.status, erased]).toMatchObject(['fulfilled', { reason: { code: 'retention' } }]);
+    expect(await detailOf(audit, 0)).toBe('x');
+  });
+
+  test('a hold that is released twice is released once', async () => {
+    const { retention } = await open();
+    const { id } = await retention.hold({ ground: 'case 14' }, 'admin');
+    const both = [retention.release(id, 'admin'), retention.release(id, 'admin')];
+    const [first, second] = await Promise.allSettled(both);
+    expect([first?.status, second]).toMatchObject(['fulfilled', { reason: { code: 'not_found' } }]);
+  });
+
+  test('a hold that is placed while retention ends keeps what is not gone yet', async () => {
+    const { audit, retention, log, clock } = await open(undefined, RULES, createTestClock(), 256);
+    for (let at = 0; at < 2_000; at += 1) await about(audit, 'ana', `text ${at}`);
+    clock.moveMs(4_000 * DAY_MS);
+    const pruned = retention.prune('admin', false);
+    while (log.minimumIndex < 256) await new Promise((resolve) => setImmediate(resolve));
+    const hold = await retention.hold({ ground: 'case 15', fromIndex: 1_500 }, 'admin');
+    const report = await pruned;
+    expect(report).toEqual({
+      minimumIndex: 1_280,
+      entriesPruned: 1_280,
+      detailBelow: 1_500,
+      heldBy: [hold.id],
+    });
+    expect([await detailOf(audit, 1_499), await detailOf(audit, 1_500)]).toEqual([undefined, 'text 1500']);
+  });
+
+  test('and in the files: what was deleted is swept, by the next one when a crash comes between', async () => {
+    const folder = await mkdtemp(path.join(tmpdir(), 'qfl-prune-'));
+    try {
+      const level = await openLevelStore(folder);
+      let broken = true;
+      const store: Store = {
+        get: (key) => level.get(key),
+        list: (options) => level.list(options),
+        keys: (options) => level.keys(options),
+        write: (operations, options) => level.write(operations, options),
+        compact: (prefix) =>
+          broken ? Promise.reject(new QflError('storage_failed')) : level.compact(prefix),
+        close: () => level.close(),
+      };
+      const { audit, retention, clock } = await open(store);
+      await audit.record({ action: 'program.start', outcome: 'ok', detail: utf8('the text of nobody') });
+      clock.moveMs(4_000 * DAY_MS);
+      const inFiles = async (): Promise<boolean> => {
+        const files = await readdir(folder);
+        const contents = await Promise.all(files.map((file) => readFile(path.join(folder, file))));
+        return contents.some((content) => content.includes('the text of nobody'));
+      };
+      await expect(retention.prune('admin', false)).rejects.toMatchObject({ code: 'storage_failed' });
+      expect(await inFiles()).toBe(true);
+      broken = false;
+      await retention.prune('admin', false);
+      expect(await inFiles()).toBe(false);
+      await store.close();
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+    }
   });
 });
 
