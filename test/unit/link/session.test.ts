@@ -8,6 +8,7 @@ import { directoryLeafHash } from '../../../shared/directory/record.ts';
 import { fromUtf8, utf8 } from '../../../shared/bytes.ts';
 import { SiteId } from '../../../shared/ids.ts';
 import type { Handlers } from '../../../shared/wire/peer.ts';
+import { signAlarm } from '../../../shared/wire/alarm.ts';
 import { Standing } from '../../../shared/wire/session.ts';
 import { createTestCoordinator, createTestSite, enrolledSite, until } from '../../fixtures/link.ts';
 
@@ -258,5 +259,25 @@ describe('a session', () => {
     });
     await expect(pendingCut).rejects.toMatchObject({ code: 'not_connected' });
     await until('the coordinator notices', () => coordinator.presence.of(north.site) === undefined);
+  });
+});
+
+describe('an alarm', () => {
+  test('of another site, though signed by it, is not taken from this one', async () => {
+    const coordinator = await createTestCoordinator();
+    const north = await enrolledSite('north', coordinator);
+    const south = await enrolledSite('south', coordinator);
+    const signed = signAlarm(north.vault.identity, {
+      site: north.site,
+      kind: 'own_name',
+      detail: 'heard before',
+      atMs: Math.trunc(coordinator.clock.nowMs()),
+    });
+    const [own, other] = [await north.connect(coordinator), await south.connect(coordinator)];
+    await expect(
+      other.session.peer.request('directory.alarm', { header: signed }, CALL),
+    ).rejects.toMatchObject({ code: 'forbidden' });
+    await own.session.peer.request('directory.alarm', { header: signed }, CALL);
+    expect((await actions(coordinator)).filter((one) => one.startsWith('directory.alarm'))).toHaveLength(1);
   });
 });
