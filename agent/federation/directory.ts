@@ -192,8 +192,10 @@ export const openDirectoryMirror = async (options: MirrorOptions): Promise<Direc
     if (gathered.leaves.length + leaves.length > LEAVES_PER_SYNC_MAX)
       throw new QflError('too_large', { detail: 'the directory sends more records than it may hold' });
     const pause = createPauses();
+    // What others had cosigned then did not have these.
+    const published = { afterMs: confirmed?.atMs ?? -Infinity, nowMs: clock.nowMs() };
     for (const leaf of leaves) {
-      gathered.state = applyLeaf(gathered.state, leaf);
+      gathered.state = applyLeaf(gathered.state, leaf, published);
       gathered.range.append(leafHash(leaf));
       gathered.leaves.push(leaf);
       const { size } = gathered.range;

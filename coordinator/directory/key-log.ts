@@ -45,9 +45,10 @@ export const openKeyLog = async (log: AppendLog): Promise<KeyLog> => {
 
   const append = async (site: SiteId, leaf: Uint8Array): Promise<number> => {
     const { record } = parseLeaf(leaf);
-    // The coordinator brings revocations, and recoveries for those who have no key to come with.
+    // The coordinator brings revocations, and recoveries for those who have no key to come with: those it has looked at the time of.
     const isBrought = (record.kind === 'revoke' || record.kind === 'recover') && site === COORDINATOR_NAME;
-    if (record.site !== site && !isBrought)
+    const isForeign = record.site !== site || record.kind === 'recover';
+    if (isForeign && !isBrought)
       throw new QflError('forbidden', { detail: `a record of ${record.site} cannot come from ${site}` });
     // Refused before it is written.
     applyLeaf(state, leaf);

@@ -32,6 +32,8 @@ export const KEM_OVERLAP_MS = 7 * DAY_MS;
 export const IDENTITY_OVERLAP_MS = HOUR_MS;
 /** Clocks of two programs may differ by this much. */
 const CLOCK_SKEW_MS = 2 * MINUTE_MS;
+/** A directory that was cosigned just now may lack a record that came while it was: as long as such signatures are good for anything. */
+const COSIGNED_LATE_MS = 10 * MINUTE_MS;
 
 export interface Prekey {
   readonly id: PrekeyId;
@@ -266,14 +268,43 @@ const made = (record: DirectoryRecord, step: Step): Made => {
   return record.kind === 'revoke' ? revoke(record, step) : publishPrekeys(record, step);
 };
 
+/** What the reader of a new leaf knows of when it was published, by clocks that are not the leaf's. */
+export interface Published {
+  /** When the directory stood without it. */
+  readonly afterMs: number;
+  readonly nowMs: number;
+}
+
+/**
+ * A day passes between a recovery and its keys, whatever times its records name: one that is dated back would count at once, and so would one that
+ * the new keys follow with a record from the future.
+ */
+const checkWaits = (
+  record: DirectoryRecord,
+  known: SiteKeys | undefined,
+  { afterMs, nowMs }: Published,
+): void => {
+  if (record.kind === 'recover' && record.fromMs - afterMs < RECOVERY_WAIT_MS - COSIGNED_LATE_MS)
+    throw refuse(`the recovery of ${record.site} came less than a day before its keys would count`);
+  const fromMs = known?.recovering?.fromMs;
+  if (fromMs !== undefined && record.atMs >= fromMs && nowMs < fromMs - CLOCK_SKEW_MS)
+    throw refuse(`the record of ${record.site} is dated after a recovery that still waits`);
+};
+
 /**
  * The state after one more leaf.
+ * @param published of a leaf that is new to the reader: recoveries are then held to their day
  * @throws QflError `protocol`, `key_changed`, `revoked`
  */
-export const applyLeaf = (state: DirectoryState, bytes: Uint8Array): Map<SiteId, SiteKeys> => {
+export const applyLeaf = (
+  state: DirectoryState,
+  bytes: Uint8Array,
+  published?: Published,
+): Map<SiteId, SiteKeys> => {
   const leaf = parseLeaf(bytes);
   const { record } = leaf;
   const known = state.get(record.site);
+  if (published !== undefined) checkWaits(record, known, published);
   const before = known === undefined ? undefined : inForceAt(known, record.atMs);
   checkChain(record, before);
   const hash = directoryLeafHash(bytes);

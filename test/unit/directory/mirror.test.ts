@@ -10,6 +10,7 @@ import { ed25519NoteSigner, parseVerifierKey } from '../../../shared/audit/note.
 import { framed, toHex } from '../../../shared/bytes.ts';
 import { systemClock } from '../../../shared/clock.ts';
 import { COORDINATOR_NAME } from '../../../shared/directory/record.ts';
+import { recoveryFromMs } from '../../../shared/directory/recovery.ts';
 import { toQflError } from '../../../shared/errors.ts';
 import { SiteId } from '../../../shared/ids.ts';
 import { createVault, type Vault } from '../../../shared/keys/vault.ts';
@@ -242,5 +243,19 @@ describe('the coordinator’s key log', () => {
     expect(rivals.map(({ status }) => status)).toEqual(['fulfilled', 'rejected']);
     expect(grown).toEqual([1, 2, 3]);
     expect((await openLog()).state.get(north)?.sequence).toBe(1);
+  });
+
+  test('takes a recovery from where it was looked at, not from whoever speaks for the site', async () => {
+    const keyLog = await openLog();
+    await keyLog.publish(COORDINATOR_NAME, leaves[0]!);
+    await keyLog.publish(north, leaves[1]!);
+    const record = await site.recoveryRecord(
+      north,
+      { atMs: T0, fromMs: recoveryFromMs(T0) },
+      keyLog.state.get(north)!,
+    );
+    await expect(keyLog.publish(north, site.signedRecord(record))).rejects.toMatchObject({
+      code: 'forbidden',
+    });
   });
 });
