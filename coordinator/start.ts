@@ -3,7 +3,7 @@ import { toHex } from '../shared/bytes.ts';
 import type { Clock } from '../shared/clock.ts';
 import { COORDINATOR_NAME, fingerprintPhrase } from '../shared/directory/record.ts';
 import { showOwnKeys, showSites } from '../shared/directory/show.ts';
-import { logNotedRotation, masterRotation } from '../shared/keys/master-rotation.ts';
+import { logNotedRotation, masterKeyInForce } from '../shared/keys/master-rotation.ts';
 import { registerKeyRoutes } from '../shared/http/key-routes.ts';
 import { registerDirectoryRoutes } from './api/directory.ts';
 import { QflError } from '../shared/errors.ts';
@@ -106,6 +106,7 @@ export const startCoordinator = async (
     const { store, vault, keyLog, audit } = home;
     await audit.record({ action: 'program.start', outcome: 'ok' });
     await logNotedRotation(store, audit);
+    const masterKey = masterKeyInForce(deps.sources, { audit, random });
     undo.push(
       async () =>
         void (await audit
@@ -384,7 +385,7 @@ export const startCoordinator = async (
     registerBackupRoute(app, {
       audit,
       actorOf: pseudonyms.actorOf,
-      sources: deps.sources,
+      keys: () => masterKey.keys(),
       source: () => coordinatorBackup(home, clock, `qfl ${VERSION}`),
     });
     registerEmergencyRoutes(app, emergency);
@@ -406,7 +407,7 @@ export const startCoordinator = async (
           compared: () => ({ comparison: null, comparedMs: null }),
         }),
       rotate: (kind, role) => ownKeys.rotate(kind, role),
-      rotateMaster: masterRotation(deps.sources, { audit, random }),
+      rotateMaster: (file, role) => masterKey.rotate(file, role),
     });
     registerReportRoutes(app, {
       audit,
