@@ -33,6 +33,8 @@ const CURRENT = 'key/identity-now';
 const NEXT = 'key/identity-next';
 const KEM = 'key/kem/';
 const PREKEY = 'key/prekey/';
+/** There while a secret that was deleted or replaced may still be in the files of the disk. */
+const UNSWEPT = 'key/unswept';
 export const KEM_EPOCH_DAYS = 90;
 export const KEM_EPOCH_MS = KEM_EPOCH_DAYS * DAY_MS;
 export const PREKEY_LIFE_MS = 2 * DAY_MS;
@@ -140,6 +142,25 @@ export const createVault = async (store: Store, random: RandomBytes): Promise<Va
   return openVault(store, random);
 };
 
+/** Destroys secrets: out of the files too, so that a copy of the disk does not open what was recorded; also when the program ends in between. */
+const createShredder = (store: Store) => {
+  return {
+    /** Out of view. @param replacing secrets that take the place of others */
+    drop: (gone: readonly string[], replacing: readonly StoreOperation[] = []): Promise<void> =>
+      store.write([
+        { type: 'put', key: UNSWEPT, value: new Uint8Array(0) },
+        ...replacing,
+        ...gone.map((key): StoreOperation => ({ type: 'del', key })),
+      ]),
+    /** Out of the files: what was dropped now, and what a crash left. */
+    async sweep(): Promise<void> {
+      if ((await store.get(UNSWEPT)) === undefined) return;
+      await store.compact('key/');
+      await store.write([{ type: 'del', key: UNSWEPT }]);
+    },
+  };
+};
+
 /** Opens the keys of a program. @throws QflError `config_invalid` when there are none */
 export const openVault = async (store: Store, random: RandomBytes): Promise<Vault> => {
   const seed = await store.get(ROOT);
@@ -148,6 +169,8 @@ export const openVault = async (store: Store, random: RandomBytes): Promise<Vaul
       detail: 'this folder holds no keys',
       next: 'Run "qfl coordinator init" or "qfl agent join" first.',
     });
+  const shredder = createShredder(store);
+  await shredder.sweep();
   let current = await openIdentity(store, seed);
   const identity: Identity = {
     get publicKeys() {
@@ -217,11 +240,9 @@ export const openVault = async (store: Store, random: RandomBytes): Promise<Vaul
     if (kept === undefined) return false;
     const next = heldOf(kept);
     if (toHex(next.identity.publicKeys.ed25519) !== toHex(keys.identity.ed25519)) return false;
-    await store.write([
-      { type: 'put', key: CURRENT, value: kept },
-      { type: 'del', key: NEXT },
-    ]);
+    await shredder.drop([NEXT], [{ type: 'put', key: CURRENT, value: kept }]);
     current = next;
+    await shredder.sweep();
     return true;
   };
   /** Destroys the epochs that nobody may use any more; true when there were some. */
@@ -230,20 +251,19 @@ export const openVault = async (store: Store, random: RandomBytes): Promise<Vaul
     const good = new Set(keys.kem.filter(({ toMs }) => nowMs < toMs).map(({ epoch }) => epoch));
     const gone = (await kemKeys()).filter(({ epoch }) => epoch < newest && !good.has(epoch));
     if (gone.length === 0) return false;
-    await store.write(gone.map(({ epoch }): StoreOperation => ({ type: 'del', key: epochKey(epoch) })));
-    // Out of the files too: a copy of the disk must not open what was recorded.
-    await store.compact(KEM);
+    await shredder.drop(gone.map(({ epoch }) => epochKey(epoch)));
+    await shredder.sweep();
     return true;
   };
   const forgetPrekeys = async (nowMs: number, kept?: ReadonlySet<string>): Promise<void> => {
     forgettings += 1;
-    const gone: StoreOperation[] = [];
+    const gone: string[] = [];
     for await (const { key, value } of store.list({ prefix: PREKEY }))
-      if (readPrekey(value).toMs <= nowMs || kept?.has(key.slice(PREKEY.length)) === false)
-        gone.push({ type: 'del', key });
-    if (gone.length > 0) await store.write(gone);
+      if (readPrekey(value).toMs <= nowMs || kept?.has(key.slice(PREKEY.length)) === false) gone.push(key);
+    if (gone.length > 0) await shredder.drop(gone);
     forgettings += 1;
     seeds.clear();
+    await shredder.sweep();
   };
 
   return {

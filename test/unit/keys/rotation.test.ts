@@ -1,5 +1,8 @@
 /** A vault that rotates: what is announced comes into force with its record, also after a crash; what is over is destroyed. */
-import { beforeEach, describe, expect, test } from 'vitest';
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { toHex } from '../../../shared/bytes.ts';
 import { DAY_MS, HOUR_MS } from '../../../shared/clock.ts';
 import {
@@ -13,8 +16,15 @@ import {
 } from '../../../shared/directory/chain.ts';
 import { COORDINATOR_NAME, parseLeaf, signLeaf } from '../../../shared/directory/record.ts';
 import { SiteId } from '../../../shared/ids.ts';
-import { createVault, isEpochDue, openVault, type Vault } from '../../../shared/keys/vault.ts';
+import {
+  createVault,
+  isEpochDue,
+  openVault,
+  PREKEY_LIFE_MS,
+  type Vault,
+} from '../../../shared/keys/vault.ts';
 import { secureRandomBytes as random } from '../../../shared/random.ts';
+import { openLevelStore } from '../../../shared/store/level.ts';
 import { createMemoryStore } from '../../../shared/store/memory.ts';
 import type { Store } from '../../../shared/store/port.ts';
 import { PrekeyId } from '../../../shared/wire/envelope.ts';
@@ -163,5 +173,61 @@ describe('a lockdown record', () => {
     expect(() => applyLeaf(state, record(coordinator, true))).toThrow(/already/);
     publish(record(coordinator, false));
     expect(state.get(COORDINATOR_NAME)?.lockdown).toBeUndefined();
+  });
+});
+
+describe('on the disk', () => {
+  let folder: string;
+  let level: Store;
+  let broken: boolean;
+  const inFiles = async (secret: Uint8Array): Promise<boolean> => {
+    const files = await readdir(folder);
+    const contents = await Promise.all(files.map((file) => readFile(join(folder, file))));
+    return contents.some((content) => content.includes(Buffer.from(secret)));
+  };
+  beforeEach(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'qfl-vault-'));
+    level = await openLevelStore(folder);
+    broken = false;
+    store = {
+      get: (key) => level.get(key),
+      list: (options) => level.list(options),
+      keys: (options) => level.keys(options),
+      write: (operations, options) => level.write(operations, options),
+      compact: (prefix) => (broken ? Promise.reject(new Error('the power went')) : level.compact(prefix)),
+      close: () => level.close(),
+    };
+    vault = await createVault(store, random);
+    state = applyLeaf(new Map(), await vault.identityLeaf(north, T0, undefined));
+    publish(await vault.prekeyLeaf(T0, keys()));
+  });
+  afterEach(async () => {
+    await level.close();
+    await rm(folder, { recursive: true });
+  });
+
+  test('a prekey whose time is over is not left in any file, also when a crash comes between', async () => {
+    const { id } = keys().prekeys[0]!;
+    const stored = (await level.get(`key/prekey/${id}`))!;
+    const secret = Buffer.from(stored).subarray(0, 40);
+    expect(await inFiles(secret)).toBe(true);
+    broken = true;
+    await expect(vault.forgetPrekeys(T0 + PREKEY_LIFE_MS)).rejects.toThrow('the power went');
+    expect(await vault.prekeySeed(id)).toBeUndefined();
+    expect(await inFiles(secret)).toBe(true);
+    broken = false;
+    await openVault(store, random);
+    expect(await inFiles(secret)).toBe(false);
+  });
+
+  test('nor is the seed of an identity that was replaced', async () => {
+    publish(await vault.rotationLeaf('identity', T0 + 1, keys()));
+    await vault.settle(keys(), T0 + 1);
+    const seed = (await level.get('key/identity-now'))!;
+    expect(await inFiles(seed)).toBe(true);
+    publish(await vault.rotationLeaf('identity', T0 + 2, keys()));
+    await vault.settle(keys(), T0 + 2);
+    expect(await level.get('key/identity-now')).not.toEqual(seed);
+    expect(await inFiles(seed)).toBe(false);
   });
 });
