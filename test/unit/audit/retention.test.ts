@@ -15,6 +15,7 @@ import { searchAudit } from '../../../shared/audit/search.ts';
 import { restoredPrefix } from '../../../shared/backup/restored.ts';
 import { fromUtf8, utf8 } from '../../../shared/bytes.ts';
 import { DAY_MS } from '../../../shared/clock.ts';
+import { createDeferred } from '../../../shared/deferred.ts';
 import { QflError } from '../../../shared/errors.ts';
 import { secureRandomBytes as random } from '../../../shared/random.ts';
 import { openLevelStore } from '../../../shared/store/level.ts';
@@ -132,6 +133,74 @@ describe('an erasure', () => {
     for (const kind of ['k', 'p', 'x', 'y'])
       for await (const key of memory.keys({ prefix: `${PREFIX}${kind}/` })) left.push(key);
     expect(left).toEqual([]);
+  });
+});
+
+describe('an erasure beside what is written about the same person', () => {
+  /** A store whose next read, or write, of that kind of key waits. */
+  const holding = () => {
+    const memory = createMemoryStore();
+    let held: { readonly of: 'get' | 'write'; readonly key: string } | undefined;
+    const [reached, release] = [createDeferred<void>(), createDeferred<void>()];
+    const wait = async (of: 'get' | 'write', key: string): Promise<void> => {
+      if (held?.of !== of || !key.startsWith(PREFIX + held.key)) return;
+      held = undefined;
+      reached.resolve();
+      await release.promise;
+    };
+    const store: Store = {
+      ...memory,
+      async get(key) {
+        const value = await memory.get(key);
+        await wait('get', key);
+        return value;
+      },
+      async write(operations, options) {
+        for (const { key } of operations) await wait('write', key);
+        return memory.write(operations, options);
+      },
+    };
+    return {
+      store,
+      hold: (of: 'get' | 'write', key: string) => void (held = { of, key }),
+      reached: reached.promise,
+      release: () => release.resolve(),
+    };
+  };
+  const settle = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 20));
+
+  test('waits for a key that is being read: it does not live on in memory', async () => {
+    const { store, hold, reached, release } = holding();
+    await about((await open(store)).audit, 'ana', 'first');
+    // As after a restart: the key is not in memory yet.
+    const { audit, personal } = await open(store);
+    hold('get', 'k/');
+    const second = about(audit, 'ana', 'second');
+    await reached;
+    const erased = personal.erase(personal.subjectOf('ana'));
+    await settle();
+    release();
+    await Promise.all([second, erased]);
+    await about(audit, 'ana', 'third');
+    expect([await detailOf(audit, 1), await detailOf(audit, 2)]).toEqual([undefined, 'third']);
+    const again = await open(store);
+    expect(await detailOf(again.audit, 2)).toBe('third');
+  });
+
+  test('takes what is being written with it, and what comes later has the next key', async () => {
+    const { store, hold, reached, release } = holding();
+    const { audit, personal } = await open(store);
+    await about(audit, 'ana', 'first');
+    hold('write', 'e/');
+    const second = about(audit, 'ana', 'second');
+    await reached;
+    const erased = personal.erase(personal.subjectOf('ana'));
+    const third = about(audit, 'ana', 'third');
+    await settle();
+    release();
+    await Promise.all([second, erased, third]);
+    const shown = [0, 1, 2].map((index) => detailOf(audit, index));
+    expect(await Promise.all(shown)).toEqual([undefined, undefined, 'third']);
   });
 });
 
