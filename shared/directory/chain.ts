@@ -28,6 +28,8 @@ export const RECOVERY_WAIT_MS = DAY_MS;
 export const RECOVERY_APPROVALS = 2;
 /** The KEM key before stays good for this long after a new epoch began. */
 export const KEM_OVERLAP_MS = 7 * DAY_MS;
+/** Epochs in their overlap at once: of a site that rotates daily, all of them. */
+const RETIRED_EPOCHS_MAX = 7;
 /** What was signed just before an identity was replaced may still be under way. */
 export const IDENTITY_OVERLAP_MS = HOUR_MS;
 /** Clocks of two programs may differ by this much. */
@@ -77,7 +79,7 @@ export interface SiteKeys {
   readonly sinceMs: number;
   /** Identities before it, newest first. */
   readonly past: readonly PastIdentity[];
-  /** Newest first; at most two, for the overlap of epochs. */
+  /** Newest first; behind it those whose overlap lasts. */
   readonly kem: readonly KemEpoch[];
   /** What it cosigns checkpoints with. */
   readonly witness: NoteKeysPublic;
@@ -192,9 +194,12 @@ const enrol = (record: IdentityRecord, { leaf, hash, before }: Step): Made => {
   return { ...brought, past: [], kem: [kem], prekeys: [], active: false, revokedMs: undefined };
 };
 
-/** The epoch before, until its overlap ends. */
-const retired = ({ kem: [last] }: SiteKeys, atMs: number): readonly KemEpoch[] =>
-  last === undefined ? [] : [{ ...last, toMs: Math.min(last.toMs, atMs + KEM_OVERLAP_MS) }];
+/** The epochs before, each until its own overlap ends. */
+const retired = ({ kem }: SiteKeys, atMs: number): readonly KemEpoch[] =>
+  kem
+    .map((one, at) => (at === 0 ? { ...one, toMs: Math.min(one.toMs, atMs + KEM_OVERLAP_MS) } : one))
+    .filter(({ toMs }) => atMs < toMs)
+    .slice(0, RETIRED_EPOCHS_MAX);
 
 const rotate = (record: z.infer<typeof RotateRecord>, { leaf, hash, before }: Step): Made => {
   const all = broughtBy(record, hash);

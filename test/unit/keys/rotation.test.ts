@@ -14,7 +14,8 @@ import {
   KEM_OVERLAP_MS,
   requireSite,
 } from '../../../shared/directory/chain.ts';
-import { COORDINATOR_NAME, parseLeaf, signLeaf } from '../../../shared/directory/record.ts';
+import { xwingKeyPair } from '../../../shared/crypto/xwing.ts';
+import { COORDINATOR_NAME, parseLeaf, RotateRecord, signLeaf } from '../../../shared/directory/record.ts';
 import { SiteId } from '../../../shared/ids.ts';
 import {
   createVault,
@@ -66,6 +67,21 @@ describe('an epoch', () => {
     expect(await vault.prekeySeed(old)).toBeUndefined();
     expect(await vault.prekeySeed(PrekeyId.parse('static-1'))).toBeDefined();
     expect(currentPrekey({ ...keys(), prekeys: [] }, atMs).id).toBe('static-1');
+  });
+
+  test('of before is good for its seven days, however often the key is changed in them', async () => {
+    const [first, second] = [T0 + DAY_MS, T0 + 3 * DAY_MS];
+    for (const atMs of [first, second]) {
+      publish(await vault.rotationLeaf('kem', atMs, keys()));
+      await vault.settle(keys(), atMs);
+    }
+    expect(keys().kem.map(({ epoch }) => epoch)).toEqual([2, 1, 0]);
+    const oldest = PrekeyId.parse('static-0');
+    await vault.settle(keys(), first + KEM_OVERLAP_MS - 1);
+    expect(await vault.prekeySeed(oldest)).toBeDefined();
+    await vault.settle(keys(), first + KEM_OVERLAP_MS);
+    expect(await vault.prekeySeed(oldest)).toBeUndefined();
+    expect(await vault.prekeySeed(PrekeyId.parse('static-1'))).toBeDefined();
   });
 
   test('that nobody renewed is sealed to no more once it is over', () => {
@@ -173,6 +189,64 @@ describe('a lockdown record', () => {
     expect(() => applyLeaf(state, record(coordinator, true))).toThrow(/already/);
     publish(record(coordinator, false));
     expect(state.get(COORDINATOR_NAME)?.lockdown).toBeUndefined();
+  });
+});
+
+describe('an emergency', () => {
+  test('draws anew, whatever an attempt before has drawn', async () => {
+    const earlier = RotateRecord.parse(
+      parseLeaf(await vault.rotationLeaf('identity', T0 + 1, keys())).record,
+    );
+    const now = RotateRecord.parse(parseLeaf(await vault.rotationLeaf('emergency', T0 + 2, keys())).record);
+    expect(now.ed25519).not.toBe(earlier.ed25519);
+    expect(now.kem.key).not.toBe(earlier.kem.key);
+    expect(now.kem.epoch).toBe(earlier.kem.epoch);
+  });
+
+  test('does not lose keys that were announced after all; whichever it is, the others are destroyed', async () => {
+    const earlier = await vault.rotationLeaf('identity', T0 + 1, keys());
+    await vault.rotationLeaf('emergency', T0 + 2, keys());
+    // The coordinator had kept the record back.
+    publish(earlier);
+    vault = await openVault(store, random);
+    expect(await vault.settle(keys(), T0 + 3)).toBe(true);
+    expect(hex(vault.identity.publicKeys)).toBe(hex(keys().identity));
+    const opened = (await vault.prekeySeed(PrekeyId.parse('static-1')))!;
+    expect(toHex(xwingKeyPair(opened).publicKey)).toBe(toHex(keys().kem[0]!.key));
+    for (const prefix of ['key/spare-identity/', 'key/spare-kem/', 'key/identity-next'])
+      for await (const key of store.keys({ prefix })) expect(key).toBe('nothing is left');
+  });
+
+  test('destroys every prekey of before, also when the program ends at any write', async () => {
+    const { id } = keys().prekeys[0]!;
+    publish(await vault.rotationLeaf('emergency', T0 + 10, keys()));
+    for (let at = 1; at < 12; at += 1) {
+      const copy = createMemoryStore();
+      for await (const { key, value } of store.list({ prefix: '' }))
+        await copy.write([{ type: 'put', key, value }]);
+      let writes = 0;
+      const cut: Store = {
+        ...copy,
+        write: (operations, options) =>
+          (writes += 1) === at
+            ? Promise.reject(new Error('the power went'))
+            : copy.write(operations, options),
+      };
+      const first = await openVault(cut, random);
+      await first.settle(keys(), T0 + 11).catch(() => undefined);
+      const next = await openVault(copy, random);
+      await next.settle(keys(), T0 + 12);
+      expect([at, await next.prekeySeed(id)]).toEqual([at, undefined]);
+    }
+  });
+
+  test('leaves a prekey that was made since and is not announced yet', async () => {
+    publish(await vault.rotationLeaf('emergency', T0 + 10, keys()));
+    await vault.settle(keys(), T0 + 10);
+    const leaf = await vault.prekeyLeaf(T0 + 11, keys());
+    await vault.settle(keys(), T0 + 12);
+    publish(leaf);
+    expect(await vault.prekeySeed(keys().prekeys[0]!.id)).toBeDefined();
   });
 });
 
