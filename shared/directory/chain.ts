@@ -296,16 +296,19 @@ const checkWaits = (
     throw refuse(`the record of ${record.site} is dated after a recovery that still waits`);
 };
 
+/** What one more leaf makes of its site. */
+export interface Applied {
+  readonly record: DirectoryRecord;
+  readonly keys: SiteKeys;
+}
+
 /**
- * The state after one more leaf.
+ * A site's keys after one more leaf; the state is not changed. Verifying the signatures is nearly all of the work, so whoever goes on keeps what this
+ * returns, and whoever reads a whole directory sets it in a map of their own.
  * @param published of a leaf that is new to the reader: recoveries are then held to their day
  * @throws QflError `protocol`, `key_changed`, `revoked`
  */
-export const applyLeaf = (
-  state: DirectoryState,
-  bytes: Uint8Array,
-  published?: Published,
-): Map<SiteId, SiteKeys> => {
+export const keysAfter = (state: DirectoryState, bytes: Uint8Array, published?: Published): Applied => {
   const leaf = parseLeaf(bytes);
   const { record } = leaf;
   const known = state.get(record.site);
@@ -314,12 +317,17 @@ export const applyLeaf = (
   checkChain(record, before);
   const hash = directoryLeafHash(bytes);
   const keys = made(record, { leaf, hash, state, before });
-  return new Map(state).set(record.site, {
-    ...keys,
-    site: record.site,
-    sequence: record.sequence,
-    lastLeaf: hash,
-  });
+  return { record, keys: { ...keys, site: record.site, sequence: record.sequence, lastLeaf: hash } };
+};
+
+/** The state after one more leaf, the one before left as it is: a copy of all sites. @throws as `keysAfter` */
+export const applyLeaf = (
+  state: DirectoryState,
+  bytes: Uint8Array,
+  published?: Published,
+): Map<SiteId, SiteKeys> => {
+  const { keys } = keysAfter(state, bytes, published);
+  return new Map(state).set(keys.site, keys);
 };
 
 /**
