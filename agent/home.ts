@@ -20,7 +20,7 @@ import { QflError } from '../shared/errors.ts';
 import { type ApiKeys, createApiKeys } from '../shared/http/api-keys.ts';
 import { SiteId } from '../shared/ids.ts';
 import { type MasterKeySources, openDataKey } from '../shared/keys/master.ts';
-import { createVault, openVault, OWN_LOG, type Vault } from '../shared/keys/vault.ts';
+import { createVault, hasVault, openVault, OWN_LOG, type Vault } from '../shared/keys/vault.ts';
 import type { RandomBytes } from '../shared/random.ts';
 import { encryptedStore } from '../shared/store/encrypted.ts';
 import { openLevelStore } from '../shared/store/level.ts';
@@ -30,6 +30,8 @@ import { createRecords, type Records } from './records/store.ts';
 import { createDocuments, type Documents } from './retrieval/documents.ts';
 
 const PROFILE = 'profile';
+/** Which site's recovery this folder began: its profile is there only when everything else is. */
+export const RECOVERY_BEGUN = 'recovery-begun';
 
 /** What joining fixed: who this site is and which coordinator it trusts. */
 export const Profile = z.strictObject({
@@ -106,7 +108,12 @@ export const keysForJoin = async (store: Store, random: RandomBytes): Promise<Va
       detail: `this folder belongs to the site ${profile.site} already`,
       next: 'Start it with "qfl agent start", or choose another --home.',
     });
-  return profile === undefined && (await store.get('key/identity')) === undefined
+  if (profile === undefined && (await store.get(RECOVERY_BEGUN)) !== undefined)
+    throw new QflError('conflict', {
+      detail: 'this folder began a recovery',
+      next: 'Run "qfl keys recover begin" again, or choose another --home.',
+    });
+  return profile === undefined && !(await hasVault(store))
     ? createVault(store, random)
     : openVault(store, random);
 };

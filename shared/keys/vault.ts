@@ -134,10 +134,12 @@ const chain = (before: SiteKeys | undefined) => ({
 });
 const readPrekey = (value: Uint8Array) => StoredPrekey.parse(JSON.parse(fromUtf8(value)));
 
+export const hasVault = async (store: Pick<Store, 'get'>): Promise<boolean> =>
+  (await store.get(ROOT)) !== undefined;
+
 /** Makes the keys of a new program. @throws QflError `conflict` when there are some already */
 export const createVault = async (store: Store, random: RandomBytes): Promise<Vault> => {
-  if ((await store.get(ROOT)) !== undefined)
-    throw new QflError('conflict', { detail: 'this folder has keys already' });
+  if (await hasVault(store)) throw new QflError('conflict', { detail: 'this folder has keys already' });
   await store.write([
     { type: 'put', key: ROOT, value: random(SEED_BYTES) },
     { type: 'put', key: epochKey(0), value: random(SEED_BYTES) },
