@@ -1,5 +1,6 @@
 /** Enrolment and sessions end to end: the coordinator's side and the agent's, joined by a pipe. */
 import { describe, expect, test } from 'vitest';
+import { openRegistry } from '../../../coordinator/sites/registry.ts';
 import { STATEMENT_LABEL } from '../../../shared/crypto/handshake.ts';
 import { verifySignature } from '../../../shared/crypto/signature.ts';
 import { QflError } from '../../../shared/errors.ts';
@@ -279,5 +280,21 @@ describe('an alarm', () => {
     ).rejects.toMatchObject({ code: 'forbidden' });
     await own.session.peer.request('directory.alarm', { header: signed }, CALL);
     expect((await actions(coordinator)).filter((one) => one.startsWith('directory.alarm'))).toHaveLength(1);
+  });
+});
+
+describe('a site that was revoked', () => {
+  test('is not back because its keys were changed before: only a recovery brings it back', async () => {
+    const coordinator = await createTestCoordinator();
+    const { clock, keyLog, registry, store, vault } = coordinator;
+    const north = await enrolledSite('north', coordinator);
+    const keys = keyLog.state.get(north.site)!;
+    await keyLog.publish(north.site, await north.vault.rotationLeaf('identity', clock.nowMs(), keys));
+    // The registry says so already; the record did not get into the directory.
+    const key = `site/${north.site}`;
+    const entry = { ...registry.get(north.site), status: 'revoked', revokedMs: Math.trunc(clock.nowMs()) };
+    await store.write([{ type: 'put', key, value: utf8(JSON.stringify(entry)) }]);
+    const opened = await openRegistry(store, keyLog, vault.identity, clock);
+    expect(opened.get(north.site).status).toBe('revoked');
   });
 });
