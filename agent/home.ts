@@ -64,7 +64,6 @@ export interface AgentHome {
   readonly apiKeys: ApiKeys;
   readonly records: Records;
   readonly documents: Documents;
-  saveProfile(profile: Profile): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -150,13 +149,12 @@ export const openAgentHome = async (options: AgentHomeOptions): Promise<AgentHom
     for (const step of undo.splice(0).toReversed()) await step();
   };
   try {
-    const found = await readProfile(store);
-    if (found?.joined !== true)
+    const profile = await readProfile(store);
+    if (profile?.joined !== true)
       throw new QflError('config_invalid', {
         detail: `${sources.home} has not joined a federation`,
         next: 'Run "qfl agent join URL --token …" first.',
       });
-    let profile = found;
     const vault = await openVault(store, random);
     const restored = await readRestored(store);
     const log = await openAuditLog(
@@ -190,17 +188,11 @@ export const openAgentHome = async (options: AgentHomeOptions): Promise<AgentHom
       records,
       recordStore,
       documents,
-      get profile() {
-        return profile;
-      },
+      profile,
       audit: createAuditLog({ log, source: profile.site, clock, random, personal }),
       personal,
       restored,
       apiKeys: createApiKeys({ store, prefix: 'apikey/', clock, random }),
-      async saveProfile(next) {
-        await writeProfile(store, next);
-        profile = next;
-      },
       close,
     };
   } catch (error) {

@@ -67,8 +67,8 @@ import { createExtractiveAnswerer } from './llm/extractive.ts';
 import { createModels } from './llm/models.ts';
 import { createOpenAiBackend } from './llm/openai.ts';
 import { createAgentMetrics } from './metrics.ts';
+import { GENERATOR, VERSION } from '../shared/version.ts';
 
-export const VERSION = '0.1.0';
 const BACKEND_SILENCE_MAX_MS = 120_000;
 /** Remaining shares are told in tenths, rounded down: a hint for planning that says little. */
 const TENTHS = 10n;
@@ -459,7 +459,7 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
       audit,
       actorOf: pseudonyms.actorOf,
       keys: () => masterKey.keys(),
-      source: () => agentBackup(home, clock, `qfl ${VERSION}`),
+      source: () => agentBackup(home, clock, GENERATOR),
     });
     registerUsage(app, { self, audit, ledger, apiKeys: home.apiKeys, pseudonyms, clock });
     registerBudgetRaise(app, raise);

@@ -61,8 +61,7 @@ import { createRounds } from './rounds/rounds.ts';
 import { openRegistry } from './sites/registry.ts';
 import { attachSocketServer } from './sites/socket.ts';
 import { startTasks } from './tasks/start.ts';
-
-export const VERSION = '0.1.0';
+import { GENERATOR, VERSION } from '../shared/version.ts';
 
 export interface CoordinatorDeps extends HomeOptions {
   readonly clock: Clock;
@@ -386,7 +385,7 @@ export const startCoordinator = async (
       audit,
       actorOf: pseudonyms.actorOf,
       keys: () => masterKey.keys(),
-      source: () => coordinatorBackup(home, clock, `qfl ${VERSION}`),
+      source: () => coordinatorBackup(home, clock, GENERATOR),
     });
     registerEmergencyRoutes(app, emergency);
     registerDirectoryRoutes(app, recoveries);

@@ -7,7 +7,7 @@ import { openCheckpoint } from '../../shared/audit/checkpoint.ts';
 import { CompactRange, leafHash } from '../../shared/audit/merkle.ts';
 import type { VerifierKey } from '../../shared/audit/verifier-key.ts';
 import { equalConstantTime, fromUtf8, utf8 } from '../../shared/bytes.ts';
-import { type Clock, MINUTE_MS, SECOND_MS } from '../../shared/clock.ts';
+import { type Clock, CLOCK_SKEW_MS, MINUTE_MS, SECOND_MS } from '../../shared/clock.ts';
 import {
   type DirectoryState,
   keysAfter,
@@ -32,8 +32,6 @@ const LEAVES_PER_SYNC_MAX = 400_000;
 const RECENT_MAX = 256;
 /** The event loop is left after this much checking. */
 const SLICE_MS = 8;
-/** Clocks of two hospitals may differ by this much; a cosignature from further ahead says nothing. */
-const CLOCK_SKEW_MS = 2 * MINUTE_MS;
 export const DIRECTORY_AGE_MAX_MS = 10 * MINUTE_MS;
 const leafKey = (index: number): string => PREFIX + String(index).padStart(12, '0');
 
@@ -283,6 +281,7 @@ export const openDirectoryMirror = async (options: MirrorOptions): Promise<Direc
       federation,
       [...roster.values()].filter((keys) => keys !== undefined),
     );
+    // A cosignature from further ahead than clocks differ says nothing.
     const latestS = (clock.nowMs() + CLOCK_SKEW_MS) / SECOND_MS;
     const plausible = new Map([...cosigned].filter(([, timeS]) => timeS <= latestS));
     const sinceS = growthSinceS(state, view.state, plausible, self);

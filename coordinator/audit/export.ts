@@ -32,8 +32,7 @@ import type { ComplianceFacts } from './compliance/facts.ts';
 import { keyFactsOf } from './compliance/keys.ts';
 import type { Cosigning } from './cosigning.ts';
 import { spoolSite } from './spool-site.ts';
-
-export const GENERATOR = 'qfl 0.1.0';
+import { GENERATOR } from '../../shared/version.ts';
 
 /** What an export is made from; some of it is there only when the coordinator has started. */
 export interface ExportSources {

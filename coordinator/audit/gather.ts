@@ -16,6 +16,7 @@ import { createSerialByKey } from '../../shared/serial.ts';
 import type { CallOptions } from '../../shared/wire/peer.ts';
 import { METHODS, WitnessReplyHeader } from '../../shared/wire/session.ts';
 import type { Connection } from '../sites/presence.ts';
+import { breathe } from '../../shared/breathe.ts';
 
 /** After the first note others have this long to be in the next one; then twice as long each time, so that stragglers cost a few notes and not one each. */
 const GRACE_MS = 250;
@@ -53,8 +54,6 @@ export interface GathererOptions {
   readonly call: CallOptions & { readonly signal: AbortSignal };
   readonly logger: Logger;
 }
-
-const breathe = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 /** Is it done within that time? */
 const within = async (ms: number, done: Promise<unknown>): Promise<boolean> => {

@@ -18,6 +18,7 @@ import {
   PIECE_BYTES,
   type StoreEntry,
 } from './format.ts';
+import { isMissing } from '../whole-file.ts';
 
 export interface BackupSource {
   readonly head: BackupHead;
@@ -29,9 +30,6 @@ export interface BackupSource {
   /** Read after the stores. */
   readonly filesAfter: readonly string[];
 }
-
-const isMissing = (error: unknown): boolean =>
-  error instanceof Error && 'code' in error && error.code === 'ENOENT';
 
 /** A file as it is now, up to the length it has now. */
 async function* fileParts(folder: string, path: string): AsyncGenerator<BackupPart> {

@@ -4,7 +4,7 @@
  */
 import type { z } from 'zod';
 import { equalConstantTime, fromBase64, toHex } from '../bytes.ts';
-import { DAY_MS, HOUR_MS, MINUTE_MS } from '../clock.ts';
+import { CLOCK_SKEW_MS, DAY_MS, HOUR_MS, MINUTE_MS } from '../clock.ts';
 import type { IdentityPublic } from '../crypto/signature.ts';
 import { QflError } from '../errors.ts';
 import type { SiteId } from '../ids.ts';
@@ -32,8 +32,6 @@ export const KEM_OVERLAP_MS = 7 * DAY_MS;
 const RETIRED_EPOCHS_MAX = 7;
 /** What was signed just before an identity was replaced may still be under way. */
 export const IDENTITY_OVERLAP_MS = HOUR_MS;
-/** Clocks of two programs may differ by this much. */
-const CLOCK_SKEW_MS = 2 * MINUTE_MS;
 /** A directory that was cosigned just now may lack a record that came while it was: as long as such signatures are good for anything. */
 const COSIGNED_LATE_MS = 10 * MINUTE_MS;
 

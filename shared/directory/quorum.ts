@@ -24,6 +24,7 @@ import { QflError } from '../errors.ts';
 import { SiteId } from '../ids.ts';
 import type { DirectoryState, NoteKeysPublic, SiteKeys } from './chain.ts';
 import { COORDINATOR_NAME } from './record.ts';
+import { breathe } from '../breathe.ts';
 
 export const witnessName = (federation: string, site: string): string => `qfl/${federation}/witness/${site}`;
 export const siteOfWitness = (federation: string, name: string): SiteId | undefined => {
@@ -90,9 +91,6 @@ export interface OpenedCosigned {
   readonly cosigned: ReadonlyMap<SiteId, number>;
 }
 
-/** A verification of ML-DSA-44 takes milliseconds: others get a turn between two. */
-const breathe = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
-
 /**
  * Opens a checkpoint with cosignatures. The log's own keys must both have signed; of the witnesses a signature that does not hold counts
  * as none, because whoever passes the note on could add such a line.
@@ -119,6 +117,7 @@ export const openCosigned = async (
       if (line === undefined) break;
       if (!signatureHolds(key, opened.text, line.signature)) break;
       times.push(cosignatureTimeS(line.signature));
+      // A verification of ML-DSA-44 takes milliseconds.
       await breathe();
     }
     if (times.length === 2) cosigned.set(keys.site, Math.min(...times));

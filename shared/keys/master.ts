@@ -9,7 +9,7 @@ import { equalConstantTime, fromBase64, fromUtf8, toBase64, utf8 } from '../byte
 import { QflError } from '../errors.ts';
 import type { RandomBytes } from '../random.ts';
 import { openAtRest, sealAtRest } from '../store/encrypted.ts';
-import { moveFile, writeWholeFile } from '../whole-file.ts';
+import { isMissing, moveFile, writeWholeFile } from '../whole-file.ts';
 
 const KEY_BYTES = 32;
 const MASTER_FILE = 'master.key';
@@ -27,7 +27,7 @@ const readIfThere = async (path: string): Promise<Uint8Array | undefined> => {
   try {
     return await readFile(path);
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
+    if (isMissing(error)) return undefined;
     throw error;
   }
 };

@@ -39,7 +39,6 @@ const PREKEY = 'key/prekey/';
 /** There while a secret that was deleted or replaced may still be in the files of the disk. */
 const UNSWEPT = 'key/unswept';
 export const KEM_EPOCH_DAYS = 90;
-export const KEM_EPOCH_MS = KEM_EPOCH_DAYS * DAY_MS;
 export const PREKEY_LIFE_MS = 2 * DAY_MS;
 /** A new epoch begins when the one before is this old: day 75 of 90. */
 export const RENEW_SHARE = 5 / 6;
