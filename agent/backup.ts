@@ -23,11 +23,7 @@ export const agentBackup = async (
     head: { program: 'agent', name: home.profile.site, createdMs: Math.trunc(clock.nowMs()), generator },
     folder: home.path,
     // How far the ledger has come at least, before the journal that must reach it.
-    filesBefore: [
-      'data.key',
-      ...anchors,
-      ...ledger.filter((name) => !name.startsWith(JOURNAL)).map(inLedger),
-    ],
+    filesBefore: [...anchors, ...ledger.filter((name) => !name.startsWith(JOURNAL)).map(inLedger)],
     stores: [
       { name: 'store', store: home.store },
       { name: 'records', store: home.recordStore },

@@ -8,9 +8,9 @@ import { z } from 'zod';
 import type { Principal } from '../shared/access/principal.ts';
 import type { AuditLog } from '../shared/audit/audit-log.ts';
 import { canonicalBytes } from '../shared/audit/canonical.ts';
-import { toBase64, utf8 } from '../shared/bytes.ts';
+import { fromBase64, toBase64, utf8 } from '../shared/bytes.ts';
 import type { Clock } from '../shared/clock.ts';
-import type { Identity } from '../shared/crypto/signature.ts';
+import { type Identity, verifyHybrid } from '../shared/crypto/signature.ts';
 import { QflError } from '../shared/errors.ts';
 import { KeyId, Pseudonym } from '../shared/ids.ts';
 import type { ApiKeys } from '../shared/http/api-keys.ts';
@@ -30,6 +30,10 @@ const Stored = z.strictObject({
   digest: z.string().regex(/^[0-9a-f]{64}$/),
   sinceMs: z.int(),
   approvals: z.array(z.strictObject({ person: Pseudonym, key: KeyId, atMs: z.int() })),
+  /** Both signatures of the site over the approvals, once there are enough. */
+  signature: z.strictObject({ ed25519: z.base64(), mldsa65: z.base64() }).nullable().default(null),
+  /** Approvals are used once: the raise came into force, or something else was wished for. */
+  used: z.boolean().default(false),
 });
 type Stored = z.infer<typeof Stored>;
 
@@ -56,7 +60,15 @@ export const limitsDigest = (limits: LedgerLimits): string =>
   hash('sha256', utf8(JSON.stringify(LedgerLimits.parse(limits))), 'hex');
 
 /** What the site signs. */
-export const raiseBytes = ({ digest, sinceMs, approvals }: Stored): Uint8Array =>
+export const raiseBytes = ({
+  digest,
+  sinceMs,
+  approvals,
+}: {
+  readonly digest: string;
+  readonly sinceMs: number;
+  readonly approvals: readonly { readonly person: Pseudonym; readonly atMs: number }[];
+}): Uint8Array =>
   canonicalBytes({ digest, sinceMs, approvals: approvals.map(({ person, atMs }) => ({ person, atMs })) });
 
 export const createBudgetRaise = (options: BudgetRaiseOptions): BudgetRaise => {
@@ -65,15 +77,12 @@ export const createBudgetRaise = (options: BudgetRaiseOptions): BudgetRaise => {
   let waiting: { readonly wanted: LedgerLimits; readonly stored: Stored } | undefined;
 
   const inForce = (): LedgerLimits => LedgerLimits.parse(ledger.limits());
-  const show = (
-    { wanted, stored }: NonNullable<typeof waiting>,
-    signature: RaiseShown['signature'],
-  ): RaiseShown => ({
+  const show = ({ wanted, stored }: NonNullable<typeof waiting>): RaiseShown => ({
     digest: stored.digest,
     sinceMs: stored.sinceMs,
     raises: raisesOf(inForce(), wanted).map((raise) => ({ ...raise })),
     approvedBy: stored.approvals.map(({ person }) => person),
-    signature,
+    signature: stored.signature,
   });
 
   const personOf = async (by: Principal, sinceMs: number): Promise<{ person: Pseudonym; key: KeyId }> => {
@@ -112,48 +121,81 @@ export const createBudgetRaise = (options: BudgetRaiseOptions): BudgetRaise => {
       objects: [{ kind: 'budgets', id: digest }],
     });
     const atMs = Math.trunc(clock.nowMs());
-    const next: Stored = { ...stored, approvals: [...stored.approvals, { ...approver, atMs }] };
+    const approved: Stored = { ...stored, approvals: [...stored.approvals, { ...approver, atMs }] };
+    const isEnough = approved.approvals.length >= PEOPLE;
+    const next = isEnough ? { ...approved, signature: sign(approved) } : approved;
     await records.put(digest, next);
     waiting = { wanted, stored: next };
-    const shown = show(waiting, null);
-    if (next.approvals.length < PEOPLE) return shown;
-    const { ed25519, mldsa65 } = identity.signHybrid(RAISE_LABEL, raiseBytes(next));
+    const shown = show(waiting);
+    if (isEnough) await enforce(wanted, next, by.role);
+    return shown;
+  };
+
+  const sign = (approved: Stored): RaiseShown['signature'] => {
+    const { ed25519, mldsa65 } = identity.signHybrid(RAISE_LABEL, raiseBytes(approved));
+    return { ed25519: toBase64(ed25519), mldsa65: toBase64(mldsa65) };
+  };
+  /** Did two people approve it, by the site's own signature, and has nobody used it yet? */
+  const isApproved = (stored: Stored): boolean =>
+    !stored.used &&
+    stored.signature !== null &&
+    new Set(stored.approvals.map(({ person }) => person)).size >= PEOPLE &&
+    verifyHybrid(identity.publicKeys, RAISE_LABEL, raiseBytes(stored), {
+      ed25519: fromBase64(stored.signature.ed25519),
+      mldsa65: fromBase64(stored.signature.mldsa65),
+    });
+  /** The log says that it begins, and, with the approvals and the signature, that it is in force. */
+  const enforce = async (wanted: LedgerLimits, stored: Stored, role: string | undefined): Promise<void> => {
+    const { digest, sinceMs, approvals, signature } = stored;
+    const entry = { action: 'budget.raised', role, objects: [{ kind: 'budgets', id: digest }] } as const;
+    await audit.record({ ...entry, outcome: 'begun' });
+    await ledger.changeLimits(wanted, { by: 'two people', reason: `approved raise ${digest.slice(0, 16)}` });
+    await records.put(digest, { ...stored, used: true });
+    waiting = undefined;
+    const approvedBy = approvals.map(({ person, atMs }) => ({ person, atMs }));
+    const detail = utf8(JSON.stringify({ digest, sinceMs, approvals: approvedBy, signature }));
+    await audit.record({ ...entry, outcome: 'ok', detail });
+  };
+  /** Approvals of anything but this wish are not kept for another day. */
+  const spend = async (but: string | undefined): Promise<void> => {
+    for await (const stored of records.list())
+      if (stored.signature !== null && !stored.used && stored.digest !== but)
+        await records.put(stored.digest, { ...stored, used: true });
+  };
+  const allowed = async (wanted: LedgerLimits): Promise<LedgerLimits> => {
+    const now = inForce();
+    waiting = undefined;
+    const isRaise = raisesOf(now, wanted).length > 0;
+    const digest = limitsDigest(wanted);
+    await spend(isRaise ? digest : undefined);
+    if (!isRaise) return wanted;
+    const before = await records.get(digest);
+    if (before !== undefined && isApproved(before)) {
+      // The program ended between the second approval and the ledger.
+      await enforce(wanted, before, undefined);
+      return wanted;
+    }
+    // What waited before a restart goes on waiting; an approval that was used is not used again.
+    const isOpen = before !== undefined && !before.used && before.approvals.length < PEOPLE;
+    const stored: Stored = isOpen
+      ? before
+      : { digest, sinceMs: Math.trunc(clock.nowMs()), approvals: [], signature: null, used: false };
+    if (!isOpen) await records.put(digest, stored);
     await audit.record({
-      action: 'budget.raised',
-      outcome: 'begun',
-      role: by.role,
+      action: 'proposal.made',
+      outcome: 'ok',
       objects: [{ kind: 'budgets', id: digest }],
     });
-    await ledger.changeLimits(wanted, { by: 'two people', reason: `approved raise ${digest.slice(0, 16)}` });
-    waiting = undefined;
-    return { ...shown, signature: { ed25519: toBase64(ed25519), mldsa65: toBase64(mldsa65) } };
+    waiting = { wanted, stored };
+    return withoutRaises(now, wanted);
   };
 
   /** One at a time: two approvals at one moment are two approvals. */
   const inTurn = createSerial();
 
   return {
-    allowed: (wanted) =>
-      inTurn(async () => {
-        const now = inForce();
-        const raises = raisesOf(now, wanted);
-        waiting = undefined;
-        if (raises.length === 0) return wanted;
-        const digest = limitsDigest(wanted);
-        const before = await records.get(digest);
-        // What waited before a restart goes on waiting; an approval that was used is not used again.
-        const isOpen = before !== undefined && before.approvals.length < PEOPLE;
-        const stored = isOpen ? before : { digest, sinceMs: Math.trunc(clock.nowMs()), approvals: [] };
-        if (!isOpen) await records.put(digest, stored);
-        await audit.record({
-          action: 'proposal.made',
-          outcome: 'ok',
-          objects: [{ kind: 'budgets', id: digest }],
-        });
-        waiting = { wanted, stored };
-        return withoutRaises(now, wanted);
-      }),
-    pending: () => (waiting === undefined ? null : show(waiting, null)),
+    allowed: (wanted) => inTurn(() => allowed(wanted)),
+    pending: () => (waiting === undefined ? null : show(waiting)),
     approve: (digest, by) => inTurn(() => approve(digest, by)),
   };
 };

@@ -4,12 +4,12 @@ import { z } from 'zod';
 import { fileAnchor } from '../shared/audit/anchor.ts';
 import { type AuditLog, createAuditLog } from '../shared/audit/audit-log.ts';
 import { AppendLog } from '../shared/audit/log.ts';
+import { restoredOrigin } from '../shared/audit/origin.ts';
 import type { PersonalDetails } from '../shared/audit/personal.ts';
 import { AUDIT_PREFIX, openPersonalDetails } from '../shared/audit/program-log.ts';
 import {
   readRestored,
   restoredAnchor,
-  restoredOrigin,
   restoredPrefix,
   type RestoredState,
 } from '../shared/backup/restored.ts';
@@ -20,7 +20,7 @@ import { QflError } from '../shared/errors.ts';
 import { type ApiKeys, createApiKeys } from '../shared/http/api-keys.ts';
 import { SiteId } from '../shared/ids.ts';
 import { type MasterKeySources, openDataKey } from '../shared/keys/master.ts';
-import { createVault, openVault, OWN_LOG, type Vault } from '../shared/keys/vault.ts';
+import { createVault, hasVault, openVault, OWN_LOG, type Vault } from '../shared/keys/vault.ts';
 import type { RandomBytes } from '../shared/random.ts';
 import { encryptedStore } from '../shared/store/encrypted.ts';
 import { openLevelStore } from '../shared/store/level.ts';
@@ -30,6 +30,8 @@ import { createRecords, type Records } from './records/store.ts';
 import { createDocuments, type Documents } from './retrieval/documents.ts';
 
 const PROFILE = 'profile';
+/** Which site's recovery this folder began: its profile is there only when everything else is. */
+export const RECOVERY_BEGUN = 'recovery-begun';
 
 /** What joining fixed: who this site is and which coordinator it trusts. */
 export const Profile = z.strictObject({
@@ -62,7 +64,6 @@ export interface AgentHome {
   readonly apiKeys: ApiKeys;
   readonly records: Records;
   readonly documents: Documents;
-  saveProfile(profile: Profile): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -106,7 +107,12 @@ export const keysForJoin = async (store: Store, random: RandomBytes): Promise<Va
       detail: `this folder belongs to the site ${profile.site} already`,
       next: 'Start it with "qfl agent start", or choose another --home.',
     });
-  return profile === undefined && (await store.get('key/identity')) === undefined
+  if (profile === undefined && (await store.get(RECOVERY_BEGUN)) !== undefined)
+    throw new QflError('conflict', {
+      detail: 'this folder began a recovery',
+      next: 'Run "qfl keys recover begin" again, or choose another --home.',
+    });
+  return profile === undefined && !(await hasVault(store))
     ? createVault(store, random)
     : openVault(store, random);
 };
@@ -143,13 +149,12 @@ export const openAgentHome = async (options: AgentHomeOptions): Promise<AgentHom
     for (const step of undo.splice(0).toReversed()) await step();
   };
   try {
-    const found = await readProfile(store);
-    if (found?.joined !== true)
+    const profile = await readProfile(store);
+    if (profile?.joined !== true)
       throw new QflError('config_invalid', {
         detail: `${sources.home} has not joined a federation`,
         next: 'Run "qfl agent join URL --token …" first.',
       });
-    let profile = found;
     const vault = await openVault(store, random);
     const restored = await readRestored(store);
     const log = await openAuditLog(
@@ -163,7 +168,7 @@ export const openAgentHome = async (options: AgentHomeOptions): Promise<AgentHom
       options.logQueueEntries,
     );
     undo.push(() => log.close());
-    const personal = await openPersonalDetails(store, vault.secretFor('audit subjects'), random, restored);
+    const personal = await openPersonalDetails(store, vault, random, restored);
     const recordStore = encryptedStore(await openLevelStore(join(sources.home, 'records')), dataKey, random);
     undo.push(() => recordStore.close());
     const records = createRecords({
@@ -183,17 +188,11 @@ export const openAgentHome = async (options: AgentHomeOptions): Promise<AgentHom
       records,
       recordStore,
       documents,
-      get profile() {
-        return profile;
-      },
+      profile,
       audit: createAuditLog({ log, source: profile.site, clock, random, personal }),
       personal,
       restored,
       apiKeys: createApiKeys({ store, prefix: 'apikey/', clock, random }),
-      async saveProfile(next) {
-        await writeProfile(store, next);
-        profile = next;
-      },
       close,
     };
   } catch (error) {

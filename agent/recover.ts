@@ -5,7 +5,7 @@
 import { puttingRestored, readRestored } from '../shared/backup/restored.ts';
 import { createAuditLog } from '../shared/audit/audit-log.ts';
 import { parseVerifierKey } from '../shared/audit/verifier-key.ts';
-import { fromBase64, toBase64 } from '../shared/bytes.ts';
+import { fromBase64, fromUtf8, toBase64, utf8 } from '../shared/bytes.ts';
 import type { AgentConfig } from '../shared/config/config.ts';
 import { broughtBySelf, type SiteKeys } from '../shared/directory/chain.ts';
 import { fingerprintOf, parseLeaf } from '../shared/directory/record.ts';
@@ -15,7 +15,7 @@ import { QflError } from '../shared/errors.ts';
 import { createHttpClient, type HttpClient } from '../shared/http/client.ts';
 import type { Environment } from '../shared/http/proxy.ts';
 import type { SiteId } from '../shared/ids.ts';
-import { createVault, openVault, type Vault } from '../shared/keys/vault.ts';
+import { createVault, hasVault, openVault, type Vault } from '../shared/keys/vault.ts';
 import { createMemoryStore } from '../shared/store/memory.ts';
 import type { Store } from '../shared/store/port.ts';
 import { FederationInfo, verifyFederation } from '../shared/wire/federation-info.ts';
@@ -24,10 +24,12 @@ import { openDirectoryMirror } from './federation/directory.ts';
 import { directoryOver } from './federation/directory-http.ts';
 import {
   type AgentHomeOptions,
+  type BareHome,
   openAuditLog,
   openBareHome,
   type Profile,
   readProfile,
+  RECOVERY_BEGUN,
   writeProfile,
 } from './home.ts';
 import { createAgentLedger } from './ledger.ts';
@@ -87,73 +89,102 @@ const chainOf = async (
   return keys;
 };
 
+const begunFor = async (store: Store): Promise<string | undefined> => {
+  const value = await store.get(RECOVERY_BEGUN);
+  return value === undefined ? undefined : fromUtf8(value);
+};
+
+const inUse = (what: string): QflError =>
+  new QflError('conflict', {
+    detail: `this folder holds ${what}: they are not lost`,
+    next: 'Choose another --home for a recovery, or use "qfl keys rotate" with the keys that are here.',
+  });
+
 /** New keys, or those of an earlier request of this folder. @throws QflError `conflict` when it belongs to something else */
 const vaultFor = async (
   store: Store,
   known: Profile | undefined,
   options: RecoverOptions,
 ): Promise<Vault> => {
-  if (known === undefined) return createVault(store, options.random);
-  const isOurs = known.site === options.site && parseLeaf(fromBase64(known.leaf)).record.kind === 'recover';
+  const begun = await begunFor(store);
+  if (known === undefined && (begun === undefined || begun === options.site)) {
+    if (begun !== undefined && (await hasVault(store))) return openVault(store, options.random);
+    // Of a coordinator, or of a join that was not finished: those keys stay what they are.
+    if (await hasVault(store)) throw inUse('other keys');
+    await store.write([{ type: 'put', key: RECOVERY_BEGUN, value: utf8(options.site) }]);
+    return createVault(store, options.random);
+  }
+  const isOurs =
+    known !== undefined &&
+    known.site === options.site &&
+    parseLeaf(fromBase64(known.leaf)).record.kind === 'recover';
   if (isOurs) return openVault(store, options.random);
-  throw new QflError('conflict', {
-    detail: `this folder holds the keys of ${known.site}: they are not lost`,
-    next: 'Choose another --home for a recovery, or use "qfl keys rotate" with the keys that are here.',
-  });
+  throw inUse(`the keys of ${known?.site ?? begun ?? 'another site'}`);
+};
+
+/** What the log of the lost home was called nobody knows here, and others have cosigned it: this one goes by a name that it cannot have had. */
+const epochOf = async (store: Store, before: SiteKeys, atMs: number): Promise<number> => {
+  const { epoch } = await readRestored(store);
+  if (epoch > 0) return epoch;
+  const next = before.sequence + 1;
+  await store.write([puttingRestored({ epoch: next, restoredMs: atMs, backupMs: 0, before: null })]);
+  return next;
+};
+
+/**
+ * Makes the new home, or goes on with one that an interrupted attempt left; a request that is made again is of the same keys. The profile, which lets the
+ * agent start, is written last.
+ * @throws QflError `conflict`, `storage_failed`
+ */
+export const makeRecoveredHome = async (
+  { store, dataKey }: BareHome,
+  { info, before }: { readonly info: FederationInfo; readonly before: SiteKeys },
+  options: RecoverOptions,
+): Promise<RecoverBegun> => {
+  const { site, clock, random, config, sources } = options;
+  const known = await readProfile(store);
+  const vault = await vaultFor(store, known, options);
+  const atMs = Math.trunc(clock.nowMs());
+  const fromMs = recoveryFromMs(atMs);
+  const leaf = vault.signedRecord(await vault.recoveryRecord(site, { atMs, fromMs }, before));
+  const { identity } = broughtBySelf(fromBase64(info.leaf));
+  const profile: Profile = {
+    site,
+    url: options.url,
+    leaf: toBase64(leaf),
+    coordinatorFingerprint: toBase64(fingerprintOf(identity)),
+    tlsFingerprint: options.tlsFingerprint ?? null,
+    federation: info,
+    joined: true,
+  };
+  const isNew = known === undefined;
+  const epoch = await epochOf(store, before, atMs);
+  const log = await openAuditLog(store, vault, profile, sources.home, isNew, clock, epoch);
+  const audit = createAuditLog({ log, source: site, clock, random });
+  await audit.record({ action: 'key.recovery', outcome: 'begun', objects: [{ kind: 'site', id: site }] });
+  if (isNew) await createAgentLedger({ home: sources.home, site, dataKey, store, config, clock, random });
+  await log.close();
+  await writeProfile(store, profile);
+  return { site, phrase: phraseOf(vault.identity.publicKeys), request: encodeRequest(leaf), fromMs };
 };
 
 /** @throws QflError `key_changed`, `not_found`, `conflict`, `not_connected` */
 export const beginRecovery = async (options: RecoverOptions): Promise<RecoverBegun> => {
-  const { site, clock, random, config } = options;
   const client = createHttpClient({
     baseUrl: options.url,
     pinnedFingerprint: options.tlsFingerprint,
-    ...(config.coordinator.caFile === null ? {} : { caFile: config.coordinator.caFile }),
+    ...(options.config.coordinator.caFile === null ? {} : { caFile: options.config.coordinator.caFile }),
     env: options.env,
     timeoutMs: HTTP_TIMEOUT_MS,
   });
   try {
     const info = await describe(client, options.coordinatorPhrase);
     const before = await chainOf(client, info, options);
-    const { store, dataKey } = await openBareHome(options, true);
+    const bare = await openBareHome(options, true);
     try {
-      const known = await readProfile(store);
-      const vault = await vaultFor(store, known, options);
-      const atMs = Math.trunc(clock.nowMs());
-      const fromMs = recoveryFromMs(atMs);
-      const leaf = vault.signedRecord(await vault.recoveryRecord(site, { atMs, fromMs }, before));
-      const { identity } = broughtBySelf(fromBase64(info.leaf));
-      const profile: Profile = {
-        site,
-        url: options.url,
-        leaf: toBase64(leaf),
-        coordinatorFingerprint: toBase64(fingerprintOf(identity)),
-        tlsFingerprint: options.tlsFingerprint ?? null,
-        federation: info,
-        joined: true,
-      };
-      await writeProfile(store, profile);
-      // The log of the lost home is gone, and others have cosigned it: this one goes by the next name.
-      const epoch = before.sequence + 1;
-      if (known === undefined)
-        await store.write([puttingRestored({ epoch, restoredMs: atMs, backupMs: 0, before: null })]);
-      const log = await openAuditLog(
-        store,
-        vault,
-        profile,
-        options.sources.home,
-        known === undefined,
-        clock,
-        known === undefined ? epoch : (await readRestored(store)).epoch,
-      );
-      const audit = createAuditLog({ log, source: site, clock, random });
-      await audit.record({ action: 'key.recovery', outcome: 'begun', objects: [{ kind: 'site', id: site }] });
-      if (known === undefined)
-        await createAgentLedger({ home: options.sources.home, site, dataKey, store, config, clock, random });
-      await log.close();
-      return { site, phrase: phraseOf(vault.identity.publicKeys), request: encodeRequest(leaf), fromMs };
+      return await makeRecoveredHome(bare, { info, before }, options);
     } finally {
-      await store.close();
+      await bare.store.close();
     }
   } finally {
     await client.close();

@@ -17,7 +17,7 @@ import { metricsPlace, serveMetrics } from '../shared/http/metrics-server.ts';
 import { createMetrics } from '../shared/http/metrics.ts';
 import type { Environment } from '../shared/http/proxy.ts';
 import { tlsOf } from '../shared/http/tls.ts';
-import { logNotedRotation, masterRotation } from '../shared/keys/master-rotation.ts';
+import { logNotedRotation, masterKeyInForce } from '../shared/keys/master-rotation.ts';
 import type { Logger } from '../shared/log.ts';
 import type { RandomBytes } from '../shared/random.ts';
 import { METHODS, type Telemetry } from '../shared/wire/session.ts';
@@ -67,8 +67,8 @@ import { createExtractiveAnswerer } from './llm/extractive.ts';
 import { createModels } from './llm/models.ts';
 import { createOpenAiBackend } from './llm/openai.ts';
 import { createAgentMetrics } from './metrics.ts';
+import { GENERATOR, VERSION } from '../shared/version.ts';
 
-export const VERSION = '0.1.0';
 const BACKEND_SILENCE_MAX_MS = 120_000;
 /** Remaining shares are told in tenths, rounded down: a hint for planning that says little. */
 const TENTHS = 10n;
@@ -117,6 +117,7 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
     const self = home.profile.site;
     await audit.record({ action: 'program.start', outcome: 'ok' });
     await logNotedRotation(store, audit);
+    const masterKey = masterKeyInForce(deps.sources, { audit, random });
     undo.push(
       async () =>
         void (await audit
@@ -399,7 +400,7 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
       comparisons,
       clock,
       epochDays: () => keyEpochDays,
-      rotateMaster: masterRotation(deps.sources, { audit, random }),
+      rotateMaster: (file, role) => masterKey.rotate(file, role),
     });
     registerAuditRoutes(app, {
       audit,
@@ -456,9 +457,9 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
     });
     registerBackupRoute(app, {
       audit,
-      sources: deps.sources,
       actorOf: pseudonyms.actorOf,
-      source: () => agentBackup(home, clock, `qfl ${VERSION}`),
+      keys: () => masterKey.keys(),
+      source: () => agentBackup(home, clock, GENERATOR),
     });
     registerUsage(app, { self, audit, ledger, apiKeys: home.apiKeys, pseudonyms, clock });
     registerBudgetRaise(app, raise);

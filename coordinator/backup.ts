@@ -20,7 +20,7 @@ export const coordinatorBackup = async (
   return {
     head: { program: 'coordinator', name: home.name, createdMs: Math.trunc(clock.nowMs()), generator },
     folder: home.folder,
-    filesBefore: ['data.key', ...anchors],
+    filesBefore: anchors,
     stores: [{ name: 'store', store: home.store }],
     filesAfter: results.map((name) => `${RESULTS}/${name}`),
   };

@@ -5,8 +5,8 @@ import type { MasterKeySources } from '../shared/keys/master.ts';
 import { secureRandomBytes } from '../shared/random.ts';
 import { coordinatorBackup, finishRestore } from './backup.ts';
 import { type CoordinatorHome, type HomeOptions, openCoordinatorHome } from './home.ts';
+import { GENERATOR } from '../shared/version.ts';
 
-const GENERATOR = 'qfl 0.1.0';
 const optionsOf = (sources: MasterKeySources): HomeOptions => ({
   sources,
   clock: systemClock,

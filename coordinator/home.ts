@@ -3,13 +3,13 @@ import { join } from 'node:path';
 import { createAuditLog, type AuditLog } from '../shared/audit/audit-log.ts';
 import { fileAnchor } from '../shared/audit/anchor.ts';
 import { AppendLog } from '../shared/audit/log.ts';
+import { restoredOrigin } from '../shared/audit/origin.ts';
 import type { PersonalDetails } from '../shared/audit/personal.ts';
 import { AUDIT_PREFIX, openPersonalDetails } from '../shared/audit/program-log.ts';
 import type { NoteSigner } from '../shared/audit/note.ts';
 import {
   readRestored,
   restoredAnchor,
-  restoredOrigin,
   restoredPrefix,
   type RestoredState,
 } from '../shared/backup/restored.ts';
@@ -117,7 +117,7 @@ const assemble = async (
     openLogOf(kind, kind === 'audit' ? restored.epoch : 0, create, { store, vault, name, options });
   const keyLog = await openKeyLog(await openLog('keys'));
   const auditLog = await openLog('audit');
-  const personal = await openPersonalDetails(store, vault.secretFor('audit subjects'), random, restored);
+  const personal = await openPersonalDetails(store, vault, random, restored);
   return {
     name,
     folder: sources.home,

@@ -3,7 +3,7 @@ import { toHex } from '../shared/bytes.ts';
 import type { Clock } from '../shared/clock.ts';
 import { COORDINATOR_NAME, fingerprintPhrase } from '../shared/directory/record.ts';
 import { showOwnKeys, showSites } from '../shared/directory/show.ts';
-import { logNotedRotation, masterRotation } from '../shared/keys/master-rotation.ts';
+import { logNotedRotation, masterKeyInForce } from '../shared/keys/master-rotation.ts';
 import { registerKeyRoutes } from '../shared/http/key-routes.ts';
 import { registerDirectoryRoutes } from './api/directory.ts';
 import { QflError } from '../shared/errors.ts';
@@ -61,8 +61,7 @@ import { createRounds } from './rounds/rounds.ts';
 import { openRegistry } from './sites/registry.ts';
 import { attachSocketServer } from './sites/socket.ts';
 import { startTasks } from './tasks/start.ts';
-
-export const VERSION = '0.1.0';
+import { GENERATOR, VERSION } from '../shared/version.ts';
 
 export interface CoordinatorDeps extends HomeOptions {
   readonly clock: Clock;
@@ -106,6 +105,7 @@ export const startCoordinator = async (
     const { store, vault, keyLog, audit } = home;
     await audit.record({ action: 'program.start', outcome: 'ok' });
     await logNotedRotation(store, audit);
+    const masterKey = masterKeyInForce(deps.sources, { audit, random });
     undo.push(
       async () =>
         void (await audit
@@ -384,8 +384,8 @@ export const startCoordinator = async (
     registerBackupRoute(app, {
       audit,
       actorOf: pseudonyms.actorOf,
-      sources: deps.sources,
-      source: () => coordinatorBackup(home, clock, `qfl ${VERSION}`),
+      keys: () => masterKey.keys(),
+      source: () => coordinatorBackup(home, clock, GENERATOR),
     });
     registerEmergencyRoutes(app, emergency);
     registerDirectoryRoutes(app, recoveries);
@@ -406,7 +406,7 @@ export const startCoordinator = async (
           compared: () => ({ comparison: null, comparedMs: null }),
         }),
       rotate: (kind, role) => ownKeys.rotate(kind, role),
-      rotateMaster: masterRotation(deps.sources, { audit, random }),
+      rotateMaster: (file, role) => masterKey.rotate(file, role),
     });
     registerReportRoutes(app, {
       audit,

@@ -2,6 +2,10 @@
 import { open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
+/** Did reading fail because there is no such file? */
+export const isMissing = (error: unknown): boolean =>
+  error instanceof Error && 'code' in error && error.code === 'ENOENT';
+
 /** A new or a removed name is on the disk once its folder is. */
 export const syncFolder = async (folder: string): Promise<void> => {
   const handle = await open(folder, 'r');

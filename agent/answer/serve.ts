@@ -4,8 +4,7 @@
  */
 import { toBase64 } from '../../shared/bytes.ts';
 import type { AuditLog } from '../../shared/audit/audit-log.ts';
-import type { Clock } from '../../shared/clock.ts';
-import { MINUTE_MS } from '../../shared/clock.ts';
+import { type Clock, CLOCK_SKEW_MS } from '../../shared/clock.ts';
 import { decodeSealedQuery, type OpenedQuery, openQuery } from '../../shared/crypto/sealed-query.ts';
 import { identitiesNow, requireSite } from '../../shared/directory/chain.ts';
 import { QflError, toQflError } from '../../shared/errors.ts';
@@ -15,9 +14,6 @@ import type { Call, Reply } from '../../shared/wire/peer.ts';
 import { type AccessPolicy, mayArrive } from '../access/policy.ts';
 import type { DirectoryMirror } from '../federation/directory.ts';
 import { makeReceipt } from './receipts.ts';
-
-/** Clocks of two hospitals may differ by this much. */
-export const CLOCK_SKEW_MS = 2 * MINUTE_MS;
 
 export interface ServeOptions {
   readonly self: SiteId;

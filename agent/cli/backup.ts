@@ -8,8 +8,8 @@ import { agentBackup, finishRestore } from '../backup.ts';
 import { verifyLedger } from '../budget/verify.ts';
 import { type AgentHome, openAgentHome } from '../home.ts';
 import { placeOf } from './ledger-home.ts';
+import { GENERATOR } from '../../shared/version.ts';
 
-const GENERATOR = 'qfl 0.1.0';
 const optionsOf = (sources: MasterKeySources) => ({
   sources,
   clock: systemClock,

@@ -7,8 +7,13 @@ import { openCheckpoint } from '../../shared/audit/checkpoint.ts';
 import { CompactRange, leafHash } from '../../shared/audit/merkle.ts';
 import type { VerifierKey } from '../../shared/audit/verifier-key.ts';
 import { equalConstantTime, fromUtf8, utf8 } from '../../shared/bytes.ts';
-import { type Clock, MINUTE_MS, SECOND_MS } from '../../shared/clock.ts';
-import { applyLeaf, type DirectoryState } from '../../shared/directory/chain.ts';
+import { type Clock, CLOCK_SKEW_MS, MINUTE_MS, SECOND_MS } from '../../shared/clock.ts';
+import {
+  type DirectoryState,
+  keysAfter,
+  type Published,
+  type SiteKeys,
+} from '../../shared/directory/chain.ts';
 import { growthSinceS, openCosigned, witnessesOf } from '../../shared/directory/quorum.ts';
 import { QflError } from '../../shared/errors.ts';
 import type { SiteId } from '../../shared/ids.ts';
@@ -27,8 +32,6 @@ const LEAVES_PER_SYNC_MAX = 400_000;
 const RECENT_MAX = 256;
 /** The event loop is left after this much checking. */
 const SLICE_MS = 8;
-/** Clocks of two hospitals may differ by this much; a cosignature from further ahead says nothing. */
-const CLOCK_SKEW_MS = 2 * MINUTE_MS;
 export const DIRECTORY_AGE_MAX_MS = 10 * MINUTE_MS;
 const leafKey = (index: number): string => PREFIX + String(index).padStart(12, '0');
 
@@ -95,7 +98,7 @@ interface View {
   readonly root: Uint8Array;
 }
 interface Gathered {
-  state: DirectoryState;
+  readonly state: Map<SiteId, SiteKeys>;
   readonly range: CompactRange;
   readonly leaves: Uint8Array[];
   readonly recent: Map<number, View>;
@@ -130,10 +133,21 @@ const readConfirmed = async (store: Store): Promise<Confirmed | undefined> => {
   return { ...stored, root: Buffer.from(stored.root, 'base64') };
 };
 
+/** Sets what a leaf makes of its site: a copy of all sites for each of very many leaves would take longer than to verify them. */
+const apply = (state: Map<SiteId, SiteKeys>, leaf: Uint8Array, published?: Published): void => {
+  const { keys } = keysAfter(state, leaf, published);
+  state.set(keys.site, keys);
+};
+const countOf = async (store: Store): Promise<number> => {
+  let count = 0;
+  for await (const _ of store.keys({ prefix: PREFIX })) count += 1;
+  return count;
+};
+
 /** The leaves that a home has mirrored, applied: for commands while the program rests. */
 export const storedDirectory = async (store: Store): Promise<DirectoryState> => {
-  let state: DirectoryState = new Map();
-  for await (const { value } of store.list({ prefix: PREFIX })) state = applyLeaf(state, value);
+  const state = new Map<SiteId, SiteKeys>();
+  for await (const { value } of store.list({ prefix: PREFIX })) apply(state, value);
   return state;
 };
 
@@ -144,13 +158,17 @@ export const openDirectoryMirror = async (options: MirrorOptions): Promise<Direc
   let seen: DirectoryState = new Map();
   let range = new CompactRange();
   let recent = new Map<number, View>();
+  const stored = await countOf(store);
+  const opened = new Map<SiteId, SiteKeys>();
   for await (const { value } of store.list({ prefix: PREFIX })) {
-    seen = applyLeaf(seen, value);
+    apply(opened, value);
     range.append(leafHash(value));
-    remember(recent, range.size, { state: seen, root: range.root() });
-    if (range.size === confirmed?.size) state = seen;
+    const isRecent = range.size > stored - RECENT_MAX;
+    if (isRecent) remember(recent, range.size, { state: new Map(opened), root: range.root() });
+    if (range.size === confirmed?.size) state = new Map(opened);
     await options.adopted?.([value]);
   }
+  seen = opened;
   if (confirmed !== undefined && confirmed.size > range.size) {
     // The disk lost leaves that were confirmed: they are fetched again, and until then nothing is in use.
     confirmed = undefined;
@@ -176,7 +194,7 @@ export const openDirectoryMirror = async (options: MirrorOptions): Promise<Direc
 
   /** What a synchronisation gathers: copies, so that whatever is refused in the end leaves nothing behind. */
   const begin = (): Gathered => ({
-    state: seen,
+    state: new Map(seen),
     range: range.clone(),
     leaves: [],
     recent: new Map(recent),
@@ -192,13 +210,15 @@ export const openDirectoryMirror = async (options: MirrorOptions): Promise<Direc
     if (gathered.leaves.length + leaves.length > LEAVES_PER_SYNC_MAX)
       throw new QflError('too_large', { detail: 'the directory sends more records than it may hold' });
     const pause = createPauses();
+    // What others had cosigned then did not have these.
+    const published = { afterMs: confirmed?.atMs ?? -Infinity, nowMs: clock.nowMs() };
     for (const leaf of leaves) {
-      gathered.state = applyLeaf(gathered.state, leaf);
+      apply(gathered.state, leaf, published);
       gathered.range.append(leafHash(leaf));
       gathered.leaves.push(leaf);
       const { size } = gathered.range;
       if (size > checkpoint.size - RECENT_MAX)
-        remember(gathered.recent, size, { state: gathered.state, root: gathered.range.root() });
+        remember(gathered.recent, size, { state: new Map(gathered.state), root: gathered.range.root() });
       await pause();
     }
     const { size } = gathered.range;
@@ -261,6 +281,7 @@ export const openDirectoryMirror = async (options: MirrorOptions): Promise<Direc
       federation,
       [...roster.values()].filter((keys) => keys !== undefined),
     );
+    // A cosignature from further ahead than clocks differ says nothing.
     const latestS = (clock.nowMs() + CLOCK_SKEW_MS) / SECOND_MS;
     const plausible = new Map([...cosigned].filter(([, timeS]) => timeS <= latestS));
     const sinceS = growthSinceS(state, view.state, plausible, self);

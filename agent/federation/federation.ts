@@ -2,7 +2,7 @@
  * The agent's part in the federation: one link, the directory mirror and the board it keeps current, prekeys made in time, telemetry sent
  * in time, and the coordinator's word on the date for the ledger.
  */
-import { baseOrigin } from '../../shared/backup/restored.ts';
+import { baseOrigin } from '../../shared/audit/origin.ts';
 import { parseVerifierKey, renamed } from '../../shared/audit/verifier-key.ts';
 import { fromBase64, fromUtf8 } from '../../shared/bytes.ts';
 import { type Clock, HOUR_MS } from '../../shared/clock.ts';

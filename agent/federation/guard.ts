@@ -13,10 +13,12 @@ import { toQflError } from '../../shared/errors.ts';
 import type { SiteId } from '../../shared/ids.ts';
 import type { Vault } from '../../shared/keys/vault.ts';
 import type { Logger } from '../../shared/log.ts';
+import { createSerial } from '../../shared/serial.ts';
 import type { Store } from '../../shared/store/port.ts';
 import { type Alarm, checkAlarm, signAlarm, SignedAlarm } from '../../shared/wire/alarm.ts';
 import type { FederationInfo } from '../../shared/wire/federation-info.ts';
 import type { Handler, Peer } from '../../shared/wire/peer.ts';
+import { openAlarmTimes } from './alarm-times.ts';
 import { type DirectoryMirror, type LeafSource, openDirectoryMirror, type Suspicion } from './directory.ts';
 import { type Lockdown, openLockdown } from './lockdown.ts';
 import { checkOwnName, createOwnLeaves, foreignRecord } from './own-name.ts';
@@ -51,7 +53,7 @@ export interface DirectoryGuard {
   confirm(note: string): Promise<void>;
   /**
    * Another site's alarm: when it says that a record under its name is not its own, its keys are out of use here until it says that this is over.
-   * @throws QflError `protocol`, `bad_signature`, `unknown_key`
+   * @throws QflError `protocol`, `bad_signature`, `unknown_key`; `expired` for one that is not newer than the last of that site
    */
   heed(signed: unknown): Promise<Alarm>;
   /** The coordinator has stopped the federation: since when; undefined while it goes on. */
@@ -83,15 +85,14 @@ export const openDirectoryGuard = async (options: GuardOptions): Promise<Directo
   const auditLog = info.auditVerifierKeys.map(parseVerifierKey);
   const ownLeaves = createOwnLeaves(store, site, options.enrolment);
   const warn = (what: string) => (error: unknown) => logger.warn({ err: error }, what);
-  const raise = (kind: Alarm['kind'], detail: string): void =>
-    options.alarm(
-      signAlarm(vault.identity, {
-        site,
-        kind,
-        detail: detail.slice(0, DETAIL_MAX),
-        atMs: Math.trunc(clock.nowMs()),
-      }),
-    );
+  const times = await openAlarmTimes(store, clock);
+  const inTurn = createSerial();
+  const raise = (kind: Alarm['kind'], detail: string): void => {
+    const { atMs, kept } = times.next();
+    // An alarm does not wait for a disk that may be full.
+    store.write([kept]).catch(warn('the time of an alarm could not be kept'));
+    options.alarm(signAlarm(vault.identity, { site, kind, detail: detail.slice(0, DETAIL_MAX), atMs }));
+  };
   const lockdown = await openLockdown({
     store,
     audit,
@@ -176,12 +177,22 @@ export const openDirectoryGuard = async (options: GuardOptions): Promise<Directo
     },
     async heed(signed) {
       const alarm = checkAlarm(signed, (from) => identityIn(mirror.state, from, clock.nowMs()));
-      if (alarm.site === site || alarm.kind === 'fork') return alarm;
-      const key = SUSPENDED + alarm.site;
-      const value = utf8(JSON.stringify(signed));
-      await store.write([alarm.kind === 'over' ? { type: 'del', key } : { type: 'put', key, value }]);
-      mirror.suspend(alarm.site, alarm.kind === 'over' ? undefined : suspicion(alarm));
-      return alarm;
+      if (alarm.site === site) return alarm;
+      return inTurn(async () => {
+        const heard = await times.heard(alarm);
+        if (alarm.kind === 'fork') {
+          await store.write([heard]);
+          return alarm;
+        }
+        const key = SUSPENDED + alarm.site;
+        const value = utf8(JSON.stringify(signed));
+        await store.write([
+          heard,
+          alarm.kind === 'over' ? { type: 'del', key } : { type: 'put', key, value },
+        ]);
+        mirror.suspend(alarm.site, alarm.kind === 'over' ? undefined : suspicion(alarm));
+        return alarm;
+      });
     },
     standstill: () => standstillOf(mirror),
     repeatAlarm() {

@@ -16,9 +16,9 @@ import {
   type Transport,
 } from '../../shared/wire/transport.ts';
 import type { OpenSocket } from './socket.ts';
+import { VERSION } from '../../shared/version.ts';
 
 export const HANDSHAKE_TIMEOUT_MS = 10_000;
-export const SOFTWARE_VERSION = '0.1.0';
 
 export interface SessionIdentity {
   readonly coordinatorKey: Uint8Array;
@@ -86,7 +86,7 @@ export const openSession = async (
       hedge,
       socketId: socket.socketId,
       versions: 'fed-hs/1',
-      softwareVersion: SOFTWARE_VERSION,
+      softwareVersion: VERSION,
       ...(enrolment === undefined ? {} : { enrolment }),
     });
     waiting = { state, identity: mine };

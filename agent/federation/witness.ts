@@ -2,7 +2,7 @@
  * The agent as a witness of the federation's logs: the directory, the coordinator's audit log, and other sites' audit logs. It remembers
  * before it signs. Of the directory it cosigns only what it has mirrored whole and checked: chains, own name, root.
  */
-import { baseOrigin } from '../../shared/backup/restored.ts';
+import { baseOrigin } from '../../shared/audit/origin.ts';
 import { renamed, type VerifierKey } from '../../shared/audit/verifier-key.ts';
 import { ADD_CHECKPOINT_BYTES_MAX, createWitness, type Witness } from '../../shared/audit/witness.ts';
 import { equalConstantTime, fromUtf8, utf8 } from '../../shared/bytes.ts';

@@ -15,8 +15,10 @@ import {
   type Selection,
 } from '../../shared/audit/export.ts';
 import type { AppendLog } from '../../shared/audit/log.ts';
+import { baseOrigin } from '../../shared/audit/origin.ts';
 import { type Clock } from '../../shared/clock.ts';
 import type { CoordinatorConfig } from '../../shared/config/config.ts';
+import { siteLogOrigin } from '../../shared/directory/quorum.ts';
 import { QflError } from '../../shared/errors.ts';
 import { type ExportFilter, wantsEntry } from '../../shared/wire/audit-export.ts';
 import type { Access } from '../access/start.ts';
@@ -30,8 +32,7 @@ import type { ComplianceFacts } from './compliance/facts.ts';
 import { keyFactsOf } from './compliance/keys.ts';
 import type { Cosigning } from './cosigning.ts';
 import { spoolSite } from './spool-site.ts';
-
-export const GENERATOR = 'qfl 0.1.0';
+import { GENERATOR } from '../../shared/version.ts';
 
 /** What an export is made from; some of it is there only when the coordinator has started. */
 export interface ExportSources {
@@ -170,11 +171,8 @@ const gather = async (sources: ExportSources, request: ExportRequest, folder: st
     if (status !== 'approved' || !wanted) continue;
     try {
       logs.push(
-        await spoolSite(
-          site,
-          presence.of(site)?.peer,
-          folder,
-          cosigning.newest(`qfl/${home.name}/audit/${site}`),
+        await spoolSite(site, presence.of(site)?.peer, folder, (origin) =>
+          baseOrigin(origin) === siteLogOrigin(home.name, site) ? cosigning.newest(origin) : undefined,
         ),
       );
     } catch {

@@ -15,14 +15,15 @@ import type { Peer } from '../../shared/wire/peer.ts';
 const SITE_SILENCE_MAX_MS = 30_000;
 
 /**
- * Up to `cosigned`, a checkpoint of that log that others cosigned, where there is one; else up to the one that the site signs now.
+ * Up to the checkpoint that others cosigned, where there is one; else up to the one that the site signs now. `cosignedOf` is asked by the name
+ * that the log has now: after a restore it is another log.
  * @throws QflError `not_connected`, `protocol`, or what the site answers
  */
 export const spoolSite = async (
   site: SiteId,
   peer: Pick<Peer, 'stream'> | undefined,
   folder: string,
-  cosigned: string | undefined,
+  cosignedOf: (origin: string) => string | undefined,
 ): Promise<ExportLog> => {
   if (peer === undefined) throw new QflError('not_connected', { detail: `${site} is not connected` });
   const file = join(folder, site);
@@ -41,6 +42,7 @@ export const spoolSite = async (
   if (head?.checkpoint === undefined)
     throw new QflError('protocol', { detail: `${site} sent no checkpoint` });
   const now = readCheckpoint(head.checkpoint);
+  const cosigned = cosignedOf(now.origin);
   const other = cosigned === undefined ? undefined : readCheckpoint(cosigned);
   const isUsable = other !== undefined && other.origin === now.origin && other.size <= now.size;
   const checkpoint = isUsable && cosigned !== undefined ? cosigned : head.checkpoint;

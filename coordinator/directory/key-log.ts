@@ -4,7 +4,13 @@
  */
 import type { AppendLog } from '../../shared/audit/log.ts';
 import { toHex } from '../../shared/bytes.ts';
-import { applyLeaf, inForceAt, type DirectoryState, type SiteKeys } from '../../shared/directory/chain.ts';
+import {
+  type Applied,
+  inForceAt,
+  keysAfter,
+  type DirectoryState,
+  type SiteKeys,
+} from '../../shared/directory/chain.ts';
 import { bringsIdentity, COORDINATOR_NAME, parseLeaf } from '../../shared/directory/record.ts';
 import { QflError } from '../../shared/errors.ts';
 import type { SiteId } from '../../shared/ids.ts';
@@ -15,10 +21,10 @@ export interface KeyLog {
   readonly state: DirectoryState;
   /**
    * Appends a record of `site`, durably.
-   * @throws QflError `forbidden` for another's name, and whatever `applyLeaf` refuses
+   * @throws QflError `forbidden` for another's name, and whatever `keysAfter` refuses
    */
   publish(site: SiteId, leaf: Uint8Array): Promise<number>;
-  /** Takes a record as a hospital's mirror has it: after a restore. @throws QflError whatever `applyLeaf` refuses */
+  /** Takes a record as a hospital's mirror has it: after a restore. @throws QflError whatever `keysAfter` refuses */
   adopt(leaf: Uint8Array): Promise<void>;
   /** The site whose identity leaf this is, unless it was revoked or its KEM epoch ended. */
   siteOfLeaf(leafHash: Uint8Array, nowMs: number): { keys: SiteKeys; key: Uint8Array } | undefined;
@@ -29,30 +35,39 @@ export interface KeyLog {
 }
 
 export const openKeyLog = async (log: AppendLog): Promise<KeyLog> => {
-  let state: DirectoryState = new Map();
+  const opened = new Map<SiteId, SiteKeys>();
   /** Where the newest record stands that brought keys of a name. */
   const brought = new Map<SiteId, number>();
-  const apply = (leaf: Uint8Array, index: number): void => {
-    state = applyLeaf(state, leaf);
-    const { record } = parseLeaf(leaf);
+  const note = ({ record }: Applied, index: number): void => {
     if (bringsIdentity(record)) brought.set(record.site, index);
   };
   let counted = 0;
-  for await (const { leaf } of log.entries()) apply(leaf, counted++);
+  for await (const { leaf } of log.entries()) {
+    const applied = keysAfter(opened, leaf);
+    opened.set(applied.keys.site, applied.keys);
+    note(applied, counted++);
+  }
+  let state: DirectoryState = opened;
+  /** Verified before it is written, and only once. Whoever reads the state of before goes on reading that. */
+  const take = async (leaf: Uint8Array): Promise<number> => {
+    const applied = keysAfter(state, leaf);
+    const { index } = await log.append({ leaf });
+    state = new Map(state).set(applied.keys.site, applied.keys);
+    note(applied, index);
+    return index;
+  };
   const listeners: ((size: number) => void)[] = [];
   // Records are applied one after another: two of the same site at once must not both follow the same last one.
   const inTurn = createSerial();
 
   const append = async (site: SiteId, leaf: Uint8Array): Promise<number> => {
     const { record } = parseLeaf(leaf);
-    // The coordinator brings revocations, and recoveries for those who have no key to come with.
+    // The coordinator brings revocations, and recoveries for those who have no key to come with: those it has looked at the time of.
     const isBrought = (record.kind === 'revoke' || record.kind === 'recover') && site === COORDINATOR_NAME;
-    if (record.site !== site && !isBrought)
+    const isForeign = record.site !== site || record.kind === 'recover';
+    if (isForeign && !isBrought)
       throw new QflError('forbidden', { detail: `a record of ${record.site} cannot come from ${site}` });
-    // Refused before it is written.
-    applyLeaf(state, leaf);
-    const { index } = await log.append({ leaf });
-    apply(leaf, index);
+    const index = await take(leaf);
     for (const listener of listeners) listener(log.size);
     return index;
   };
@@ -63,11 +78,7 @@ export const openKeyLog = async (log: AppendLog): Promise<KeyLog> => {
       return state;
     },
     publish: (site, leaf) => inTurn(() => append(site, leaf)),
-    async adopt(leaf) {
-      const next = applyLeaf(state, leaf);
-      await log.append({ leaf });
-      state = next;
-    },
+    adopt: (leaf) => inTurn(async () => void (await take(leaf))),
     siteOfLeaf(leafHash, nowMs) {
       const name = toHex(leafHash);
       for (const known of state.values()) {

@@ -1,14 +1,11 @@
 /** What the coordinator checks of a sealed query before it moves: all that it can see. */
-import type { Clock } from '../../shared/clock.ts';
-import { MINUTE_MS } from '../../shared/clock.ts';
+import { type Clock, CLOCK_SKEW_MS, MINUTE_MS } from '../../shared/clock.ts';
 import { decodeSealedQuery, readEnvelope, type SealedQuery } from '../../shared/crypto/sealed-query.ts';
 import { QflError } from '../../shared/errors.ts';
 import type { SiteId } from '../../shared/ids.ts';
 import type { Envelope } from '../../shared/wire/envelope.ts';
 import type { PolicyBook } from '../policy.ts';
 
-/** Sites' clocks may differ by this much before their queries look expired or from the future. */
-export const CLOCK_SKEW_MS = 2 * MINUTE_MS;
 export const QUERY_LIFE_MAX_MS = 15 * MINUTE_MS;
 
 /** @throws QflError `protocol`, `forbidden`, `expired` */

@@ -112,16 +112,18 @@ export const siteHandlers =
       if (record.kind === 'rotate' && record.emergency === true) endSoon();
       return { header: { index } };
     };
-    /** Passed on as it came: the site's signature is what counts. */
+    /** Passed on as it came: the site's signature is what counts, and nobody repeats another's. */
     const alarm = async (call: Call): Promise<Reply> => {
       const nowMs = clock.monotonicMs();
       if (nowMs - (lastAlarmMs ?? -Infinity) < ALARM_PAUSE_MS)
         throw new QflError('rate_limited', { detail: 'alarms come too often' });
       lastAlarmMs = nowMs;
-      const { kind } = checkAlarm(
+      const { site: from, kind } = checkAlarm(
         call.header,
-        (from) => requireSite(keyLog.state, from, clock.nowMs()).identity,
+        (name) => requireSite(keyLog.state, name, clock.nowMs()).identity,
       );
+      if (from !== site)
+        throw new QflError('forbidden', { detail: `an alarm of ${from} cannot come from ${site}` });
       await audit.record({
         action: 'directory.alarm',
         outcome: 'ok',

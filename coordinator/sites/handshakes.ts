@@ -19,7 +19,7 @@ import {
   verifySignature,
 } from '../../shared/crypto/signature.ts';
 import type { Hedge, XWingKeyPair } from '../../shared/crypto/xwing.ts';
-import { applyLeaf } from '../../shared/directory/chain.ts';
+import { keysAfter } from '../../shared/directory/chain.ts';
 import { parseLeaf } from '../../shared/directory/record.ts';
 import { QflError } from '../../shared/errors.ts';
 import type { SiteId } from '../../shared/ids.ts';
@@ -85,8 +85,7 @@ export const createHandshakeDesk = (options: HandshakeDeskOptions): HandshakeDes
       throw refuse('an enrolment needs an identity record of the invited name');
     if (!equalConstantTime(fromBase64(record.kem.key), introduction.staticKey))
       throw refuse('the record announces another key than the handshake used');
-    const keys = applyLeaf(keyLog.state, leaf).get(record.site);
-    if (keys === undefined) throw refuse('the record does not apply');
+    const { keys } = keysAfter(keyLog.state, leaf);
     return { site: record.site, identity: keys.identity };
   };
   const enrol = async (

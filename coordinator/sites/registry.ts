@@ -101,7 +101,11 @@ export const openRegistry = async (
     const known = keyLog.state.get(entry.site);
     if (known === undefined) return entry;
     const keys = inForceAt(known, clock.nowMs());
-    const isBack = entry.status === 'revoked' && keys.revokedMs === undefined && keys.past.length > 0;
+    // New keys alone do not bring a name back: two other sites have to have vouched for them since.
+    const isBack =
+      entry.status === 'revoked' &&
+      keys.revokedMs === undefined &&
+      (keys.recoveredMs ?? -Infinity) >= (entry.revokedMs ?? 0);
     return {
       ...entry,
       fingerprint: fingerprintPhrase(fingerprintOf(keys.identity)),

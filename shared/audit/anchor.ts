@@ -4,7 +4,7 @@
  */
 import { readFile } from 'node:fs/promises';
 import { QflError } from '../errors.ts';
-import { writeWholeFile } from '../whole-file.ts';
+import { isMissing, writeWholeFile } from '../whole-file.ts';
 
 export interface CheckpointAnchor {
   /** The last note written, or undefined when there never was one. */
@@ -12,9 +12,6 @@ export interface CheckpointAnchor {
   /** Durable when it returns; the old note or the new one survives any crash. */
   write(note: Uint8Array): Promise<void>;
 }
-
-const isMissing = (error: unknown): boolean =>
-  error instanceof Error && 'code' in error && error.code === 'ENOENT';
 
 const failed = (file: string, cause: unknown): QflError =>
   new QflError('storage_failed', { detail: `the checkpoint file ${file} could not be used`, cause });

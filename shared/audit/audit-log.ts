@@ -89,25 +89,26 @@ export const createAuditLog = ({ log, source, clock, random, personal }: AuditLo
     detail,
   });
 
-  /** Where an event's detail goes: beside the leaf, or under the key of the person it is about. */
-  const placeOf = async ({
-    person,
-  }: AuditEvent): Promise<(index: number, opening: Uint8Array) => { name: string; value: Uint8Array }[]> => {
-    if (person === undefined) return (index, value) => [{ name: detailName(index), value }];
+  type Place = (index: number, opening: Uint8Array) => { name: string; value: Uint8Array }[];
+  /** Does `work` with where an event's detail goes: beside the leaf, or under the key of the person it is about. */
+  const placed = async <T>({ person }: AuditEvent, work: (place: Place) => Promise<T>): Promise<T> => {
+    if (person === undefined) return work((index, value) => [{ name: detailName(index), value }]);
     assert(personal !== undefined, 'a log that takes events about persons keeps their keys');
     const subject = personal.subjectOf(person);
-    const key = await personal.keyOf(subject);
-    return (index, opening) => personal.writesFor(subject, key, index, opening);
+    return personal.withKey(subject, (key) =>
+      work((index, opening) => personal.writesFor(subject, key, index, opening)),
+    );
   };
 
   const record = async (event: AuditEvent): Promise<Appended & { readonly id: string }> => {
     const id = ulid(Math.trunc(clock.nowMs()), random);
     const sealed = event.detail === undefined ? undefined : sealDetail(event.detail, random);
-    const besides = await placeOf(event);
-    const appended = await log.append((index) => ({
-      leaf: encodeEntry(entryOf(event, id, index, sealed?.commitment ?? null)),
-      beside: sealed === undefined ? [] : besides(index, sealed.opening),
-    }));
+    const appended = await placed(event, (place) =>
+      log.append((index) => ({
+        leaf: encodeEntry(entryOf(event, id, index, sealed?.commitment ?? null)),
+        beside: sealed === undefined ? [] : place(index, sealed.opening),
+      })),
+    );
     return { ...appended, id };
   };
 

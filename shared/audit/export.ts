@@ -32,6 +32,7 @@ import { CompactRange, leafHash, subtreeLevels } from './merkle.ts';
 import { type NoteSigner, signNote } from './note.ts';
 import { type FinishedFile, smallFile, SpoolFile } from './spool.ts';
 import { TAR_END, tarHeader, tarPadding } from './tar.ts';
+import { breathe } from '../breathe.ts';
 
 export interface ExportLog {
   /** Folder inside the archive: `coordinator`, a site's name, `keys`. */
@@ -133,7 +134,6 @@ const refuse = (log: ExportLog, detail: string): QflError =>
   });
 
 /** Others get a turn of the event loop. */
-const breathe = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 const BREATHE_ENTRIES = 256;
 
 /** First and last entry of the period: clocks may have jumped, so all are looked at. */

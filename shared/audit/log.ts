@@ -20,8 +20,10 @@ import {
   rangeHash,
   subtreeLevels,
 } from './merkle.ts';
+import { minimumWrite, readMinimum } from './log-minimum.ts';
 import { type NoteSigner, parseVerifierKey } from './note.ts';
 import { same, verifyEntries } from './self-check.ts';
+import { deleteBefore } from './sweep.ts';
 import { BUNDLE_ENTRY_BYTES_MAX, entryBundle, type TileAddress } from './tile-paths.ts';
 import { damaged, indexKey, readTileBytes, TILE_WIDTH, TileCache, TileEdge, tileReader } from './tiles.ts';
 
@@ -29,8 +31,6 @@ import { damaged, indexKey, readTileBytes, TILE_WIDTH, TileCache, TileEdge, tile
 const BATCH_ENTRIES_MAX = 512;
 const QUEUE_ENTRIES_MAX = 65_536;
 const CHECKPOINT_INTERVAL_MS = 1_000;
-/** Entries deleted in one write when a log is pruned. */
-const SWEEP_ENTRIES = 1_000;
 /** LevelDB's write-ahead log (4 MiB, twice) is where damage goes unnoticed; this many entries reach behind it. */
 const TAIL_ENTRIES = 10_000;
 
@@ -106,7 +106,7 @@ export class AppendLog {
   static async open(options: LogOptions): Promise<AppendLog> {
     const size = await readOrCreateState(options);
     const edge = await TileEdge.load(options.store, options.prefix, size.size);
-    const minimum = await readMinimum(options);
+    const minimum = await readMinimum(options.store, options.prefix);
     const log = new AppendLog(options, edge, edge.compactRange(size.size), minimum);
     if (toHex(log.#durable.root) !== size.root) throw damaged('the tiles do not give the stored root');
     await log.#checkAgainst(await options.store.get(`${options.prefix}c`), 'its last checkpoint');
@@ -220,7 +220,8 @@ export class AppendLog {
 
   /** Destroys what was stored beside entries under names of `kind` that sort before `end`. */
   async forgetBesideBelow(kind: string, end: string): Promise<void> {
-    await this.#deleteBefore(`${this.#options.prefix}${kind}`, this.#options.prefix + end);
+    const { store, prefix } = this.#options;
+    await deleteBefore(store, prefix + kind, prefix + end);
   }
 
   /** @throws QflError `not_found` when `index` is not below `size`, or `size` above the durable size */
@@ -294,20 +295,7 @@ export class AppendLog {
   /** Deletes what lies below the minimum index: also what a crash left there. */
   #sweep(): Promise<void> {
     const entries = `${this.#options.prefix}e/`;
-    return this.#deleteBefore(entries, entries + indexKey(this.#minimumIndex));
-  }
-
-  async #deleteBefore(prefix: string, end: string): Promise<void> {
-    const { store } = this.#options;
-    for (;;) {
-      const gone: StoreOperation[] = [];
-      for await (const key of store.keys({ prefix, limit: SWEEP_ENTRIES })) {
-        if (key >= end) break;
-        gone.push({ type: 'del', key });
-      }
-      if (gone.length === 0) return;
-      await store.write(gone);
-    }
+    return deleteBefore(this.#options.store, entries, entries + indexKey(this.#minimumIndex));
   }
 
   /** For proofs; what is checked is read from the disk. */
@@ -390,24 +378,6 @@ const pruned = (minimum: number): QflError =>
     detail: `entries below ${minimum} were removed when their time of retention was over`,
     facts: { minimumIndex: minimum },
   });
-
-const Minimum = z.strictObject({ v: z.literal(1), minimumIndex: z.int().nonnegative() });
-
-const minimumWrite = (prefix: string, minimumIndex: number): StoreOperation => ({
-  type: 'put',
-  key: `${prefix}m`,
-  value: utf8(JSON.stringify({ v: 1, minimumIndex } satisfies z.infer<typeof Minimum>)),
-});
-
-const readMinimum = async ({ store, prefix }: LogOptions): Promise<number> => {
-  const bytes = await store.get(`${prefix}m`);
-  if (bytes === undefined) return 0;
-  try {
-    return Minimum.parse(JSON.parse(fromUtf8(bytes))).minimumIndex;
-  } catch (cause) {
-    throw damaged('its minimum index does not read', cause);
-  }
-};
 
 const entryWrites = (prefix: string, { index, leaf, beside = [] }: Pending): StoreOperation[] => [
   { type: 'put', key: `${prefix}e/${indexKey(index)}`, value: leaf },

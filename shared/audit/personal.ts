@@ -19,15 +19,18 @@ export interface PersonalDetails {
   subjectOf(person: string): string;
   /** The writes that put an opening beside entry `index`. */
   writesFor(subject: string, key: Uint8Array, index: number, opening: Uint8Array): Beside[];
-  /** The subject's key, made and kept first if there is none. */
-  keyOf(subject: string): Promise<Uint8Array>;
+  /**
+   * Does `work` with the subject's key, made and kept first if there is none. An erasure waits until what is written under a key is written, and
+   * whoever comes meanwhile gets the next key: detail under a destroyed key would be lost.
+   */
+  withKey<T>(subject: string, work: (key: Uint8Array) => Promise<T>): Promise<T>;
   /** The opening of entry `index`; undefined when there is none or it was erased. */
   read(index: number): Promise<Uint8Array | undefined>;
   /** Entries that hold detail of this subject, oldest first. */
   entriesOf(subject: string): AsyncIterable<number>;
   /** Destroys the key and all detail of a subject, in files too. May be run again after a crash. */
   erase(subject: string): Promise<void>;
-  /** Destroys the detail of entries below `index`. */
+  /** Deletes the detail of entries below `index`; the caller has it leave the files (`Store.compact` of `p/` and `x/`). */
   eraseBelow(index: number): Promise<number>;
   /** Ends erasures that a crash cut short; says how many. */
   resume(): Promise<number>;
@@ -76,7 +79,39 @@ export const createPersonalDetails = (options: PersonalOptions): PersonalDetails
     if (batch.length > 0) await store.write(batch);
     return entries;
   };
+  const keyOf = (subject: string): Promise<Uint8Array> => {
+    const known = keys.get(subject) ?? loadOrMake(subject);
+    keys.set(subject, known);
+    known.catch(() => keys.delete(subject));
+    return known;
+  };
+  /** What is being written under the keys of subjects, and which of them are being erased. */
+  const writing = new Map<string, Set<Promise<unknown>>>();
+  const erasing = new Map<string, Promise<void>>();
+  const withKey = async <T>(subject: string, work: (key: Uint8Array) => Promise<T>): Promise<T> => {
+    // Nothing comes between the last look and the next line.
+    while (erasing.has(subject)) await erasing.get(subject);
+    const result = keyOf(subject).then(work);
+    const others = writing.get(subject) ?? new Set();
+    writing.set(subject, others.add(result));
+    try {
+      return await result;
+    } finally {
+      others.delete(result);
+      if (others.size === 0) writing.delete(subject);
+    }
+  };
   const erase = async (subject: string): Promise<void> => {
+    while (erasing.has(subject)) await erasing.get(subject);
+    const erased = destroy(subject).finally(() => erasing.delete(subject));
+    erasing.set(
+      subject,
+      erased.catch(() => undefined),
+    );
+    await erased;
+  };
+  const destroy = async (subject: string): Promise<void> => {
+    await Promise.allSettled(writing.get(subject) ?? new Set<Promise<unknown>>());
     keys.delete(subject);
     // The key first: from here on nothing of it opens, whatever happens to the rest.
     await store.write([
@@ -94,12 +129,7 @@ export const createPersonalDetails = (options: PersonalOptions): PersonalDetails
 
   return {
     subjectOf: (person) => blind(blindingKey, person),
-    keyOf(subject) {
-      const known = keys.get(subject) ?? loadOrMake(subject);
-      keys.set(subject, known);
-      known.catch(() => keys.delete(subject));
-      return known;
-    },
+    withKey,
     writesFor(subject, key, index, opening) {
       const at = indexKey(index);
       const sealed = sealAtRest(key, `${prefix}p/${at}`, opening, random);
@@ -126,9 +156,7 @@ export const createPersonalDetails = (options: PersonalOptions): PersonalDetails
           yield [key, name('x', `${subject}/${key.slice(name('p', '').length)}`)];
         }
       };
-      const erased = await deleteAll(groups());
-      if (erased > 0) for (const kind of ['p', 'x'] as const) await store.compact(name(kind, ''));
-      return erased;
+      return deleteAll(groups());
     },
     async resume() {
       const begun: string[] = [];

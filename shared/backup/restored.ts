@@ -31,14 +31,8 @@ export const puttingRestored = (state: RestoredState): StoreOperation => ({
   value: utf8(JSON.stringify(RestoredState.parse(state))),
 });
 
-/** Name of a log after so many restores. */
-export const restoredOrigin = (origin: string, epoch: number): string =>
-  epoch === 0 ? origin : `${origin}.${epoch}`;
-/** Where it lies in the store, and its anchor beside it. */
+/** Where the log of after so many restores lies in the store, and its anchor beside it. */
 export const restoredPrefix = (prefix: string, epoch: number): string =>
   epoch === 0 ? prefix : prefix.replace(/\/$/, `.${epoch}/`);
 export const restoredAnchor = (name: string, epoch: number): string =>
   epoch === 0 ? name : `${name}.${epoch}`;
-
-/** The name a log had before any restore. */
-export const baseOrigin = (origin: string): string => origin.replace(/\.\d{1,6}$/, '');

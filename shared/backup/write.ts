@@ -6,6 +6,7 @@ import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { u32, utf8 } from '../bytes.ts';
 import { openPushStream } from '../crypto/secretstream.ts';
+import { DATA_FILE, type KeysAtRest } from '../keys/master.ts';
 import type { Store } from '../store/port.ts';
 import {
   BACKUP_MAGIC,
@@ -17,20 +18,18 @@ import {
   PIECE_BYTES,
   type StoreEntry,
 } from './format.ts';
+import { isMissing } from '../whole-file.ts';
 
 export interface BackupSource {
   readonly head: BackupHead;
   /** The home folder. */
   readonly folder: string;
-  /** Paths in it, read before the stores; one that is not there is left out. */
+  /** Paths in it, read before the stores, the data key not among them; one that is not there is left out. */
   readonly filesBefore: readonly string[];
   readonly stores: readonly { readonly name: 'store' | 'records'; readonly store: Store }[];
   /** Read after the stores. */
   readonly filesAfter: readonly string[];
 }
-
-const isMissing = (error: unknown): boolean =>
-  error instanceof Error && 'code' in error && error.code === 'ENOENT';
 
 /** A file as it is now, up to the length it has now. */
 async function* fileParts(folder: string, path: string): AsyncGenerator<BackupPart> {
@@ -66,14 +65,12 @@ async function* storeParts(name: 'store' | 'records', store: Store): AsyncGenera
   if (batch.length > 0) yield { kind: 'entries', store: name, entries: batch };
 }
 
-async function* partsOf({
-  head,
-  folder,
-  filesBefore,
-  stores,
-  filesAfter,
-}: BackupSource): AsyncGenerator<BackupPart> {
+async function* partsOf(
+  { head, folder, filesBefore, stores, filesAfter }: BackupSource,
+  wrapped: Uint8Array,
+): AsyncGenerator<BackupPart> {
   yield { kind: 'head', head };
+  yield { kind: 'file', path: DATA_FILE, offset: 0, bytes: wrapped };
   for (const path of filesBefore) yield* fileParts(folder, path);
   for (const { name, store } of stores) yield* storeParts(name, store);
   for (const path of filesAfter) yield* fileParts(folder, path);
@@ -95,8 +92,14 @@ const counting = (): { readonly end: BackupEnd; add(part: BackupPart): void } =>
   };
 };
 
-/** The bytes of the backup, sealed. @param masterKey 32 bytes: whoever has it can restore it */
-export async function* writeBackup(source: BackupSource, masterKey: Uint8Array): AsyncGenerator<Uint8Array> {
+/**
+ * The bytes of the backup, sealed. Whoever has the master key can restore it; the data key comes as it was beside that key, and not as a file that may
+ * have changed since.
+ */
+export async function* writeBackup(
+  source: BackupSource,
+  { masterKey, wrapped }: KeysAtRest,
+): AsyncGenerator<Uint8Array> {
   const stream = openPushStream(backupKey(masterKey));
   const counts = counting();
   const seal = (part: BackupPart): Uint8Array => {
@@ -105,7 +108,7 @@ export async function* writeBackup(source: BackupSource, masterKey: Uint8Array):
   };
   try {
     yield Buffer.concat([utf8(BACKUP_MAGIC), stream.header]);
-    for await (const part of partsOf(source)) {
+    for await (const part of partsOf(source, wrapped)) {
       counts.add(part);
       yield seal(part);
     }

@@ -8,10 +8,10 @@ import type { Command } from 'commander';
 import type { BackupHead } from '../backup/format.ts';
 import { readBackup, restoreBackup } from '../backup/read.ts';
 import { writeBackup } from '../backup/write.ts';
-import { fromBase64 } from '../bytes.ts';
+import { fromBase64, toBase64 } from '../bytes.ts';
 import { QflError } from '../errors.ts';
 import { readControlFile } from '../http/control.ts';
-import { findMasterKey, type MasterKeySources } from '../keys/master.ts';
+import { findMasterKey, type MasterKeySources, readKeysAtRest } from '../keys/master.ts';
 import { secureRandomBytes as secureRandom } from '../random.ts';
 import { writeWholeFile } from '../whole-file.ts';
 import { connect } from './connect.ts';
@@ -85,7 +85,8 @@ async function* backupBytes(
   }
   const opened = await (await loadBackups(program)).open(sourcesOf(home));
   try {
-    yield* writeBackup(opened.source, masterKey);
+    const sources = { ...sourcesOf(home), environment: toBase64(masterKey) };
+    yield* writeBackup(opened.source, await readKeysAtRest(sources, secureRandom));
   } finally {
     await opened.close();
   }

@@ -17,10 +17,11 @@ import { registerServiceKey } from './service-key.ts';
 import { registerSite } from './site.ts';
 import { registerTask } from './task.ts';
 import { registerUp } from './up.ts';
+import { VERSION } from '../version.ts';
 
 const program = new Command('qfl')
   .description('LLM answers and statistics across hospitals that keep their data')
-  .version('0.1.0')
+  .version(VERSION)
   .showHelpAfterError('(add --help for what there is)');
 
 registerUp(program);

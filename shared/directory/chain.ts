@@ -4,7 +4,7 @@
  */
 import type { z } from 'zod';
 import { equalConstantTime, fromBase64, toHex } from '../bytes.ts';
-import { DAY_MS, HOUR_MS, MINUTE_MS } from '../clock.ts';
+import { CLOCK_SKEW_MS, DAY_MS, HOUR_MS, MINUTE_MS } from '../clock.ts';
 import type { IdentityPublic } from '../crypto/signature.ts';
 import { QflError } from '../errors.ts';
 import type { SiteId } from '../ids.ts';
@@ -28,10 +28,12 @@ export const RECOVERY_WAIT_MS = DAY_MS;
 export const RECOVERY_APPROVALS = 2;
 /** The KEM key before stays good for this long after a new epoch began. */
 export const KEM_OVERLAP_MS = 7 * DAY_MS;
+/** Epochs in their overlap at once: of a site that rotates daily, all of them. */
+const RETIRED_EPOCHS_MAX = 7;
 /** What was signed just before an identity was replaced may still be under way. */
 export const IDENTITY_OVERLAP_MS = HOUR_MS;
-/** Clocks of two programs may differ by this much. */
-const CLOCK_SKEW_MS = 2 * MINUTE_MS;
+/** A directory that was cosigned just now may lack a record that came while it was: as long as such signatures are good for anything. */
+const COSIGNED_LATE_MS = 10 * MINUTE_MS;
 
 export interface Prekey {
   readonly id: PrekeyId;
@@ -75,7 +77,7 @@ export interface SiteKeys {
   readonly sinceMs: number;
   /** Identities before it, newest first. */
   readonly past: readonly PastIdentity[];
-  /** Newest first; at most two, for the overlap of epochs. */
+  /** Newest first; behind it those whose overlap lasts. */
   readonly kem: readonly KemEpoch[];
   /** What it cosigns checkpoints with. */
   readonly witness: NoteKeysPublic;
@@ -190,9 +192,12 @@ const enrol = (record: IdentityRecord, { leaf, hash, before }: Step): Made => {
   return { ...brought, past: [], kem: [kem], prekeys: [], active: false, revokedMs: undefined };
 };
 
-/** The epoch before, until its overlap ends. */
-const retired = ({ kem: [last] }: SiteKeys, atMs: number): readonly KemEpoch[] =>
-  last === undefined ? [] : [{ ...last, toMs: Math.min(last.toMs, atMs + KEM_OVERLAP_MS) }];
+/** The epochs before, each until its own overlap ends. */
+const retired = ({ kem }: SiteKeys, atMs: number): readonly KemEpoch[] =>
+  kem
+    .map((one, at) => (at === 0 ? { ...one, toMs: Math.min(one.toMs, atMs + KEM_OVERLAP_MS) } : one))
+    .filter(({ toMs }) => atMs < toMs)
+    .slice(0, RETIRED_EPOCHS_MAX);
 
 const rotate = (record: z.infer<typeof RotateRecord>, { leaf, hash, before }: Step): Made => {
   const all = broughtBy(record, hash);
@@ -266,24 +271,61 @@ const made = (record: DirectoryRecord, step: Step): Made => {
   return record.kind === 'revoke' ? revoke(record, step) : publishPrekeys(record, step);
 };
 
+/** What the reader of a new leaf knows of when it was published, by clocks that are not the leaf's. */
+export interface Published {
+  /** When the directory stood without it. */
+  readonly afterMs: number;
+  readonly nowMs: number;
+}
+
 /**
- * The state after one more leaf.
+ * A day passes between a recovery and its keys, whatever times its records name: one that is dated back would count at once, and so would one that
+ * the new keys follow with a record from the future.
+ */
+const checkWaits = (
+  record: DirectoryRecord,
+  known: SiteKeys | undefined,
+  { afterMs, nowMs }: Published,
+): void => {
+  if (record.kind === 'recover' && record.fromMs - afterMs < RECOVERY_WAIT_MS - COSIGNED_LATE_MS)
+    throw refuse(`the recovery of ${record.site} came less than a day before its keys would count`);
+  const fromMs = known?.recovering?.fromMs;
+  if (fromMs !== undefined && record.atMs >= fromMs && nowMs < fromMs - CLOCK_SKEW_MS)
+    throw refuse(`the record of ${record.site} is dated after a recovery that still waits`);
+};
+
+/** What one more leaf makes of its site. */
+export interface Applied {
+  readonly record: DirectoryRecord;
+  readonly keys: SiteKeys;
+}
+
+/**
+ * A site's keys after one more leaf; the state is not changed. Verifying the signatures is nearly all of the work, so whoever goes on keeps what this
+ * returns, and whoever reads a whole directory sets it in a map of their own.
+ * @param published of a leaf that is new to the reader: recoveries are then held to their day
  * @throws QflError `protocol`, `key_changed`, `revoked`
  */
-export const applyLeaf = (state: DirectoryState, bytes: Uint8Array): Map<SiteId, SiteKeys> => {
+export const keysAfter = (state: DirectoryState, bytes: Uint8Array, published?: Published): Applied => {
   const leaf = parseLeaf(bytes);
   const { record } = leaf;
   const known = state.get(record.site);
+  if (published !== undefined) checkWaits(record, known, published);
   const before = known === undefined ? undefined : inForceAt(known, record.atMs);
   checkChain(record, before);
   const hash = directoryLeafHash(bytes);
   const keys = made(record, { leaf, hash, state, before });
-  return new Map(state).set(record.site, {
-    ...keys,
-    site: record.site,
-    sequence: record.sequence,
-    lastLeaf: hash,
-  });
+  return { record, keys: { ...keys, site: record.site, sequence: record.sequence, lastLeaf: hash } };
+};
+
+/** The state after one more leaf, the one before left as it is: a copy of all sites. @throws as `keysAfter` */
+export const applyLeaf = (
+  state: DirectoryState,
+  bytes: Uint8Array,
+  published?: Published,
+): Map<SiteId, SiteKeys> => {
+  const { keys } = keysAfter(state, bytes, published);
+  return new Map(state).set(keys.site, keys);
 };
 
 /**

@@ -10,20 +10,28 @@
 import { openNote, parseNote, signatureHolds, signedBy } from '../audit/note.ts';
 import { cosignatureTimeS } from '../audit/cosignature.ts';
 import { type Checkpoint, parseCheckpointText } from '../audit/checkpoint-text.ts';
+import { baseOrigin } from '../audit/origin.ts';
 import { policyText } from '../audit/policy.ts';
 import {
   KEY_TYPE_COSIGNATURE,
   KEY_TYPE_ED25519,
   KEY_TYPE_MLDSA44,
+  renamed,
   type VerifierKey,
   verifierKeyOf,
 } from '../audit/verifier-key.ts';
 import { QflError } from '../errors.ts';
-import type { SiteId } from '../ids.ts';
+import { SiteId } from '../ids.ts';
 import type { DirectoryState, NoteKeysPublic, SiteKeys } from './chain.ts';
 import { COORDINATOR_NAME } from './record.ts';
+import { breathe } from '../breathe.ts';
 
 export const witnessName = (federation: string, site: string): string => `qfl/${federation}/witness/${site}`;
+export const siteOfWitness = (federation: string, name: string): SiteId | undefined => {
+  const start = witnessName(federation, '');
+  const site = SiteId.safeParse(name.slice(start.length));
+  return name.startsWith(start) ? site.data : undefined;
+};
 export const siteLogOrigin = (federation: string, site: string): string => `qfl/${federation}/audit/${site}`;
 
 /** A site's cosigner keys, both of which must sign. */
@@ -58,7 +66,10 @@ const siteLogsOf = (federation: string, state: DirectoryState): readonly Verifie
     .filter(({ site, revokedMs }) => site !== COORDINATOR_NAME && revokedMs === undefined)
     .flatMap(({ site, log }) => logKeysOf(siteLogOrigin(federation, site), log));
 
-/** The C2SP policy file for a roster: what an auditor checks a checkpoint against. `logs`: the keys of the federation's own logs. */
+/**
+ * The C2SP policy file for a roster: what an auditor checks a checkpoint against. `logs`: the keys of the federation's own logs. Every log stands there
+ * under the name of before any restore, which covers those that follow it: the reader of the policy cannot know how often each was restored.
+ */
 export const federationPolicy = (
   federation: string,
   logs: readonly VerifierKey[],
@@ -67,7 +78,7 @@ export const federationPolicy = (
   const witnesses = witnessesOf(state);
   return policyText(
     `federation ${federation}: ${witnesses.length} witnesses, of which ${quorumOf(witnesses.length)} must have signed`,
-    [...logs, ...siteLogsOf(federation, state)],
+    [...logs.map((key) => renamed(key, baseOrigin(key.name))), ...siteLogsOf(federation, state)],
     witnesses.map((keys) => ({ name: keys.site, keys: witnessKeysOf(federation, keys) })),
     quorumOf(witnesses.length),
   );
@@ -79,9 +90,6 @@ export interface OpenedCosigned {
   /** Sites all of whose keys signed, with the earlier of the seconds they state. */
   readonly cosigned: ReadonlyMap<SiteId, number>;
 }
-
-/** A verification of ML-DSA-44 takes milliseconds: others get a turn between two. */
-const breathe = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 /**
  * Opens a checkpoint with cosignatures. The log's own keys must both have signed; of the witnesses a signature that does not hold counts
@@ -109,6 +117,7 @@ export const openCosigned = async (
       if (line === undefined) break;
       if (!signatureHolds(key, opened.text, line.signature)) break;
       times.push(cosignatureTimeS(line.signature));
+      // A verification of ML-DSA-44 takes milliseconds.
       await breathe();
     }
     if (times.length === 2) cosigned.set(keys.site, Math.min(...times));

@@ -3,7 +3,7 @@
  * keys count; so a request is good for an hour only, and a full day lies ahead when it comes into the directory.
  */
 import { fromBase64, toBase64, toHex, utf8 } from '../bytes.ts';
-import { HOUR_MS, MINUTE_MS } from '../clock.ts';
+import { CLOCK_SKEW_MS, HOUR_MS } from '../clock.ts';
 import { QflError } from '../errors.ts';
 import { type DirectoryState, RECOVERY_WAIT_MS } from './chain.ts';
 import {
@@ -18,7 +18,6 @@ import {
 } from './record.ts';
 
 export const RECOVERY_REQUEST_LIFE_MS = HOUR_MS;
-const SKEW_MS = 2 * MINUTE_MS;
 
 /** When keys asked for at `atMs` come into force: a day after the last moment in which they can be published. */
 export const recoveryFromMs = (atMs: number): number => atMs + RECOVERY_REQUEST_LIFE_MS + RECOVERY_WAIT_MS;
@@ -52,11 +51,11 @@ export const checkRequest = ({ record }: RecoveryRequest, state: DirectoryState,
   const keys = state.get(record.site);
   if (keys === undefined || record.site === COORDINATOR_NAME)
     throw new QflError('not_found', { detail: `${record.site} is not in the directory`, next: again });
-  const isEarly = record.atMs > nowMs + SKEW_MS;
+  const isEarly = record.atMs > nowMs + CLOCK_SKEW_MS;
   if (
     isEarly ||
     nowMs > record.atMs + RECOVERY_REQUEST_LIFE_MS ||
-    record.fromMs - nowMs < RECOVERY_WAIT_MS - SKEW_MS
+    record.fromMs - nowMs < RECOVERY_WAIT_MS - CLOCK_SKEW_MS
   )
     throw new QflError('expired', { detail: 'the request is not of this hour', next: again });
   if (record.sequence !== keys.sequence + 1 || record.previous !== toHex(keys.lastLeaf))

@@ -4,14 +4,15 @@ import type { ActorOf } from '../access/actor.ts';
 import type { AuditLog } from '../audit/audit-log.ts';
 import { type BackupSource, writeBackup } from '../backup/write.ts';
 import { QflError } from '../errors.ts';
-import { findMasterKey, type MasterKeySources } from '../keys/master.ts';
+import type { KeysAtRest } from '../keys/master.ts';
 import type { HttpApp } from './app.ts';
 import { principalOf } from './bearer.ts';
 
 export interface BackupRouteOptions {
   readonly audit: Pick<AuditLog, 'record'>;
   readonly actorOf: ActorOf;
-  readonly sources: MasterKeySources;
+  /** The master key in force. */
+  readonly keys: () => Promise<KeysAtRest>;
   readonly source: () => Promise<BackupSource>;
 }
 
@@ -27,15 +28,13 @@ export const registerBackupRoute = ({ fastify }: HttpApp, options: BackupRouteOp
       if (isRunning) throw new QflError('conflict', { detail: 'a backup is under way' });
       isRunning = true;
       try {
-        const masterKey = await findMasterKey(options.sources);
-        if (masterKey === undefined)
-          throw new QflError('config_invalid', { detail: 'the master key is not where it was' });
+        const keys = await options.keys();
         await options.audit.record({
           action: 'backup.made',
           outcome: 'begun',
           ...options.actorOf(principalOf(request)),
         });
-        const stream = Readable.from(writeBackup(await options.source(), masterKey), { objectMode: false });
+        const stream = Readable.from(writeBackup(await options.source(), keys), { objectMode: false });
         stream.once('close', () => (isRunning = false));
         return await reply.type('application/octet-stream').send(stream);
       } catch (error) {

@@ -11,7 +11,7 @@ import { generate } from 'selfsigned';
 import { utf8 } from '../bytes.ts';
 import { type Clock, DAY_MS } from '../clock.ts';
 import { QflError } from '../errors.ts';
-import { writeWholeFile } from '../whole-file.ts';
+import { isMissing, writeWholeFile } from '../whole-file.ts';
 
 export interface TlsMaterial {
   /** PEM; the server's certificate first, then its chain. */
@@ -97,7 +97,7 @@ const readKept = async (file: string): Promise<TlsMaterial | undefined> => {
     const split = pem.indexOf('-----BEGIN CERTIFICATE-----');
     return materialOf(pem.slice(split), pem.slice(0, split));
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
+    if (isMissing(error)) return undefined;
     throw new QflError('config_invalid', {
       detail: `the self-signed certificate in ${file} cannot be used`,
       next: 'Restore the file, or remove it to make a new one; agents that pinned the old one then have to join again.',

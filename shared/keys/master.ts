@@ -5,17 +5,20 @@
  */
 import { chmod, mkdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fromBase64, toBase64, utf8 } from '../bytes.ts';
+import { equalConstantTime, fromBase64, fromUtf8, toBase64, utf8 } from '../bytes.ts';
 import { QflError } from '../errors.ts';
 import type { RandomBytes } from '../random.ts';
 import { openAtRest, sealAtRest } from '../store/encrypted.ts';
-import { moveFile, writeWholeFile } from '../whole-file.ts';
+import { isMissing, moveFile, writeWholeFile } from '../whole-file.ts';
 
 const KEY_BYTES = 32;
 const MASTER_FILE = 'master.key';
-const DATA_FILE = 'data.key';
+/** The data key, wrapped under the master key. */
+export const DATA_FILE = 'data.key';
 /** The data key under the next master key, while the two are exchanged. */
 const NEXT_FILE = 'data.key.next';
+/** The next master key, before it takes the place of the one in force. */
+const NEXT_MASTER_FILE = 'master.key.next';
 const DATA_NAME = 'qfl data key';
 
 const invalid = (detail: string, next: string): QflError => new QflError('config_invalid', { detail, next });
@@ -24,7 +27,7 @@ const readIfThere = async (path: string): Promise<Uint8Array | undefined> => {
   try {
     return await readFile(path);
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
+    if (isMissing(error)) return undefined;
     throw error;
   }
 };
@@ -104,14 +107,30 @@ const unwrap = async (home: string, master: Uint8Array, wrapped: Uint8Array): Pr
 
 /** What a change of the master key writes; a parameter, so that tests stop it at each write. */
 export interface KeyFiles {
+  read(path: string): Promise<Uint8Array>;
   write(path: string, content: Uint8Array): Promise<unknown>;
   move(from: string, to: string): Promise<unknown>;
 }
-const keyFiles: KeyFiles = { write: writeWholeFile, move: moveFile };
+const keyFiles: KeyFiles = { read: readFile, write: writeWholeFile, move: moveFile };
+
+/** What was written is read again, by whoever would have to open it, while there still is another key. @throws QflError `storage_failed` */
+const readBack = async (
+  files: KeyFiles,
+  path: string,
+  expected: Uint8Array,
+  open: (content: Uint8Array) => Uint8Array,
+): Promise<void> => {
+  const found = await files.read(path).then(open);
+  if (!equalConstantTime(found, expected))
+    throw new QflError('storage_failed', {
+      detail: `${path} does not hold what was written to it`,
+      next: 'Check the disk. Nothing was changed: the master key of before is in force.',
+    });
+};
 
 /**
  * Wraps the data key under another master key; what is stored stays as it is. Where the key is a file of the home folder, the file is replaced too:
- * the new wrapping is on the disk before it, and the old one is gone after it, so whichever key the next start finds opens one of the two. Where
+ * the new wrapping is on the disk, and read back, before it, and the old one is gone after it, so whichever key the next start finds opens one of the two. Where
  * the key comes from outside, `next` is what the next start will be given.
  * @throws QflError `config_invalid` without a key, `invalid_request` when `next` has to be given
  */
@@ -134,9 +153,15 @@ export const rotateMasterKey = async (
     });
   const key = next ?? random(KEY_BYTES);
   const wrapped = sealAtRest(key, DATA_NAME, dataKey, random);
-  await files.write(join(home, NEXT_FILE), wrapped);
-  if (master.source === 'file') await files.write(join(home, MASTER_FILE), utf8(`${toBase64(key)}\n`));
-  await files.move(join(home, NEXT_FILE), join(home, DATA_FILE));
+  const [nextFile, nextMaster] = [join(home, NEXT_FILE), join(home, NEXT_MASTER_FILE)];
+  await files.write(nextFile, wrapped);
+  await readBack(files, nextFile, dataKey, (content) => openAtRest(key, DATA_NAME, content));
+  if (master.source === 'file') {
+    await files.write(nextMaster, utf8(`${toBase64(key)}\n`));
+    await readBack(files, nextMaster, key, (content) => parseKey(fromUtf8(content), nextMaster));
+    await files.move(nextMaster, join(home, MASTER_FILE));
+  }
+  await files.move(nextFile, join(home, DATA_FILE));
   return master.source;
 };
 
@@ -181,4 +206,20 @@ export const openDataKey = async (
   const dataKey = options.random(KEY_BYTES);
   await writeWholeFile(path, sealAtRest(master, DATA_NAME, dataKey, options.random));
   return dataKey;
+};
+
+export interface KeysAtRest {
+  readonly masterKey: Uint8Array;
+  /** The data key as it lies on the disk: wrapped under this master key. */
+  readonly wrapped: Uint8Array;
+}
+
+/** The keys of a home folder, one fitting the other. @throws QflError `config_invalid`, `storage_failed` */
+export const readKeysAtRest = async (sources: MasterKeySources, random: RandomBytes): Promise<KeysAtRest> => {
+  // Brings a change that was cut short to its end, and throws where the master key is not the one.
+  await openDataKey(sources, { create: false, random });
+  const masterKey = await findMasterKey(sources);
+  if (masterKey === undefined)
+    throw invalid(`the master key of ${sources.home} is missing`, 'Put it back first.');
+  return { masterKey, wrapped: await readFile(join(sources.home, DATA_FILE)) };
 };

@@ -2,7 +2,7 @@
  * A program's own keys, kept in its encrypted store: identity, KEM epochs, daily prekeys, and the secret behind hedged randomness.
  */
 import { DAY_MS } from '../clock.ts';
-import { fromBase64, toBase64, toHex, utf8, fromUtf8 } from '../bytes.ts';
+import { equalConstantTime, fromBase64, toBase64, toHex, utf8, fromUtf8 } from '../bytes.ts';
 import { deriveKey, hashOf } from '../crypto/hash.ts';
 import { createIdentity, ed25519SignerOf, type Identity } from '../crypto/signature.ts';
 import { createHedge, type Hedge, type XWingKeyPair, xwingKeyPair } from '../crypto/xwing.ts';
@@ -32,9 +32,13 @@ const CURRENT = 'key/identity-now';
 /** An identity that is announced, or about to be. */
 const NEXT = 'key/identity-next';
 const KEM = 'key/kem/';
+/** Drawn before an emergency drew anew: in the directory after all, if a coordinator kept their record back. */
+const SPARE_IDENTITY = 'key/spare-identity/';
+const SPARE_KEM = 'key/spare-kem/';
 const PREKEY = 'key/prekey/';
+/** There while a secret that was deleted or replaced may still be in the files of the disk. */
+const UNSWEPT = 'key/unswept';
 export const KEM_EPOCH_DAYS = 90;
-export const KEM_EPOCH_MS = KEM_EPOCH_DAYS * DAY_MS;
 export const PREKEY_LIFE_MS = 2 * DAY_MS;
 /** A new epoch begins when the one before is this old: day 75 of 90. */
 export const RENEW_SHARE = 5 / 6;
@@ -67,7 +71,7 @@ export interface Vault {
   identityLeaf(site: SiteId, nowMs: number, before: SiteKeys | undefined): Promise<Uint8Array>;
   /**
    * The leaf that announces new keys. They are on the disk before it is returned; they count here once `settle` saw the leaf in the directory.
-   * Asked again before that, it announces the same keys at the place in the chain of now.
+   * Asked again before that, it announces the same keys at the place in the chain of now; in an emergency it draws new ones each time.
    */
   rotationLeaf(kind: RotationKind, nowMs: number, before: SiteKeys, epochDays?: number): Promise<Uint8Array>;
   /**
@@ -87,8 +91,8 @@ export interface Vault {
   prekeyLeaf(nowMs: number, before: SiteKeys): Promise<Uint8Array>;
   /** The secret of a prekey or of a `static-N` epoch key; undefined when gone. */
   prekeySeed(id: PrekeyId): Promise<Uint8Array | undefined>;
-  /** Destroys prekeys whose time is over, and with `kept` all others. */
-  forgetPrekeys(nowMs: number, kept?: ReadonlySet<string>): Promise<void>;
+  /** Destroys prekeys whose time is over. */
+  forgetPrekeys(nowMs: number): Promise<void>;
 }
 
 /** Seeds of the note keys: what signs the program's own audit log, and what it cosigns others' with. */
@@ -96,8 +100,8 @@ export const OWN_LOG = 'own audit log';
 const WITNESS = 'witness';
 const LATTICE = ' ml-dsa-44';
 
-/** Announced, its predecessor in the overlap, and what a rotation has just made. */
-const EPOCHS_MAX = 8;
+/** What a rotation has just made, the one announced, and those in their overlap. */
+const EPOCHS_MAX = 9;
 interface KemPair {
   readonly epoch: number;
   readonly pair: XWingKeyPair;
@@ -129,15 +133,36 @@ const chain = (before: SiteKeys | undefined) => ({
 });
 const readPrekey = (value: Uint8Array) => StoredPrekey.parse(JSON.parse(fromUtf8(value)));
 
+export const hasVault = async (store: Pick<Store, 'get'>): Promise<boolean> =>
+  (await store.get(ROOT)) !== undefined;
+
 /** Makes the keys of a new program. @throws QflError `conflict` when there are some already */
 export const createVault = async (store: Store, random: RandomBytes): Promise<Vault> => {
-  if ((await store.get(ROOT)) !== undefined)
-    throw new QflError('conflict', { detail: 'this folder has keys already' });
+  if (await hasVault(store)) throw new QflError('conflict', { detail: 'this folder has keys already' });
   await store.write([
     { type: 'put', key: ROOT, value: random(SEED_BYTES) },
     { type: 'put', key: epochKey(0), value: random(SEED_BYTES) },
   ]);
   return openVault(store, random);
+};
+
+/** Destroys secrets: out of the files too, so that a copy of the disk does not open what was recorded; also when the program ends in between. */
+const createShredder = (store: Store) => {
+  return {
+    /** Out of view. @param replacing secrets that take the place of others */
+    drop: (gone: readonly string[], replacing: readonly StoreOperation[] = []): Promise<void> =>
+      store.write([
+        { type: 'put', key: UNSWEPT, value: new Uint8Array(0) },
+        ...replacing,
+        ...gone.map((key): StoreOperation => ({ type: 'del', key })),
+      ]),
+    /** Out of the files: what was dropped now, and what a crash left. */
+    async sweep(): Promise<void> {
+      if ((await store.get(UNSWEPT)) === undefined) return;
+      await store.compact('key/');
+      await store.write([{ type: 'del', key: UNSWEPT }]);
+    },
+  };
 };
 
 /** Opens the keys of a program. @throws QflError `config_invalid` when there are none */
@@ -148,6 +173,8 @@ export const openVault = async (store: Store, random: RandomBytes): Promise<Vaul
       detail: 'this folder holds no keys',
       next: 'Run "qfl coordinator init" or "qfl agent join" first.',
     });
+  const shredder = createShredder(store);
+  await shredder.sweep();
   let current = await openIdentity(store, seed);
   const identity: Identity = {
     get publicKeys() {
@@ -195,55 +222,103 @@ export const openVault = async (store: Store, random: RandomBytes): Promise<Vaul
     witness: notePublicOf(from.seed, WITNESS),
     log: notePublicOf(seed, OWN_LOG),
   });
-  /** The epoch after the one in the chain: made, unless an attempt before has made it. */
-  const nextEpoch = async ({ kem: [announced] }: SiteKeys): Promise<KemPair> => {
+  /** Puts a secret that was drawn before aside, so that a new one can be drawn in its place. */
+  const putAside = (prefix: string, secret: Uint8Array | undefined): StoreOperation[] =>
+    secret === undefined
+      ? []
+      : [{ type: 'put', key: prefix + toHex(hashOf('qfl spare key', secret)).slice(0, 32), value: secret }];
+  /** The epoch after the one in the chain: made, unless an attempt before has made it and it need not be `fresh`. */
+  const nextEpoch = async ({ kem: [announced] }: SiteKeys, fresh: boolean): Promise<KemPair> => {
     const epoch = (announced?.epoch ?? -1) + 1;
     const kept = (await kemKeys()).find((one) => one.epoch === epoch);
-    if (kept !== undefined) return kept;
+    if (kept !== undefined && !fresh) return kept;
     const made = hedge.seed('kem epoch', utf8(String(epoch)), SEED_BYTES);
-    await store.write([{ type: 'put', key: epochKey(epoch), value: made }]);
+    await store.write([
+      ...putAside(`${SPARE_KEM}${epoch}/`, kept?.pair.seed),
+      { type: 'put', key: epochKey(epoch), value: made },
+    ]);
     return { epoch, pair: xwingKeyPair(made) };
   };
-  const nextIdentity = async (): Promise<HeldIdentity> => {
+  const nextIdentity = async (fresh: boolean): Promise<HeldIdentity> => {
     const kept = await store.get(NEXT);
-    if (kept !== undefined) return heldOf(kept);
+    if (kept !== undefined && !fresh) return heldOf(kept);
     const made = hedge.seed('identity', new Uint8Array(0), SEED_BYTES);
-    await store.write([{ type: 'put', key: NEXT, value: made }]);
+    await store.write([...putAside(SPARE_IDENTITY, kept), { type: 'put', key: NEXT, value: made }]);
     return heldOf(made);
   };
-  /** Takes an announced identity into force. */
+  const listed = async (prefix: string): Promise<{ key: string; value: Uint8Array }[]> => {
+    const found: { key: string; value: Uint8Array }[] = [];
+    for await (const one of store.list({ prefix })) found.push(one);
+    return found;
+  };
+  /** Takes an announced identity into force: usually the last one drawn. */
   const promote = async (keys: SiteKeys): Promise<boolean> => {
-    const kept = await store.get(NEXT);
-    if (kept === undefined) return false;
-    const next = heldOf(kept);
-    if (toHex(next.identity.publicKeys.ed25519) !== toHex(keys.identity.ed25519)) return false;
-    await store.write([
-      { type: 'put', key: CURRENT, value: kept },
-      { type: 'del', key: NEXT },
-    ]);
-    current = next;
-    return true;
+    const last = await store.get(NEXT);
+    if (last === undefined) return false;
+    const drawn = [{ key: NEXT, value: last }, ...(await listed(SPARE_IDENTITY))];
+    for (const { value } of drawn) {
+      const next = heldOf(value);
+      if (toHex(next.identity.publicKeys.ed25519) !== toHex(keys.identity.ed25519)) continue;
+      await shredder.drop(
+        drawn.map(({ key }) => key),
+        [{ type: 'put', key: CURRENT, value }],
+      );
+      current = next;
+      await shredder.sweep();
+      return true;
+    }
+    return false;
+  };
+  /** The newest epoch in the chain may be one that was put aside; the others that were drawn for its place are destroyed. */
+  const settleEpoch = async ({ kem: [announced] }: SiteKeys): Promise<void> => {
+    const spares = announced === undefined ? [] : await listed(`${SPARE_KEM}${announced.epoch}/`);
+    if (announced === undefined || spares.length === 0) return;
+    const taken = spares.filter(({ value }) =>
+      equalConstantTime(xwingKeyPair(value).publicKey, announced.key),
+    );
+    await shredder.drop(
+      spares.map(({ key }) => key),
+      taken.map(({ value }) => ({ type: 'put', key: epochKey(announced.epoch), value })),
+    );
+    await shredder.sweep();
   };
   /** Destroys the epochs that nobody may use any more; true when there were some. */
   const destroyEpochs = async (keys: SiteKeys, nowMs: number): Promise<boolean> => {
     const newest = keys.kem[0]?.epoch ?? -1;
     const good = new Set(keys.kem.filter(({ toMs }) => nowMs < toMs).map(({ epoch }) => epoch));
-    const gone = (await kemKeys()).filter(({ epoch }) => epoch < newest && !good.has(epoch));
+    const gone: string[] = [];
+    for await (const key of store.keys({ prefix: KEM })) {
+      const epoch = Number(key.slice(KEM.length));
+      if (epoch < newest && !good.has(epoch)) gone.push(key);
+    }
     if (gone.length === 0) return false;
-    await store.write(gone.map(({ epoch }): StoreOperation => ({ type: 'del', key: epochKey(epoch) })));
-    // Out of the files too: a copy of the disk must not open what was recorded.
-    await store.compact(KEM);
+    await shredder.drop(gone);
+    await shredder.sweep();
     return true;
   };
-  const forgetPrekeys = async (nowMs: number, kept?: ReadonlySet<string>): Promise<void> => {
+  const destroyPrekeys = async (isOver: (id: string, toMs: number) => boolean): Promise<void> => {
     forgettings += 1;
-    const gone: StoreOperation[] = [];
-    for await (const { key, value } of store.list({ prefix: PREKEY }))
-      if (readPrekey(value).toMs <= nowMs || kept?.has(key.slice(PREKEY.length)) === false)
-        gone.push({ type: 'del', key });
-    if (gone.length > 0) await store.write(gone);
+    const gone: string[] = [];
+    for (const { key, value } of await listed(PREKEY))
+      if (isOver(key.slice(PREKEY.length), readPrekey(value).toMs)) gone.push(key);
+    if (gone.length > 0) await shredder.drop(gone);
     forgettings += 1;
-    seeds.clear();
+    if (gone.length > 0) seeds.clear();
+    await shredder.sweep();
+  };
+  /**
+   * After an emergency, or a recovery, no prekey of before counts: told by the chain, and not by what has just changed, so that a crash in between does
+   * not keep any. One that was made since and is not in the chain yet stays.
+   */
+  const destroyStolen = async (
+    { prekeys, past: [last], sinceMs }: SiteKeys,
+    nowMs: number,
+  ): Promise<void> => {
+    if (prekeys.length > 0 && (last === undefined || last.takenToMs > last.endMs)) return;
+    const announced = new Set<string>(prekeys.map(({ id }) => id));
+    await destroyPrekeys(
+      (id, toMs) => toMs <= nowMs || (toMs - PREKEY_LIFE_MS < sinceMs && !announced.has(id)),
+    );
   };
 
   return {
@@ -276,8 +351,10 @@ export const openVault = async (store: Store, random: RandomBytes): Promise<Vaul
       return signLeaf(record, identity, before === undefined ? {} : { previous: identity });
     },
     async rotationLeaf(kind, nowMs, before, epochDays) {
-      const epoch = await nextEpoch(before);
-      const next = kind === 'kem' ? current : await nextIdentity();
+      // What was drawn before an emergency may have been copied with the rest.
+      const isFresh = kind === 'emergency';
+      const epoch = await nextEpoch(before, isFresh);
+      const next = kind === 'kem' ? current : await nextIdentity(isFresh);
       const record: DirectoryRecord = {
         v: 1,
         site: before.site,
@@ -293,8 +370,9 @@ export const openVault = async (store: Store, random: RandomBytes): Promise<Vaul
       const isNew = await promote(keys);
       // While another identity has the name, as before a recovery comes into force, the chain says nothing of these keys.
       if (toHex(keys.identity.ed25519) !== toHex(current.identity.publicKeys.ed25519)) return false;
+      await settleEpoch(keys);
       const isRid = await destroyEpochs(keys, nowMs);
-      if (keys.prekeys.length === 0 && (isNew || isRid)) await forgetPrekeys(nowMs, new Set());
+      await destroyStolen(keys, nowMs);
       return isNew || isRid;
     },
     async recoveryRecord(site, { atMs, fromMs }, before) {
@@ -337,6 +415,6 @@ export const openVault = async (store: Store, random: RandomBytes): Promise<Vaul
       if (forgettings === forgettingsBefore) seeds.set(id, opened);
       return opened;
     },
-    forgetPrekeys,
+    forgetPrekeys: (nowMs) => destroyPrekeys((_id, toMs) => toMs <= nowMs),
   };
 };

@@ -17,7 +17,7 @@ export const RaiseShown = z.strictObject({
     }),
   ),
   approvedBy: z.array(Pseudonym),
-  /** Both signatures of the site, base64, once it is in force. */
+  /** Both signatures of the site over the approvals, base64, once two people approved. */
   signature: z.strictObject({ ed25519: z.base64(), mldsa65: z.base64() }).nullable(),
 });
 export type RaiseShown = z.infer<typeof RaiseShown>;

@@ -67,7 +67,8 @@ export const ComplianceReport = z.strictObject({
   budgets: z.strictObject({
     authority: z.string(),
     microEpsilonMax: z.int(),
-    raises: z.int(),
+    /** In the log that the report is of; null where that log says nothing of them, as the coordinator's. */
+    raises: z.int().nullable(),
     sites: z.array(z.strictObject({ site: SiteId, siteLifetimeTenthsLeft: z.int().nullable() })),
   }),
   accounts: z.strictObject({

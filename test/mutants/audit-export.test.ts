@@ -39,6 +39,17 @@ it('finds a change of any byte, wherever it stands', async () => {
   expect(await outcomeOf(tar)).toBe('good');
 });
 
+it('a log under the next name of a restore, by a key that is not the one of before, is not taken for it', async () => {
+  const restored = async (byte: number, name = 'f/north.1') =>
+    exportOf([(await openTestLog('north', 3, signerOf(name, byte))).log]);
+  expect(await outcomeOf(await restored(2))).toBe('good');
+  expect(await outcomeOf(await restored(9))).toBe('tampered');
+  // The coordinator's key says nothing about the log of a hospital, and other endings are other logs.
+  expect(await outcomeOf(await restored(1))).toBe('tampered');
+  for (const name of ['f/north.01', 'f/north.0', 'f/north.x', 'f/north.1.1'])
+    expect([name, await outcomeOf(await restored(2, name))]).toEqual([name, 'tampered']);
+});
+
 /** Ten thousand verifications of some megabytes each. */
 const NIGHTLY_MS = 3_600_000;
 const isNightly = process.env['QFL_NIGHTLY'] === '1';

@@ -23,6 +23,18 @@ const count = (): Promise<Answer> =>
     key,
     body: { count: 'Condition', where: ['code=38341003'], epsilon: '0.1' },
   });
+/** An export of every log, verified against what a hospital says about the keys, with the log of that name in it. */
+const exportIsGood = async (origin: string): Promise<boolean> => {
+  const { folder, coordinator } = federation;
+  const [file, policy] = [join(folder, 'audit.tar'), join(folder, 'policy.txt')];
+  await rm(file, { force: true });
+  await rm(policy, { force: true });
+  expect(await qfl(['audit', 'policy', '--home', south.home, '--out', policy])).toMatchObject({ code: 0 });
+  const made = await qfl(['audit', 'export', '--home', coordinator.home, '--out', file]);
+  expect(made).toMatchObject({ code: 0 });
+  const { code, out } = await qfl(['audit', 'verify', file, '--policy', policy, '--json']);
+  return code === 0 && out.includes(`"${origin}"`);
+};
 const masterOf = (home: string): string => join(home, 'master.key');
 
 beforeAll(async () => {
@@ -90,6 +102,10 @@ describe('a backup', () => {
       const answer = await count();
       return answer.status === 503 && JSON.stringify(answer.body).includes('ledger_refuses');
     });
+    await eventually(
+      'the log that goes on is cosigned, and an export of it is good by a hospital’s policy',
+      () => exportIsGood('qfl/test/audit/north.1'),
+    );
     await north.program.stop();
     const audit = await qfl(['agent', 'ledger', 'verify', '--home', north.home, '--json']);
     expect(audit.code).toBe(1);
@@ -158,5 +174,8 @@ describe('a coordinator restored from a backup', () => {
       const { body: note } = await call(`${coordinator.url}/v1/log/audit/checkpoint`);
       return String(note).split('\n— ').length > 3;
     });
+    await eventually('an export is good by the policy of a hospital that joined before', () =>
+      exportIsGood('qfl/test/audit.1'),
+    );
   });
 });

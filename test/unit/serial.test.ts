@@ -1,6 +1,6 @@
 /** Actions in turn: never two of one key at once, in the order they came, and a failed one stops nobody. */
 import { describe, expect, test } from 'vitest';
-import { createSerial, createSerialByKey, type Serial } from '../../shared/serial.ts';
+import { createLane, createSerial, createSerialByKey, eachOf, type Serial } from '../../shared/serial.ts';
 
 const tick = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
@@ -41,5 +41,42 @@ describe('in turn', () => {
 
   test('the trace of what does not wait is another', async () => {
     expect(await traceOf((action) => action())).not.toEqual(IN_TURN);
+  });
+});
+
+describe('a lane', () => {
+  test('runs once for all who ask before it begins, and again for who asks while it runs', async () => {
+    let [begun, ended] = [0, 0];
+    const run = createLane(async () => {
+      begun += 1;
+      await tick();
+      ended += 1;
+      if (ended === 1) throw new Error('the first fails');
+    });
+    const first = run();
+    expect(run()).toBe(first);
+    await Promise.resolve();
+    const second = run();
+    expect([begun, run() === second]).toEqual([1, true]);
+    await expect(first).rejects.toThrow('the first fails');
+    await second;
+    expect([begun, ended]).toEqual([2, 2]);
+  });
+});
+
+describe('each of many', () => {
+  test('in their order, no more at once than allowed, also after one failed', async () => {
+    const [begun, running]: [number[], Set<number>] = [[], new Set()];
+    let most = 0;
+    const all = eachOf([0, 1, 2, 3, 4, 5], 2, async (item) => {
+      begun.push(item);
+      running.add(item);
+      most = Math.max(most, running.size);
+      for (let at = 0; at < 3 - (item % 3); at += 1) await tick();
+      running.delete(item);
+      if (item === 5) throw new Error('the last fails');
+    });
+    await expect(all).rejects.toThrow('the last fails');
+    expect([begun, most, running.size]).toEqual([[0, 1, 2, 3, 4, 5], 2, 0]);
   });
 });

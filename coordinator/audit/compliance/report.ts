@@ -41,7 +41,7 @@ export const complianceReport = async (input: ReportInput): Promise<ComplianceRe
     entries: tally.entries,
     security: tally.security,
     usage: await usageReport(audit, fromMs, toMs),
-    budgets: { ...input.budgets, raises: tally.counts.get('budget.raised ok') ?? 0 },
+    budgets: { ...input.budgets, raises: tally.counts.get('budget.raised ok') ?? null },
     accounts: input.accounts,
     logSize: size,
     logRoot: toBase64(await audit.log.rootAt(size)),
@@ -61,7 +61,7 @@ const usageLines = ({ usage }: ComplianceReport): string[] => [
   ),
 ];
 const budgetLines = ({ budgets }: ComplianceReport): string[] => [
-  `Largest epsilon of one query that is relayed: ${budgets.microEpsilonMax / 1e6}. Raises of budgets in the period: ${budgets.raises}.`,
+  `Largest epsilon of one query that is relayed: ${budgets.microEpsilonMax / 1e6}. Raises of budgets in the period: ${budgets.raises ?? 'unknown (in the logs of the sites)'}.`,
   '',
   '| site | lifetime budget left |',
   '|---|---|',

@@ -1,6 +1,7 @@
 /** Who signed a checkpoint, and whether that is enough for a policy. */
 import { type Checkpoint, parseCheckpointText } from '../checkpoint-text.ts';
 import { parseNote, signatureHolds, signedBy } from '../note.ts';
+import { baseOrigin, keysOfOrigin } from '../origin.ts';
 import { namesMet, type Policy, quorumMet } from '../policy.ts';
 import type { VerifierKey } from '../verifier-key.ts';
 
@@ -12,22 +13,29 @@ export interface SignedCheckpoint {
   readonly broken: ReadonlySet<string>;
 }
 
-const keysOf = (policy: Policy): readonly VerifierKey[] => [...policy.logs, ...policy.witnesses.values()];
+const keysOf = (policy: Policy, origin: string): readonly VerifierKey[] => [
+  ...policy.logs,
+  ...keysOfOrigin(policy.logs, origin),
+  ...policy.witnesses.values(),
+];
 
-/** Checks the signatures of every key that a policy names. @throws QflError `protocol` when it is no checkpoint */
+/** Checks the signatures of every key that a policy names, a log's also under the name that the log has after a restore. @throws QflError `protocol` when it is no checkpoint */
 export const readSigned = (note: Uint8Array, policies: readonly Policy[]): SignedCheckpoint => {
   const { text, signatures } = parseNote(note);
   const checkpoint = parseCheckpointText(text);
   const [holds, broken] = [new Set<string>(), new Set<string>()];
-  const known = new Map(policies.flatMap(keysOf).map((key) => [key.text, key]));
+  const known = new Map(
+    policies.flatMap((policy) => keysOf(policy, checkpoint.origin)).map((key) => [key.text, key]),
+  );
   for (const key of known.values())
     for (const line of signatures)
       if (signedBy(key, line)) (signatureHolds(key, text, line.signature) ? holds : broken).add(key.text);
   return { checkpoint, holds, broken };
 };
 
-/** A hospital's own log: its name stands behind that of the federation's log. */
-const ownerOf = (origin: string): string | undefined => /^qfl\/[^/]+\/audit\/([^/]+)$/.exec(origin)?.[1];
+/** A hospital's own log: its name stands behind that of the federation's log, also after a restore. */
+const ownerOf = (origin: string): string | undefined =>
+  /^qfl\/[^/]+\/audit\/([^/]+)$/.exec(baseOrigin(origin))?.[1];
 
 /** Names of the policy's groups, such as sites, that cosigned, but for the owner of the log. */
 export const cosigners = (policy: Policy, { checkpoint, holds }: SignedCheckpoint): readonly string[] => {
@@ -44,7 +52,7 @@ export const cosigners = (policy: Policy, { checkpoint, holds }: SignedCheckpoin
  */
 export const policyFault = (policy: Policy, signed: SignedCheckpoint): string | undefined => {
   const { origin } = signed.checkpoint;
-  const own = policy.logs.filter(({ name }) => name === origin);
+  const own = keysOfOrigin(policy.logs, origin);
   if (own.length === 0) return `the policy names no key of the log ${origin}`;
   if (!own.every(({ text }) => signed.holds.has(text)))
     return 'is not signed with each key that the policy names for it';

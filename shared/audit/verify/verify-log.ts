@@ -7,6 +7,7 @@ import { leafFacts } from '../entry-pattern.ts';
 import { INDEX_HASH_BYTES, type LogDescription } from '../export-format.ts';
 import { CompactRange, HASH_BYTES, leafHash, popCount, subtreeLevels } from '../merkle.ts';
 import { verifyConsistency } from '../merkle-verify.ts';
+import { keysOfOrigin } from '../origin.ts';
 import type { Policy } from '../policy.ts';
 import type { TarMember } from '../tar.ts';
 import { cosigners, policyFault, readSigned, type SignedCheckpoint } from './signatures.ts';
@@ -187,7 +188,7 @@ export class LogVerifier {
     const { embedded, trusted } = this.#policies;
     try {
       const signed = readSigned(note, trusted === undefined ? [embedded] : [embedded, trusted]);
-      const own = embedded.logs.filter(({ name }) => name === signed.checkpoint.origin);
+      const own = keysOfOrigin(embedded.logs, signed.checkpoint.origin);
       // A log's checkpoint is signed under the log's own name; another log's key proves nothing about this one.
       if (own.length === 0 || !own.every(({ text }) => signed.holds.has(text)))
         return this.#tampered('its checkpoint is not signed with the keys that policy.txt names for it');
@@ -203,7 +204,7 @@ export class LogVerifier {
   #isTrusted(policy: Policy, signed: SignedCheckpoint): boolean {
     const message = policyFault(policy, signed);
     if (message !== undefined) this.#findings.push({ outcome: 'policy_not_met', log: this.name, message });
-    return policy.logs.some(({ name, text }) => name === signed.checkpoint.origin && signed.holds.has(text));
+    return keysOfOrigin(policy.logs, signed.checkpoint.origin).some(({ text }) => signed.holds.has(text));
   }
 
   /** The root that proof and entries give; undefined when they do not come to an end. */

@@ -1,6 +1,7 @@
 /** What auditors read: the files made from the entries, counted and safe. */
 import { describe, expect, it } from 'vitest';
 import { complianceDeriver } from '../../../coordinator/audit/compliance/derive.ts';
+import { complianceReport, reportText } from '../../../coordinator/audit/compliance/report.ts';
 import { csvRow } from '../../../shared/audit/csv.ts';
 import { EVERYTHING, exportLog } from '../../../shared/audit/export.ts';
 import { verifyExport } from '../../../shared/audit/verify/verify.ts';
@@ -110,5 +111,28 @@ describe('a cell of a table', () => {
     expect(csvRow(['a,b', 'say "x"', 'two\nlines', null, 3, -4])).toBe(
       '"a,b","say ""x""",two lines,,3,-4\r\n',
     );
+  });
+});
+
+describe('the report of a log that no raise is in', () => {
+  it('does not say that there was none: raises are in the logs of the sites', async () => {
+    const { audit } = await openTestLog('coordinator', 3);
+    const reportOf = () =>
+      complianceReport({
+        audit,
+        kind: 'privacy',
+        federation: 'f',
+        organisation: null,
+        fromMs: 0,
+        toMs: 4_000_000_000_000,
+        nowMs: 1,
+        budgets: { authority: 'the sites', microEpsilonMax: 1, sites: [] },
+        accounts: { active: 0, disabled: 0, withSecondFactor: 0, programKeys: 0 },
+      });
+    const report = await reportOf();
+    expect(report.budgets.raises).toBeNull();
+    expect(reportText(report)).toContain('Raises of budgets in the period: unknown');
+    await audit.record({ action: 'budget.raised', outcome: 'ok' });
+    expect((await reportOf()).budgets.raises).toBe(1);
   });
 });

@@ -85,6 +85,42 @@ describe('an audit export', () => {
     expect(cosigned).toMatchObject({ outcome: 'good', logs: [{ cosignedBy: ['north'] }] });
   });
 
+  it('of a log that was restored is good by the policy of before, which names the log without a number', async () => {
+    const { log } = await openTestLog('north', 4, signerOf('f/north.1', 2));
+    expect(await verifyExport(once(await exportOf([log])), { policy: POLICY })).toMatchObject({
+      outcome: 'good',
+      findings: [],
+      logs: [{ origin: 'f/north.1', key: 'trusted' }],
+    });
+  });
+
+  it('of a hospital that was restored needs another hospital, not its own word', async () => {
+    const [name, own] = ['qfl/f/audit/north.1', signerOf('qfl/f/audit/north', 2)];
+    const [north, south] = [7, 8].map((byte) => ed25519Cosigner(`w/${byte}`, Buffer.alloc(32, byte)));
+    const { log, audit } = await openTestLog('north', 4, signerOf(name, 2));
+    const policy = policyText(
+      'w',
+      [own, SIGNERS.coordinator].map(({ verifierKey }) => parseVerifierKey(verifierKey)),
+      [
+        { name: 'north', keys: [north!.key] },
+        { name: 'south', keys: [south!.key] },
+      ],
+      2,
+    );
+    const outcomeBy = async (witness: typeof north): Promise<string> => {
+      const checkpoint = await signCheckpointBy(
+        { origin: name, size: 4, root: await audit.log.rootAt(4), extensions: [] },
+        signerOf(name, 2),
+        [witness!],
+        1_790_000_000,
+      );
+      const tar = await exportOf([{ ...log, checkpoint }], { policy });
+      return (await verifyExport(once(tar), { policy })).outcome;
+    };
+    expect(await outcomeBy(south)).toBe('good');
+    expect(await outcomeBy(north)).toBe('policy_not_met');
+  });
+
   it('reads with any tar program', async () => {
     const files = await unpack(await exportOf(await threeLogs()));
     expect([...files.keys()].slice(0, 6)).toEqual([

@@ -10,7 +10,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { VerifyReport } from './verify-report.ts';
 import { EVERYTHING } from '../../../shared/audit/export.ts';
 import { utf8 } from '../../../shared/bytes.ts';
-import { exportOf, keysLogOf, openTestLog, POLICY } from './export-fixture.ts';
+import { exportOf, keysLogOf, openTestLog, POLICY, signerOf } from './export-fixture.ts';
 
 const root = fileURLToPath(new URL('../../../', import.meta.url));
 const main = path.join(root, 'dist/shared/audit/verify/main.js');
@@ -41,6 +41,11 @@ beforeAll(async () => {
   };
   tar = await exportOf([log, await keysLogOf([utf8('a'), utf8('b'), utf8('c')])], { selection });
   write('audit.tar', tar);
+  for (const [file, byte] of [
+    ['restored.tar', 2],
+    ['forged.tar', 9],
+  ] as const)
+    write(file, await exportOf([(await openTestLog('north', 3, signerOf('f/north.1', byte))).log]));
   write('policy.txt', POLICY);
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -155,6 +160,8 @@ describe.skipIf(pythonMissing)(
         return write(`flip-${at}.tar`, changed);
       });
       for (const answer of answers(...files)) expect(answer).not.toBe('good');
+      expect(answers(place('restored.tar'))).toEqual(['good']);
+      expect(answers(place('forged.tar'))[0]).toMatch(/^tampered/);
       expect(answers(write('short.tar', tar.subarray(0, -3_000)))[0]).toMatch(/^incomplete/);
     });
   },

@@ -4,7 +4,14 @@
  */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { toHex } from '../../../shared/bytes.ts';
-import { MINUTE_MS } from '../../../shared/clock.ts';
+import { HOUR_MS, MINUTE_MS } from '../../../shared/clock.ts';
+import { signRecord } from '../../../shared/directory/record.ts';
+import {
+  encodeRequest,
+  parseRequest,
+  recoveryFromMs,
+  recoveryLeaf,
+} from '../../../shared/directory/recovery.ts';
 import { QflError } from '../../../shared/errors.ts';
 import { SiteId } from '../../../shared/ids.ts';
 import { checkAlarm } from '../../../shared/wire/alarm.ts';
@@ -128,6 +135,89 @@ describe('a swapped key', () => {
     const forged = { alarm: { ...alarm, site: east }, ...signatures };
     await expect(site('north').guard.heed(forged)).rejects.toMatchObject({ code: 'bad_signature' });
     expect(asks(site('north'), east)).toBe(keyOf(site('east')));
+  });
+});
+
+describe('a recovery that two sites and the coordinator collude in', () => {
+  const thief = async (atMs: number) => {
+    const vault = await newVault();
+    const keys = stateOf(world.leaves).get(east)!;
+    const record = await vault.recoveryRecord(east, { atMs, fromMs: recoveryFromMs(atMs) }, keys);
+    const approvals = ['north', 'south'].map((name) => ({
+      site: site(name).name,
+      signature: signRecord(site(name).vault.identity, record),
+    }));
+    const { signature } = parseRequest(encodeRequest(vault.signedRecord(record)));
+    return { vault, leaf: recoveryLeaf({ record, signature }, approvals) };
+  };
+  const showsNothing = async (...more: Uint8Array[]): Promise<void> => {
+    const { size } = site('north').guard.mirror.checkpoint;
+    world.show([...world.leaves, ...more]);
+    await world.interval();
+    expect(site('north').guard.mirror.checkpoint.size).toBe(size);
+    expect(asks(site('north'), east)).toBe(keyOf(site('east')));
+  };
+
+  test('dated back a day is refused: its keys would count at once', async () => {
+    await world.interval();
+    const { leaf } = await thief(Math.trunc(world.clock.nowMs()) - 26 * HOUR_MS);
+    await showsNothing(leaf);
+  });
+
+  test('and followed by a record from the future does not count before its day is over', async () => {
+    await world.interval();
+    const nowMs = Math.trunc(world.clock.nowMs());
+    const { vault, leaf } = await thief(nowMs);
+    world.show([...world.leaves, leaf]);
+    await world.interval();
+    expect(site('north').guard.mirror.checkpoint.size).toBe(world.leaves.length + 1);
+    const next = await prekeysBy(vault, [...world.leaves, leaf], east, recoveryFromMs(nowMs));
+    await showsNothing(leaf, next);
+    // A day later both are good.
+    world.clock.moveMs(26 * HOUR_MS);
+    world.show([...world.leaves, leaf, next]);
+    await world.interval();
+    expect(site('north').guard.mirror.checkpoint.size).toBe(world.leaves.length + 2);
+  });
+});
+
+describe('an alarm that is shown again', () => {
+  const engage = (detail: string): Promise<void> =>
+    site('east').guard.lockdown.engage({ kind: 'own_name', detail, evidence: null });
+  const guard = (): HonestSite['guard'] => site('north').guard;
+
+  test('counts once: an old end does not end the next one, an old one does not come back', async () => {
+    await world.interval();
+    const { lockdown } = site('east').guard;
+    await engage('first');
+    await lockdown.release('admin');
+    const [first, firstOver] = site('east').alarms;
+    await guard().heed(first);
+    await guard().heed(firstOver);
+    expect(asks(site('north'), east)).toBe(keyOf(site('east')));
+    await expect(guard().heed(first)).rejects.toMatchObject({ code: 'expired' });
+    expect(asks(site('north'), east)).toBe(keyOf(site('east')));
+    await engage('second');
+    await guard().heed(site('east').alarms[2]);
+    await site('north').restart();
+    for (const old of [first, firstOver])
+      await expect(guard().heed(old)).rejects.toMatchObject({ code: 'expired' });
+    expect(asks(site('north'), east)).toBe('key_changed');
+  });
+
+  test('is told from a new one by a site whose clock went back, and none is taken from far ahead', async () => {
+    await world.interval();
+    await engage('before the clock went back');
+    await guard().heed(site('east').alarms[0]);
+    world.clock.moveMs(-10 * MINUTE_MS);
+    await site('east').restart();
+    await site('east').guard.lockdown.release('admin');
+    await guard().heed(site('east').alarms[1]);
+    expect(asks(site('north'), east)).toBe(keyOf(site('east')));
+    world.clock.moveMs(2 * HOUR_MS);
+    await engage('far ahead');
+    world.clock.moveMs(-2 * HOUR_MS);
+    await expect(guard().heed(site('east').alarms[2])).rejects.toMatchObject({ code: 'expired' });
   });
 });
 

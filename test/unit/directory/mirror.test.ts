@@ -1,5 +1,5 @@
 /** The agent's mirror against coordinators that lie: each lie is refused, and leaves the mirror as it was. */
-import { beforeEach, describe, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { openDirectoryMirror } from '../../../agent/federation/directory.ts';
 import { checkOwnName } from '../../../agent/federation/own-name.ts';
 import { openKeyLog } from '../../../coordinator/directory/key-log.ts';
@@ -9,7 +9,9 @@ import { CompactRange, leafHash } from '../../../shared/audit/merkle.ts';
 import { ed25519NoteSigner, parseVerifierKey } from '../../../shared/audit/note.ts';
 import { framed, toHex } from '../../../shared/bytes.ts';
 import { systemClock } from '../../../shared/clock.ts';
+import { identityLattice } from '../../../shared/crypto/lattice/provider.ts';
 import { COORDINATOR_NAME } from '../../../shared/directory/record.ts';
+import { recoveryFromMs } from '../../../shared/directory/recovery.ts';
 import { toQflError } from '../../../shared/errors.ts';
 import { SiteId } from '../../../shared/ids.ts';
 import { createVault, type Vault } from '../../../shared/keys/vault.ts';
@@ -242,5 +244,37 @@ describe('the coordinator’s key log', () => {
     expect(rivals.map(({ status }) => status)).toEqual(['fulfilled', 'rejected']);
     expect(grown).toEqual([1, 2, 3]);
     expect((await openLog()).state.get(north)?.sequence).toBe(1);
+  });
+
+  test('verifies a record once, before it is written, and shows readers of before what they had', async () => {
+    const keyLog = await openLog();
+    const verify = vi.spyOn(identityLattice, 'verify');
+    try {
+      await keyLog.publish(COORDINATOR_NAME, leaves[0]!);
+      await keyLog.publish(north, leaves[1]!);
+      expect(verify).toHaveBeenCalledTimes(2);
+      const before = keyLog.state;
+      const leaf = await site.prekeyLeaf(T0, before.get(north)!);
+      await keyLog.publish(north, leaf);
+      expect([before.get(north)?.sequence, keyLog.state.get(north)?.sequence]).toEqual([0, 1]);
+      await expect(keyLog.publish(north, leaf)).rejects.toMatchObject({ code: 'key_changed' });
+      expect(keyLog.log.size).toBe(3);
+    } finally {
+      verify.mockRestore();
+    }
+  });
+
+  test('takes a recovery from where it was looked at, not from whoever speaks for the site', async () => {
+    const keyLog = await openLog();
+    await keyLog.publish(COORDINATOR_NAME, leaves[0]!);
+    await keyLog.publish(north, leaves[1]!);
+    const record = await site.recoveryRecord(
+      north,
+      { atMs: T0, fromMs: recoveryFromMs(T0) },
+      keyLog.state.get(north)!,
+    );
+    await expect(keyLog.publish(north, site.signedRecord(record))).rejects.toMatchObject({
+      code: 'forbidden',
+    });
   });
 });

@@ -5,7 +5,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { toBase64, toHex } from '../../../shared/bytes.ts';
-import { noteRotation, logNotedRotation } from '../../../shared/keys/master-rotation.ts';
+import { restoreBackup } from '../../../shared/backup/read.ts';
+import { writeBackup } from '../../../shared/backup/write.ts';
+import { noteRotation, logNotedRotation, masterKeyInForce } from '../../../shared/keys/master-rotation.ts';
 import {
   findMasterKey,
   type KeyFiles,
@@ -14,6 +16,7 @@ import {
   rotateMasterKey,
 } from '../../../shared/keys/master.ts';
 import { secureRandomBytes as random } from '../../../shared/random.ts';
+import { openAtRest } from '../../../shared/store/encrypted.ts';
 import { createMemoryStore } from '../../../shared/store/memory.ts';
 import { writeWholeFile } from '../../../shared/whole-file.ts';
 
@@ -43,13 +46,14 @@ const cutAt = (at: number, done: boolean): KeyFiles & { steps(): number } => {
   };
   return {
     steps: () => step,
+    read: readFile,
     write: (path, content) => through(() => writeWholeFile(path, content)),
     move: (from, to) => through(() => rename(from, to)),
   };
 };
 
 describe('a master key in the home folder', () => {
-  const stops = [1, 2, 3].flatMap((at) => [
+  const stops = [1, 2, 3, 4].flatMap((at) => [
     { at, done: false },
     { at, done: true },
   ]);
@@ -85,6 +89,83 @@ describe('a master key in the home folder', () => {
     await rotateMasterKey(sources(), { next, random });
     expect(toHex((await findMasterKey(sources()))!)).toBe(toHex(next));
     expect(toHex(await open())).toBe(dataKey);
+  });
+});
+
+describe('a disk that does not keep what it is given', () => {
+  test.each(['data.key.next', 'master.key.next'])('%s is read back: nothing is changed', async (name) => {
+    const dataKey = toHex(await create());
+    const files: KeyFiles = {
+      read: readFile,
+      write: (path, content) =>
+        writeWholeFile(path, path.endsWith(name) ? Buffer.from(content).fill(65, 8, 12) : content),
+      move: rename,
+    };
+    await expect(rotateMasterKey(sources(), { random, files })).rejects.toMatchObject({
+      code: 'storage_failed',
+    });
+    expect(toHex(await open())).toBe(dataKey);
+    await rotateMasterKey(sources(), { random });
+    expect(toHex(await open())).toBe(dataKey);
+  });
+});
+
+describe('the master key of a program that runs', () => {
+  const audit = {
+    record: () => Promise.resolve({ index: 0, leafHash: new Uint8Array(32), id: '' }),
+  };
+  const fileOf = async (key: Uint8Array): Promise<string> => {
+    const path = join(home, `given-${toHex(key).slice(0, 8)}`);
+    await writeFile(path, toBase64(key), { mode: 0o600 });
+    return path;
+  };
+
+  test('is changed by one at a time', async () => {
+    const dataKey = toHex(await create());
+    const master = masterKeyInForce(sources(), { audit, random });
+    await Promise.all(Array.from({ length: 8 }, () => master.rotate(null, 'admin')));
+    expect(toHex(await open())).toBe(dataKey);
+  });
+
+  test('that came from outside is the new one at once, for backups and for another change', async () => {
+    const [old, next, third] = [randomBytes(32), randomBytes(32), randomBytes(32)];
+    const environment = toBase64(old);
+    const dataKey = toHex(await create({ environment }));
+    const master = masterKeyInForce(sources({ environment }), { audit, random });
+    expect(toHex((await master.keys()).masterKey)).toBe(toHex(old));
+    await master.rotate(await fileOf(next), 'admin');
+    const keys = await master.keys();
+    expect(toHex(keys.masterKey)).toBe(toHex(next));
+    expect(toHex(openAtRest(next, 'qfl data key', keys.wrapped))).toBe(dataKey);
+    await master.rotate(await fileOf(third), 'admin');
+    expect(toHex(await open({ environment: toBase64(third) }))).toBe(dataKey);
+  });
+
+  test('and a backup keeps the data key as it was, whatever changes while it is made', async () => {
+    await create();
+    const dataKey = toHex(await open());
+    const master = masterKeyInForce(sources(), { audit, random });
+    const keys = await master.keys();
+    const head = { program: 'agent', name: 'north', createdMs: 0, generator: 'test' } as const;
+    const store = createMemoryStore();
+    await store.write([{ type: 'put', key: 'a', value: new Uint8Array(1) }]);
+    const source = {
+      head,
+      folder: home,
+      filesBefore: [],
+      stores: [{ name: 'store' as const, store }],
+      filesAfter: [],
+    };
+    const file = join(home, 'backup');
+    const backup = writeBackup(source, keys);
+    const first = await backup.next();
+    await master.rotate(null, 'admin');
+    const pieces = [first.value!];
+    for await (const piece of backup) pieces.push(piece);
+    await writeFile(file, Buffer.concat(pieces));
+    const { masterKey } = keys;
+    const restored = await restoreBackup({ file, folder: join(home, 'restored'), masterKey, random });
+    expect(toHex(restored.dataKey)).toBe(dataKey);
   });
 });
 

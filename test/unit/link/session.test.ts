@@ -1,5 +1,6 @@
 /** Enrolment and sessions end to end: the coordinator's side and the agent's, joined by a pipe. */
 import { describe, expect, test } from 'vitest';
+import { openRegistry } from '../../../coordinator/sites/registry.ts';
 import { STATEMENT_LABEL } from '../../../shared/crypto/handshake.ts';
 import { verifySignature } from '../../../shared/crypto/signature.ts';
 import { QflError } from '../../../shared/errors.ts';
@@ -8,6 +9,7 @@ import { directoryLeafHash } from '../../../shared/directory/record.ts';
 import { fromUtf8, utf8 } from '../../../shared/bytes.ts';
 import { SiteId } from '../../../shared/ids.ts';
 import type { Handlers } from '../../../shared/wire/peer.ts';
+import { signAlarm } from '../../../shared/wire/alarm.ts';
 import { Standing } from '../../../shared/wire/session.ts';
 import { createTestCoordinator, createTestSite, enrolledSite, until } from '../../fixtures/link.ts';
 
@@ -258,5 +260,41 @@ describe('a session', () => {
     });
     await expect(pendingCut).rejects.toMatchObject({ code: 'not_connected' });
     await until('the coordinator notices', () => coordinator.presence.of(north.site) === undefined);
+  });
+});
+
+describe('an alarm', () => {
+  test('of another site, though signed by it, is not taken from this one', async () => {
+    const coordinator = await createTestCoordinator();
+    const north = await enrolledSite('north', coordinator);
+    const south = await enrolledSite('south', coordinator);
+    const signed = signAlarm(north.vault.identity, {
+      site: north.site,
+      kind: 'own_name',
+      detail: 'heard before',
+      atMs: Math.trunc(coordinator.clock.nowMs()),
+    });
+    const [own, other] = [await north.connect(coordinator), await south.connect(coordinator)];
+    await expect(
+      other.session.peer.request('directory.alarm', { header: signed }, CALL),
+    ).rejects.toMatchObject({ code: 'forbidden' });
+    await own.session.peer.request('directory.alarm', { header: signed }, CALL);
+    expect((await actions(coordinator)).filter((one) => one.startsWith('directory.alarm'))).toHaveLength(1);
+  });
+});
+
+describe('a site that was revoked', () => {
+  test('is not back because its keys were changed before: only a recovery brings it back', async () => {
+    const coordinator = await createTestCoordinator();
+    const { clock, keyLog, registry, store, vault } = coordinator;
+    const north = await enrolledSite('north', coordinator);
+    const keys = keyLog.state.get(north.site)!;
+    await keyLog.publish(north.site, await north.vault.rotationLeaf('identity', clock.nowMs(), keys));
+    // The registry says so already; the record did not get into the directory.
+    const key = `site/${north.site}`;
+    const entry = { ...registry.get(north.site), status: 'revoked', revokedMs: Math.trunc(clock.nowMs()) };
+    await store.write([{ type: 'put', key, value: utf8(JSON.stringify(entry)) }]);
+    const opened = await openRegistry(store, keyLog, vault.identity, clock);
+    expect(opened.get(north.site).status).toBe('revoked');
   });
 });
