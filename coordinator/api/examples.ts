@@ -1096,7 +1096,7 @@ export const EXAMPLES: Examples = {
           authority:
             'each site enforces and records its own budget and raises it by two of its own people; these are hints for planning',
           microEpsilonMax: 1000001,
-          raises: 0,
+          raises: null,
           sites: [
             {
               site: 'hill-university',

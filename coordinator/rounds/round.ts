@@ -97,7 +97,19 @@ export const membersHash = ({ plan, members }: RoundState): Uint8Array => member
 export const survivorsHash = (state: RoundState): Uint8Array =>
   survivorsHashOf(state.plan.hash, membersHash(state), state.survivors);
 
-const abort = (state: RoundState, why: string): RoundState => ({ ...state, phase: 'aborted', why });
+/** Why sites were lost, in few words: `2 budget_exceeded, 1 timeout`. */
+const lossesText = ({ losses }: RoundState): string => {
+  if (losses.length === 0) return '';
+  const counts = new Map<string, number>();
+  for (const { code } of losses) counts.set(code, (counts.get(code) ?? 0) + 1);
+  return ` (lost: ${[...counts].map(([code, count]) => `${count} ${code}`).join(', ')})`;
+};
+
+const abort = (state: RoundState, why: string): RoundState => ({
+  ...state,
+  phase: 'aborted',
+  why: why + lossesText(state),
+});
 const lose = (state: RoundState, site: SiteId, code: string, detail: string): RoundState => ({
   ...state,
   losses: [...state.losses, { site, phase: state.phase, code, detail }],

@@ -44,6 +44,9 @@ const numbers = (given: Readonly<Record<string, string | undefined>>): Record<st
     Object.entries(given).flatMap(([name, text]) => (text === undefined ? [] : [[name, Number(text)]])),
   );
 
+const EXAMPLE =
+  'Such as: qfl round start --target 44054006 --feature age condition=38341003 --epsilon 1 --rounds 5 --watch';
+
 const requestOf = async (options: StartOptions): Promise<TrainingRequest> => {
   const { rounds, epsilon, delta, learningRate, clip, minCohort, site, department } = options;
   const fromFile: unknown =
@@ -54,6 +57,11 @@ const requestOf = async (options: StartOptions): Promise<TrainingRequest> => {
             throw new QflError('invalid_request', { detail: `${options.file} cannot be read`, cause });
           }),
         );
+  if (options.file === undefined && (options.target === undefined || epsilon === undefined))
+    throw new QflError('invalid_request', {
+      detail: 'a training needs a target, features and an epsilon',
+      next: EXAMPLE,
+    });
   const base = z.record(z.string(), z.unknown()).parse(fromFile);
   const settings =
     options.target === undefined
@@ -70,7 +78,7 @@ const requestOf = async (options: StartOptions): Promise<TrainingRequest> => {
   if (parsed.success) return parsed.data;
   throw new QflError('invalid_request', {
     detail: z.prettifyError(parsed.error),
-    next: 'Such as: qfl round start --target 44054006 --feature age --feature condition=59621000 --epsilon 3 --rounds 10',
+    next: EXAMPLE,
   });
 };
 
