@@ -262,7 +262,12 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
       random,
       logger,
       workers: workersOf(createLogistic({ records, random, blocks: roundBlocks })),
-      policy: () => ({ minCohort: config.rounds.minCohort, allowsSiteUnit: config.rounds.allowsSiteUnit }),
+      policy: () => ({
+        minCohort: config.rounds.minCohort,
+        onlyCompared: config.rounds.onlyCompared,
+        allowsSiteUnit: config.rounds.allowsSiteUnit,
+      }),
+      isCompared: (site) => compared(site) === 'compared',
       coordinatorAt: (atMs) => federation.coordinatorAt(atMs),
       directoryReady: () => federation.directoryReady(),
       blocks: roundBlocks,

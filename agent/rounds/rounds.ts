@@ -35,6 +35,7 @@ import {
   vectorHashOf,
 } from '../../shared/rounds/messages.ts';
 import { parsePlan, planHashOf, type PlanBytes, type RoundPlan } from '../../shared/rounds/plan.ts';
+import { pause } from '../../shared/rounds/pause.ts';
 import { maskApart } from '../../shared/rounds/thread.ts';
 import { minCohortOf } from '../../shared/rounds/tolerance.ts';
 import { bytesOf, toWords } from '../../shared/rounds/words.ts';
@@ -69,6 +70,8 @@ export interface RoundCaller {
 export interface RoundPolicy {
   /** No sum of fewer sites is taken part in; the default of the plan's size where null. */
   readonly minCohort: number | null;
+  /** Only with sites whose fingerprint was compared by voice here. */
+  readonly onlyCompared: boolean;
   /** Rounds whose unit is the site, not the patient. */
   readonly allowsSiteUnit: boolean;
 }
@@ -87,6 +90,8 @@ export interface RoundsOptions {
   readonly logger: Logger;
   readonly workers: RoundWorkers;
   readonly policy: () => RoundPolicy;
+  /** Was the site's fingerprint, as it is now, compared by voice? */
+  readonly isCompared: (site: SiteId) => boolean;
   readonly coordinatorAt: IdentitiesAt;
   /** @throws QflError `directory_stale`, `lockdown` */
   directoryReady(): Promise<void>;
@@ -106,8 +111,18 @@ export interface SiteRounds {
 /** Rounds that a site is in at once. */
 const ROUNDS_MAX = 8;
 const CALL_TIMEOUT_MS = 30 * SECOND_MS;
-/** A site that finds no connection for so long gives its vector up. */
-const SEND_TIMEOUT_MS = HOUR_MS;
+/** For one question; it is asked again. */
+const SEND_TIMEOUT_MS = 5 * MINUTE_MS;
+/** What says nothing of the round itself. */
+const PASSING: ReadonlySet<string> = new Set([
+  'not_connected',
+  'timeout',
+  'cut',
+  'overloaded',
+  'storage_failed',
+  'internal',
+]);
+const AGAIN_AFTER_MS = 2 * SECOND_MS;
 /** Chunks under way: what a cut line makes the site send again. */
 const CHUNKS_IN_FLIGHT = 4;
 /** A round that nobody ended. */
@@ -318,8 +333,17 @@ export const createSiteRounds = (options: RoundsOptions): SiteRounds => {
     await end(id, hash);
   };
 
-  const ask = (method: string, message: Reply, signal: AbortSignal): Promise<Received> =>
-    options.caller().request(method, message, { timeoutMs: SEND_TIMEOUT_MS, signal });
+  /** Asks until there is an answer: a coordinator whose disk is full, or that is being started again, ends nothing. */
+  const ask = async (method: string, message: Reply, signal: AbortSignal): Promise<Received> => {
+    for (;;) {
+      try {
+        return await options.caller().request(method, message, { timeoutMs: SEND_TIMEOUT_MS, signal });
+      } catch (thrown) {
+        if (signal.aborted || !PASSING.has(toQflError(thrown).code)) throw thrown;
+      }
+      await pause(AGAIN_AFTER_MS, signal);
+    }
+  };
 
   const fetchModel = async (plan: PlanBytes, signal: AbortSignal): Promise<Uint8Array> => {
     const { modelHash } = plan.plan;
@@ -445,9 +469,22 @@ export const createSiteRounds = (options: RoundsOptions): SiteRounds => {
     running.set(id, { abort, done });
   };
 
+  /** @throws QflError `forbidden` */
+  const checkCompared = (sites: readonly SiteId[]): void => {
+    if (!options.policy().onlyCompared) return;
+    const strangers = sites.filter((site) => site !== self && !options.isCompared(site));
+    if (strangers.length === 0) return;
+    throw new QflError('forbidden', {
+      detail: `this site takes part with sites only whose fingerprint it has compared by voice; not with ${strangers.join(', ')}`,
+      next: 'At this site, after a call: qfl keys compare SITE PHRASE',
+      facts: { sites: strangers },
+    });
+  };
+
   const offer = async ({ header }: Call): Promise<Reply> => {
     const request = parse(OfferRequest, header);
     await options.directoryReady();
+    checkCompared(request.sites);
     const known = await shelf.epoch(request.epoch);
     if (known !== undefined) return { header: known.offer };
     const made = offerEpoch(request, self, options.federation, { identity: vault.identity, keys, random });

@@ -1,15 +1,14 @@
 /** `/v1/rounds`: begin a training, see its sealed rounds, follow one, end one. */
 import { z } from 'zod';
-import { QflError } from '../../shared/errors.ts';
+import { QflError, toQflError } from '../../shared/errors.ts';
 import type { HttpApp } from '../../shared/http/app.ts';
-import { principalOf } from '../../shared/http/bearer.ts';
-import { OPERATOR_ROLE } from '../../shared/http/roles.ts';
 import { openSse } from '../../shared/http/sse.ts';
 import { RoundId } from '../../shared/ids.ts';
 import { RoundPage, RoundShown, TrainingRequest } from '../../shared/wire/round.ts';
 import { TaskRequest, TaskShown } from '../../shared/wire/task.ts';
 import type { Rounds } from '../rounds/rounds.ts';
 import type { Tasks } from '../tasks/tasks.ts';
+import { callerOf } from './caller.ts';
 
 export interface RoundRouteOptions {
   readonly rounds: Rounds;
@@ -37,14 +36,12 @@ export const registerRoundRoutes = (
       },
     },
     async (request, reply) => {
-      const { role, id } = principalOf(request);
-      const owner = role === OPERATOR_ROLE ? OPERATOR_ROLE : id;
       const body = TaskRequest.parse({
         spec: { kind: 'train', training: request.body },
         attemptsMax: 1,
         timeoutMs: TIMEOUT_MS,
       });
-      const made = await tasks.create({ tasks: [body] }, { role, owner }, undefined);
+      const made = await tasks.create({ tasks: [body] }, callerOf(request), undefined);
       return reply.code(201).send(made.tasks[0]!);
     },
   );
@@ -71,8 +68,14 @@ export const registerRoundRoutes = (
       schema: { summary: 'End a sealed round without a sum', params: Params, response: { 200: RoundShown } },
     },
     async (request) => {
-      await rounds.cancel(request.params.id, 'somebody cancelled it');
-      return rounds.show(request.params.id);
+      const { id } = request.params;
+      const { task } = await rounds.show(id);
+      // Whose training it is decides who may end it.
+      if (task !== null) await tasks.cancel(task, callerOf(request));
+      await rounds.cancel(id, 'somebody cancelled it').catch((error: unknown) => {
+        if (task === null || toQflError(error).code !== 'conflict') throw error;
+      });
+      return rounds.show(id);
     },
   );
   fastify.get(

@@ -6,7 +6,6 @@ import type { ActorOf } from '../../shared/access/actor.ts';
 import type { AuditLog } from '../../shared/audit/audit-log.ts';
 import type { HttpApp } from '../../shared/http/app.ts';
 import { principalOf } from '../../shared/http/bearer.ts';
-import { OPERATOR_ROLE } from '../../shared/http/roles.ts';
 import { faultOf, problemOf } from '../../shared/http/problem.ts';
 import { openSse, type SseStream } from '../../shared/http/sse.ts';
 import { HealthShown } from '../../shared/health/wire.ts';
@@ -22,7 +21,7 @@ import {
   TasksRequest,
   TaskStatePage,
 } from '../../shared/wire/task.ts';
-import type { TaskCaller } from '../tasks/executor.ts';
+import { callerOf } from './caller.ts';
 import type { FeedEvent } from '../tasks/feed.ts';
 import type { Tasks } from '../tasks/tasks.ts';
 
@@ -39,12 +38,6 @@ const IMPORT_BODY_BYTES = 4 * 1024 * 1024;
 const WATCHERS_MAX = 256;
 const KEY_HEADER = 'idempotency-key';
 const IDEMPOTENCY_KEY = /^[\x21-\x7e]{1,128}$/;
-
-const callerOf = (request: FastifyRequest): TaskCaller => {
-  const { role, id } = principalOf(request);
-  // The operator's key is a new one at each start; its tasks stay its own.
-  return { role, owner: role === OPERATOR_ROLE ? OPERATOR_ROLE : id };
-};
 
 /** @throws QflError `invalid_request` */
 const idempotencyKeyOf = (request: FastifyRequest): string | undefined => {

@@ -1,5 +1,6 @@
 /** Asks a site until it answers: over whatever connection it has, again after each loss. */
 import { type QflError, toQflError } from '../../shared/errors.ts';
+import { pause } from '../../shared/rounds/pause.ts';
 import type { SiteId } from '../../shared/ids.ts';
 import type { Received, Reply } from '../../shared/wire/peer.ts';
 import type { Presence } from '../sites/presence.ts';
@@ -9,18 +10,6 @@ const AGAIN_AFTER_MS = 250;
 const PASSING: ReadonlySet<string> = new Set(['not_connected', 'timeout', 'cut', 'overloaded', 'cancelled']);
 /** Of the connection, not of the round. */
 const isPassing = ({ code }: QflError): boolean => PASSING.has(code);
-
-export const pause = (ms: number, signal: AbortSignal): Promise<void> =>
-  new Promise((resolve) => {
-    const end = (): void => {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', end);
-      resolve();
-    };
-    const timer = setTimeout(end, ms);
-    signal.addEventListener('abort', end, { once: true });
-    if (signal.aborted) end();
-  });
 
 export type Ask = (site: SiteId, method: string, message: Reply, signal: AbortSignal) => Promise<Received>;
 

@@ -40,6 +40,7 @@ import {
   type RoundPrivacy,
   type RoundWork,
 } from '../../shared/rounds/plan.ts';
+import { pause } from '../../shared/rounds/pause.ts';
 import { openApart } from '../../shared/rounds/thread.ts';
 import { thresholdOf, toleranceOf, toleranceText } from '../../shared/rounds/tolerance.ts';
 import { bytesOf, centred, WORD_BYTES, wordsOf } from '../../shared/rounds/words.ts';
@@ -50,7 +51,7 @@ import type { Call, Reply } from '../../shared/wire/peer.ts';
 import { RoundShown } from '../../shared/wire/round.ts';
 import { METHODS } from '../../shared/wire/session.ts';
 import type { Presence } from '../sites/presence.ts';
-import { type Ask, askingOver, pause } from './ask.ts';
+import { type Ask, askingOver } from './ask.ts';
 import { createEpochs } from './epochs.ts';
 import { openMasks } from './opening.ts';
 import {

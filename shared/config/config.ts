@@ -231,7 +231,11 @@ const agentOf = (file: AgentFile) => ({
       llm.price_per_thousand_tokens === null ? null : Math.round(llm.price_per_thousand_tokens * 1e6),
   })),
   departmentPriorities: file.department_priorities,
-  rounds: { minCohort: file.rounds.min_cohort, allowsSiteUnit: file.rounds.site_unit },
+  rounds: {
+    minCohort: file.rounds.min_cohort,
+    onlyCompared: file.rounds.only_compared,
+    allowsSiteUnit: file.rounds.site_unit,
+  },
 });
 
 export type AgentConfig = DeepReadonly<ReturnType<typeof agentOf>>;

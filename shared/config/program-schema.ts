@@ -141,6 +141,8 @@ export const AgentFile = z.strictObject({
   rounds: section({
     /** No sum of fewer sites; null: two thirds of those that take part, three at least. */
     min_cohort: z.int().min(2).max(1_000).nullable().default(null),
+    /** Only with sites whose fingerprint was compared by voice here: an operator that puts hospitals of its own into the directory gets nobody's sum. */
+    only_compared: z.boolean().default(false),
     /** Rounds that protect whole sites, not patients. */
     site_unit: z.boolean().default(false),
   }).prefault({}),

@@ -1,0 +1,264 @@
+/** The runners of both sides over a line that lies, loses and repeats, and programs that end in the middle. */
+import { afterEach, describe, expect, it } from 'vitest';
+import { METHODS } from '../../../shared/wire/session.ts';
+import type { Reply } from '../../../shared/wire/peer.ts';
+import { QflError, toQflError } from '../../../shared/errors.ts';
+import { RoundId } from '../../../shared/ids.ts';
+import { packPlan, parsePlan } from '../../../shared/rounds/plan.ts';
+import { LABELS } from '../../../shared/rounds/fields.ts';
+import { toBase64 } from '../../../shared/bytes.ts';
+import { inputOf, type LocalFederation, startLocalFederation } from './federation.ts';
+
+let federation: LocalFederation;
+afterEach(() => federation.close());
+
+const never = new AbortController().signal;
+const sumOf = (...hospitals: readonly number[]): number[] =>
+  [...inputOf(0)].map((_, word) => hospitals.reduce((sum, at) => sum + inputOf(at)[word]!, 0));
+const begin = (rest = {}): Promise<RoundId> => federation.rounds.start(federation.request(rest), never);
+const opened = async (rest = {}) => {
+  const id = await begin(rest);
+  const { sum, survivors } = await federation.rounds.sum(id);
+  return { id, sum: [...sum], survivors };
+};
+const endedAs = async (id: RoundId) => {
+  await federation.rounds.sum(id).catch(() => undefined);
+  return federation.rounds.show(id);
+};
+
+describe('a round between programs', () => {
+  it('gives the sum, charges each hospital once, and leaves nothing of it behind', async () => {
+    federation = await startLocalFederation(4);
+    const { id, sum, survivors } = await opened();
+    expect(sum).toEqual(sumOf(0, 1, 2, 3));
+    expect(survivors).toHaveLength(4);
+    for (const { charges, refunds } of federation.hospitals)
+      expect([charges.length, refunds]).toEqual([1, []]);
+    // Receipts come after the sum.
+    await expect
+      .poll(async () => {
+        const kept: string[] = [];
+        for (const { store } of federation.hospitals)
+          for await (const { key, value } of store.list({ prefix: 'round' }))
+            if (/Secret|chunk/i.test(key + Buffer.from(value).toString())) kept.push(key);
+        return kept;
+      })
+      .toEqual([]);
+    expect((await federation.rounds.show(id)).phase).toBe('done');
+  });
+
+  it('uses the keys of an epoch for further rounds, each with a number of its own', async () => {
+    federation = await startLocalFederation(3);
+    let offers = 0;
+    federation.line.toSite = (_, method, message) => {
+      if (method === METHODS.epochOffer) offers += 1;
+      return message;
+    };
+    const first = await opened();
+    const second = await opened();
+    expect(offers).toBe(3);
+    expect(second.sum).toEqual(first.sum);
+    expect(second.id).not.toBe(first.id);
+  });
+
+  it('goes on when every message is lost once', async () => {
+    federation = await startLocalFederation(4);
+    const lost = new Set<string>();
+    federation.line.toSite = (site, method, message) => {
+      const name = `${site} ${method}`;
+      if (lost.has(name) || method === METHODS.roundAborted) return message;
+      lost.add(name);
+      throw new QflError('timeout');
+    };
+    const { sum } = await opened({ silenceMs: 20_000 });
+    expect(sum).toEqual(sumOf(0, 1, 2, 3));
+    for (const { charges } of federation.hospitals) expect(charges).toHaveLength(1);
+  });
+
+  it.each([METHODS.roundShares, METHODS.roundMembers, METHODS.roundSurvivors, METHODS.roundReveal])(
+    'goes on when a hospital ends and starts again before %s',
+    async (method) => {
+      federation = await startLocalFederation(4);
+      const [hospital] = federation.hospitals;
+      let restarted: Promise<void> | undefined;
+      federation.line.toSite = (site, at, message) => {
+        if (site !== hospital!.site || at !== method || restarted !== undefined) return message;
+        restarted = federation.restart(hospital!);
+        throw new QflError('cut');
+      };
+      const { sum } = await opened({ silenceMs: 20_000 });
+      await restarted;
+      expect(sum).toEqual(sumOf(0, 1, 2, 3));
+      // What was charged before it ended stands, and is not charged again.
+      expect(hospital!.charges).toHaveLength(1);
+    },
+  );
+
+  it.each([METHODS.roundShares, METHODS.roundMembers, METHODS.roundSurvivors, METHODS.roundReveal])(
+    'goes on when the coordinator ends and starts again at %s',
+    async (method) => {
+      federation = await startLocalFederation(4);
+      let restarted: Promise<void> | undefined;
+      federation.line.toSite = (_, at, message) => {
+        if (at === method) restarted ??= federation.restartCoordinator();
+        return message;
+      };
+      const id = await begin({ silenceMs: 20_000 });
+      await expect.poll(() => restarted !== undefined).toBe(true);
+      await restarted;
+      const { sum } = await federation.rounds.sum(id);
+      expect((await federation.rounds.show(id)).losses).toEqual([]);
+      expect([...sum]).toEqual(sumOf(0, 1, 2, 3));
+      for (const { charges } of federation.hospitals) expect(charges).toHaveLength(1);
+    },
+  );
+
+  it('opens without a hospital that is gone after it shared its secrets', async () => {
+    federation = await startLocalFederation(4);
+    const gone = federation.hospitals[2]!;
+    federation.line.toSite = (site, method, message) => {
+      if (site === gone.site && method === METHODS.roundMembers) gone.online = false;
+      return message;
+    };
+    federation.line.toCoordinator = (site, _, message) => {
+      if (site === gone.site) throw new QflError('not_connected');
+      return message;
+    };
+    const { sum, survivors } = await opened();
+    expect(sum).toEqual(sumOf(0, 1, 3));
+    expect(survivors).not.toContain(gone.site);
+  });
+});
+
+describe('a hospital refuses', () => {
+  const refusalOf = async (rest = {}): Promise<string> => {
+    const { losses, why } = await endedAs(await begin(rest));
+    return JSON.stringify([losses, why]);
+  };
+
+  it('a sum of fewer sites than it takes part in', async () => {
+    federation = await startLocalFederation(4);
+    federation.policy.value = { ...federation.policy.value, minCohort: 4 };
+    expect(await refusalOf({ minCohort: 3 })).toMatch(/forbidden.*sums of 3 sites/);
+    for (const { charges } of federation.hospitals) expect(charges).toEqual([]);
+  });
+
+  it('another price than its work has, before it charges anything', async () => {
+    federation = await startLocalFederation(3);
+    const privacy = { ...federation.request().privacy, unit: 'site' as const };
+    expect(await refusalOf({ privacy })).toMatch(/protects whole sites/);
+    federation.policy.value = { ...federation.policy.value, allowsSiteUnit: true };
+    expect(await refusalOf({ privacy })).toMatch(/another price/);
+    for (const { charges } of federation.hospitals) expect(charges).toEqual([]);
+  });
+
+  it('work that it does not know', async () => {
+    federation = await startLocalFederation(3);
+    expect(await refusalOf({ work: { kind: 'mine_coins', settings: {} } })).toMatch(
+      /knows no work of kind mine_coins/,
+    );
+  });
+
+  it('a plan that another than the coordinator signed, and one that was carried out before', async () => {
+    federation = await startLocalFederation(3);
+    let sent: Reply | undefined;
+    federation.line.toSite = (_, method, message) => {
+      if (method === METHODS.roundPlan) sent ??= message;
+      return message;
+    };
+    await opened();
+    const [hospital] = federation.hospitals;
+    const answer = async (message: Reply): Promise<string> => {
+      const handler = hospital!.rounds.handlers[METHODS.roundPlan];
+      if (handler?.kind !== 'plain') throw new Error('no such call');
+      return handler.answer({ header: message.header, payload: message.payload!, signal: never }).then(
+        () => 'taken',
+        (error: unknown) => toQflError(error).code,
+      );
+    };
+    await expect.poll(() => answer(sent!)).toBe('expired');
+    const { plan } = parsePlan(sent!.payload!);
+    const again = packPlan({ ...plan, round: RoundId.parse('ee'.repeat(16)) });
+    const signature = (identity: typeof federation.coordinator) =>
+      toBase64(identity.sign(LABELS.plan, again.hash));
+    // The same number of the epoch under another name.
+    expect(
+      await answer({ header: { signature: signature(federation.coordinator) }, payload: again.bytes }),
+    ).toBe('conflict');
+    expect(
+      await answer({
+        header: { signature: signature(federation.hospitals[1]!.identity) },
+        payload: again.bytes,
+      }),
+    ).toBe('bad_signature');
+  });
+
+  it('sites that it has not compared by voice, where it is told to', async () => {
+    federation = await startLocalFederation(3);
+    federation.policy.value = { ...federation.policy.value, onlyCompared: true };
+    await expect(begin()).rejects.toThrow(/whose fingerprint it has compared by voice/);
+    for (const { site } of federation.hospitals) federation.compared.add(site);
+    expect((await opened()).sum).toEqual(sumOf(0, 1, 2));
+  });
+});
+
+describe('an epoch', () => {
+  const bent = (method: string, bend: (header: Record<string, unknown>) => Record<string, unknown>) => {
+    federation.line.toSite = (site, at, message) =>
+      at === method && site === federation.hospitals[0]!.site
+        ? { ...message, header: bend(message.header as Record<string, unknown>) }
+        : message;
+  };
+
+  it('with a site that is in no directory is refused', async () => {
+    federation = await startLocalFederation(3);
+    bent(METHODS.epochOffer, (header) => ({
+      ...header,
+      sites: [...(header['sites'] as string[]), 'invented'],
+    }));
+    await expect(begin()).rejects.toThrow(/no directory that enough hospitals have confirmed/);
+  });
+
+  it('with another key in a site’s name is refused', async () => {
+    federation = await startLocalFederation(3);
+    bent(METHODS.epochPairings, (header) => {
+      const offers = structuredClone(header['offers']) as { offer: { xwing: string } }[];
+      offers[1]!.offer.xwing = offers[2]!.offer.xwing;
+      return { ...header, offers };
+    });
+    await expect(begin()).rejects.toThrow(/is not signed by it/);
+  });
+
+  it('with other keys between two sites than they made is refused', async () => {
+    federation = await startLocalFederation(3);
+    bent(METHODS.epochNonce, (header) => {
+      const pairings = structuredClone(header['pairings']) as { ciphertext: string }[];
+      [pairings[0]!.ciphertext, pairings[1]!.ciphertext] = [pairings[1]!.ciphertext, pairings[0]!.ciphertext];
+      return { ...header, pairings };
+    });
+    await expect(begin()).rejects.toThrow(/is not signed by it/);
+  });
+
+  it('with a nonce chosen later than the others were seen is refused', async () => {
+    federation = await startLocalFederation(3);
+    bent(METHODS.epochGraph, (header) => {
+      const nonces = [...(header['nonces'] as string[])];
+      nonces[2] = toBase64(Buffer.alloc(32, 1));
+      return { ...header, nonces };
+    });
+    await expect(begin()).rejects.toThrow(/another nonce than it was bound to/);
+  });
+});
+
+describe('a vector on its way', () => {
+  it('that is changed, or whose hashes are, ends the hospital’s part and not the round', async () => {
+    federation = await startLocalFederation(4);
+    federation.line.toCoordinator = (site, method, message) =>
+      site === federation.hospitals[1]!.site && method === METHODS.roundChunk
+        ? { ...message, payload: Uint8Array.from(message.payload!, (byte) => byte ^ 1) }
+        : message;
+    const { sum, survivors } = await opened();
+    expect(survivors).toHaveLength(3);
+    expect(sum).toEqual(sumOf(0, 2, 3));
+  });
+});
