@@ -265,6 +265,7 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
       policy: () => ({
         minCohort: config.rounds.minCohort,
         onlyCompared: config.rounds.onlyCompared,
+        allowsUnmasked: config.rounds.allowsUnmasked,
         allowsSiteUnit: config.rounds.allowsSiteUnit,
       }),
       isCompared: (site) => compared(site) === 'compared',

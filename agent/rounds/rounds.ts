@@ -72,6 +72,8 @@ export interface RoundPolicy {
   readonly minCohort: number | null;
   /** Only with sites whose fingerprint was compared by voice here. */
   readonly onlyCompared: boolean;
+  /** Rounds in which the coordinator sees this site's vector. */
+  readonly allowsUnmasked: boolean;
   /** Rounds whose unit is the site, not the patient. */
   readonly allowsSiteUnit: boolean;
 }
@@ -181,7 +183,7 @@ export const createSiteRounds = (options: RoundsOptions): SiteRounds => {
 
   /** @throws QflError what this site does not take part in, and why */
   const checkPlan = (plan: RoundPlan): void => {
-    const { minCohort, allowsSiteUnit } = options.policy();
+    const { minCohort, allowsSiteUnit, allowsUnmasked } = options.policy();
     if (plan.federation !== options.federation)
       throw new QflError('protocol', { detail: 'a plan of another federation' });
     if (!plan.sites.includes(self))
@@ -191,6 +193,12 @@ export const createSiteRounds = (options: RoundsOptions): SiteRounds => {
       throw new QflError('forbidden', {
         detail: `the plan opens sums of ${plan.minCohort} sites, and this site takes part in sums of ${least} and more`,
         next: `Plan the round with --min-cohort ${least}, or the site allows fewer (rounds.min_cohort).`,
+      });
+    if (!plan.masked && !allowsUnmasked)
+      throw new QflError('forbidden', {
+        detail:
+          'the plan shows the coordinator the vector of each site, and this site does not take part in such rounds',
+        next: 'Plan a masked round, or the site allows it (rounds.unmasked).',
       });
     if (plan.privacy.unit === 'site' && !allowsSiteUnit)
       throw new QflError('forbidden', {

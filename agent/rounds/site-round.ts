@@ -168,13 +168,15 @@ const ownCommitment = (round: SiteRound, hash: Uint8Array): string =>
  */
 export const acceptMembers = (round: SiteRound, { members, boxes }: RoundMembers): Step<undefined> => {
   const { plan, hash } = planOf(round);
-  if (round.shares === undefined) throw refuse('members before this site has shared its secrets');
+  if (plan.masked && round.shares === undefined)
+    throw refuse('members before this site has shared its secrets');
   if (round.members !== undefined) {
     if (!equalConstantTime(membersHashOf(hash, round.members), membersHashOf(hash, members)))
       throw twice('agreed to other members');
     return { round, reply: undefined };
   }
   if (members.length < survivorsMin(plan)) throw refuse('fewer members than the plan asks for');
+  if (!plan.masked) return { round: { ...round, members: [...members], held: [] }, reply: undefined };
   if (members.length !== boxes.length) throw refuse('not one box a member');
   if (members.some(({ site }, at) => at > 0 && site <= members[at - 1]!.site))
     throw refuse('members are not in order, each once');
@@ -202,6 +204,7 @@ export const acceptMembers = (round: SiteRound, { members, boxes }: RoundMembers
 /** Seeds of the masks of its vector: its own, and one for each neighbour that is a member; the site lower in order adds. */
 export const masksOf = (round: SiteRound): Masks => {
   const { plan, hash } = planOf(round);
+  if (!plan.masked) return { plus: [], minus: [] };
   assert(round.members !== undefined && round.selfSecret !== undefined, 'masks are made for members');
   const members = new Set(round.members.map(({ site }) => site));
   const own = plan.sites.indexOf(round.self);

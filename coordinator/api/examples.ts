@@ -62,6 +62,8 @@ const ROUND = {
   phase: 'done',
   sites: ['hill-university', 'lakeside-clinic', 'north-hospital'],
   words: 8,
+  masked: true,
+  rule: 'sum',
   privacy: {
     unit: 'patient',
     mechanism: {

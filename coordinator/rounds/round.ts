@@ -181,9 +181,15 @@ const withoutLiars = (state: RoundState): RoundState => {
   }
 };
 
+/** Without masks there are no secrets to share: whoever agreed is in. */
+const unmaskedMembers = ({ plan, joined }: RoundState): Member[] =>
+  plan.plan.sites.filter((site) => joined.has(site)).map((site) => ({ site, commitment: '0'.repeat(64) }));
+
 const toSharing = (state: RoundState): RoundState =>
   state.joined.size >= survivorsMin(state.plan.plan)
-    ? { ...state, phase: 'sharing' }
+    ? state.plan.plan.masked
+      ? { ...state, phase: 'sharing' }
+      : { ...state, phase: 'collecting', members: unmaskedMembers(state) }
     : abort(
         state,
         `${state.joined.size} sites agreed to the plan, and ${survivorsMin(state.plan.plan)} are needed`,
@@ -208,7 +214,7 @@ const toConfirming = (state: RoundState): RoundState => {
   const survivors = state.members.flatMap(({ site }) => state.vectors.get(site) ?? []);
   const least = survivorsMin(state.plan.plan);
   return survivors.length >= least
-    ? { ...state, phase: 'confirming', survivors }
+    ? { ...state, phase: state.plan.plan.masked ? 'confirming' : 'opening', survivors }
     : abort(state, `${survivors.length} sites sent a vector, and a sum of fewer than ${least} is not opened`);
 };
 

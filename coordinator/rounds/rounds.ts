@@ -37,11 +37,12 @@ import {
   packPlan,
   parsePlan,
   type PlanBytes,
+  type RoundPlan,
   type RoundPrivacy,
   type RoundWork,
 } from '../../shared/rounds/plan.ts';
 import { pause } from '../../shared/rounds/pause.ts';
-import { openApart } from '../../shared/rounds/thread.ts';
+import { openApart, robustApart } from '../../shared/rounds/thread.ts';
 import { thresholdOf, toleranceOf, toleranceText } from '../../shared/rounds/tolerance.ts';
 import { bytesOf, centred, WORD_BYTES, wordsOf } from '../../shared/rounds/words.ts';
 import { createSerial, createSerialByKey } from '../../shared/serial.ts';
@@ -73,6 +74,8 @@ const ASK_TIMEOUT_MS = 30 * SECOND_MS;
 /** A receipt that a site has not taken by then: it forgets the round by itself. */
 const RECEIPT_MAX_MS = HOUR_MS;
 const LIST_MAX = 200;
+const UNMASKED_TEXT =
+  'Not masked: the coordinator sees the vector of each site, and each site’s own noise is all that protects its patients.';
 
 export interface RoundRequest {
   readonly sites: readonly SiteId[];
@@ -80,6 +83,8 @@ export interface RoundRequest {
   readonly work: RoundWork;
   readonly privacy: RoundPrivacy;
   readonly model: Uint8Array | null;
+  readonly masked: boolean;
+  readonly rule: RoundPlan['rule'];
   readonly minCohort: number;
   readonly silenceMs: number;
   readonly asker: Pseudonym;
@@ -216,9 +221,11 @@ export const createRounds = (options: RoundsOptions): Rounds => {
       phase: state.phase,
       sites: plan.sites,
       words: plan.words,
+      masked: plan.masked,
+      rule: plan.rule,
       privacy: plan.privacy,
       rho: rhoOf(plan.privacy),
-      tolerance: { ...tolerance, text: toleranceText(tolerance) },
+      tolerance: { ...tolerance, text: plan.masked ? toleranceText(tolerance) : UNMASKED_TEXT },
       joined: state.joined.size,
       members: state.members.length,
       receivedBytes: [...received.values()].reduce((sum, bytes) => sum + bytes, 0),
@@ -294,7 +301,7 @@ export const createRounds = (options: RoundsOptions): Rounds => {
       askAll(round, async (site, signal) => {
         const place = round.plan.plan.sites.indexOf(site);
         const boxes = members.map((member) => {
-          if (member.site === site) return null;
+          if (member.site === site || !round.plan.plan.masked) return null;
           const theirs = shares.get(member.site)!;
           return { box: theirs.boxes[place]!, hashes: theirs.shareHashes[place]! };
         });
@@ -325,10 +332,13 @@ export const createRounds = (options: RoundsOptions): Rounds => {
   const advance = (round: Live): void => QUESTIONS[round.state.phase]?.(round);
 
   const openSum = async (round: Live): Promise<void> => {
-    const opening = openMasks(round.state, round.graph);
+    const { rule, masked, words } = round.plan.plan;
+    const opening = masked ? openMasks(round.state, round.graph) : { masks: { plus: [], minus: [] } };
     if ('fault' in opening) return happen(round, { kind: 'failed', detail: opening.fault });
     const paths = round.state.survivors.map(({ site }) => round.spool.pathOf(site));
-    const sum = await openApart(paths, round.plan.plan.words, opening.masks);
+    const sum = await (rule === 'sum'
+      ? openApart(paths, words, opening.masks)
+      : robustApart(paths, words, rule));
     await writeWholeFile(sumPath(round.id), bytesOf(sum));
     await happen(round, { kind: 'opened', sumHash: toHex(chunkHashOf(bytesOf(sum))) });
   };
@@ -434,7 +444,8 @@ export const createRounds = (options: RoundsOptions): Rounds => {
     const epoch = await epochs.take(sites, signal);
     const id = RoundId.parse(randomHex(random, ROUND_BYTES));
     const startedMs = Math.trunc(clock.nowMs());
-    const { model, words, work, privacy, minCohort, silenceMs, asker, department, task } = request;
+    const { model, masked, rule, words, work, privacy, minCohort, silenceMs, asker, department, task } =
+      request;
     const plan = packPlan({
       version: 1,
       federation: options.federation,
@@ -445,6 +456,8 @@ export const createRounds = (options: RoundsOptions): Rounds => {
       sites,
       threshold: thresholdOf(sites.length),
       minCohort,
+      masked,
+      rule,
       words,
       modelHash: model === null ? null : toHex(chunkHashOf(model)),
       work,

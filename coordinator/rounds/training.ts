@@ -22,6 +22,7 @@ import {
   weightsOf,
 } from '../../shared/rounds/logistic.ts';
 import { minCohortOf, thresholdOf } from '../../shared/rounds/tolerance.ts';
+import { MASKED_RULE } from '../../shared/rounds/plan.ts';
 import type { Store } from '../../shared/store/port.ts';
 import { type TrainingRequest, type TrainingResult, TrainingStep } from '../../shared/wire/round.ts';
 import type { Rounds } from './rounds.ts';
@@ -63,6 +64,11 @@ export const withSites = (request: TrainingRequest, sitesNow: readonly SiteId[])
       detail: `a sealed round needs ${SITES_MIN} sites, and ${sites.length} with records ${sites.length === 1 ? 'is' : 'are'} there`,
       next: 'Wait until more are connected (qfl site list), or name them with --site.',
     });
+  if (request.masked && request.rule !== 'sum')
+    throw new QflError('invalid_request', {
+      detail: MASKED_RULE,
+      next: 'Leave the rule out; or give up hiding single hospitals with --unmasked, which each hospital has to allow (rounds.unmasked).',
+    });
   if ((request.minCohort ?? 0) > sites.length)
     throw new QflError('invalid_request', {
       detail: `no sum of ${request.minCohort} sites comes of ${sites.length}`,
@@ -71,8 +77,10 @@ export const withSites = (request: TrainingRequest, sitesNow: readonly SiteId[])
 };
 
 /** Who takes part, and under what rules. */
-const partyOf = ({ sites = [], minCohort }: TrainingRequest) => ({
+const partyOf = ({ sites = [], minCohort, masked, rule }: TrainingRequest) => ({
   sites,
+  masked,
+  rule,
   threshold: thresholdOf(sites.length),
   minCohort: minCohort ?? minCohortOf(sites.length),
 });

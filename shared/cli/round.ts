@@ -22,6 +22,8 @@ interface StartOptions extends TargetOptions {
   readonly site?: string[];
   readonly minCohort?: string;
   readonly department?: string;
+  readonly unmasked?: boolean;
+  readonly rule?: string;
   readonly patience?: string;
   readonly file?: string;
   readonly watch?: boolean;
@@ -74,6 +76,8 @@ const requestOf = async (options: StartOptions): Promise<TrainingRequest> => {
     ...(options.patience === undefined ? {} : { silenceMs: Number(options.patience) * 1_000 }),
     ...(site === undefined ? {} : { sites: site }),
     ...(department === undefined ? {} : { department }),
+    ...(options.unmasked === true ? { masked: false } : {}),
+    ...(options.rule === undefined ? {} : { rule: options.rule }),
   });
   if (parsed.success) return parsed.data;
   throw new QflError('invalid_request', {
@@ -134,7 +138,7 @@ const watchTraining = async (options: TargetOptions, id: TaskShown['id']): Promi
 /** A round in words. */
 export const roundText = (round: RoundShown, nowMs: number): string =>
   [
-    `Round ${round.id} (${round.work}): ${round.phase}${round.why === null ? '' : `, ${round.why}`}`,
+    `Round ${round.id} (${round.work}, ${round.masked ? 'masked' : 'NOT MASKED'}, ${round.rule}): ${round.phase}${round.why === null ? '' : `, ${round.why}`}`,
     `begun ${ago(nowMs - round.startedMs)} ago${round.endedMs === null ? '' : `, took ${((round.endedMs - round.startedMs) / 1_000).toFixed(1)} s`}`,
     round.tolerance.text,
     `privacy: unit ${round.privacy.unit}${round.rho === null ? '' : `, rho ${short(round.rho)} charged at each site`}`,
@@ -233,6 +237,8 @@ export const registerRound = (program: Command): void => {
     .option('--min-cohort <COUNT>', 'no sum of fewer sites is opened')
     .option('--patience <SECONDS>', 'a step goes on without a hospital that is silent for so long', '60')
     .option('--department <NAME>', 'whose budget at each site it counts on')
+    .option('--unmasked', 'the coordinator sees the vector of each hospital; hospitals have to allow it')
+    .option('--rule <RULE>', 'of unmasked rounds: sum, median, trimmed_mean or krum', 'sum')
     .option('--file <FILE>', 'the request as JSON; options on top of it')
     .option('--watch', 'follow it to its end and show what came of it')
     .action((options: StartOptions) => start(options));

@@ -234,6 +234,7 @@ const agentOf = (file: AgentFile) => ({
   rounds: {
     minCohort: file.rounds.min_cohort,
     onlyCompared: file.rounds.only_compared,
+    allowsUnmasked: file.rounds.unmasked,
     allowsSiteUnit: file.rounds.site_unit,
   },
 });

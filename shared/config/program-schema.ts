@@ -143,6 +143,8 @@ export const AgentFile = z.strictObject({
     min_cohort: z.int().min(2).max(1_000).nullable().default(null),
     /** Only with sites whose fingerprint was compared by voice here: an operator that puts hospitals of its own into the directory gets nobody's sum. */
     only_compared: z.boolean().default(false),
+    /** Rounds in which the coordinator sees this site's vector, under this site's own noise alone. */
+    unmasked: z.boolean().default(false),
     /** Rounds that protect whole sites, not patients. */
     site_unit: z.boolean().default(false),
   }).prefault({}),

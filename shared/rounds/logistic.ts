@@ -41,10 +41,15 @@ export const gridOf = (settings: LogisticSettings, clip: number): Grid => {
   return { clip: whole, step: whole / STEPS, words: wordsFor(lengthOf(settings)) };
 };
 
+/** Who takes part, and how: what a price depends on besides the work. */
+export type Party = Pick<RoundPlan, 'sites' | 'threshold' | 'minCohort' | 'masked'>;
+
 /** Shares of noise that count: of the fewest survivors those that neither look at the sum nor are corrupt (design: privacy, section 6). */
-export const honestShares = (plan: Pick<RoundPlan, 'sites' | 'threshold' | 'minCohort'>): number => {
+export const honestShares = (plan: Party): number => {
+  // Whoever sees a single vector sees the noise of its site alone.
+  if (!plan.masked) return 1;
   const { corruptTolerated } = toleranceOf(plan.sites.length);
-  return Math.max(1, survivorsMin(plan as RoundPlan) - Math.max(1, corruptTolerated));
+  return Math.max(1, survivorsMin(plan) - Math.max(1, corruptTolerated));
 };
 
 export const parseLogistic = (plan: RoundPlan): LogisticWork => {
@@ -62,10 +67,7 @@ export const parseLogistic = (plan: RoundPlan): LogisticWork => {
 };
 
 /** What the plan costs: of its settings alone, at every program alike. */
-export const logisticPrice = (
-  { settings, clip, sigmaSquared }: LogisticWork,
-  plan: Pick<RoundPlan, 'sites' | 'threshold' | 'minCohort'>,
-): RoundPrivacy => {
+export const logisticPrice = ({ settings, clip, sigmaSquared }: LogisticWork, plan: Party): RoundPrivacy => {
   const grid = gridOf(settings, clip);
   return {
     unit: 'patient',

@@ -9,6 +9,7 @@ import { QflError } from '../errors.ts';
 import { DepartmentId, EpochId, Pseudonym, RoundId, SiteId } from '../ids.ts';
 import { MechanismText } from '../privacy/mechanism.ts';
 import { Hash, ROUND_SITES_MAX } from './fields.ts';
+import { ROBUST_RULES } from './robust.ts';
 import { thresholdOf } from './tolerance.ts';
 
 /** The longest vector: 1.6 GB. */
@@ -42,6 +43,10 @@ export const RoundPlan = z.strictObject({
   sites: z.array(SiteId).min(COHORT_MIN).max(ROUND_SITES_MAX),
   threshold: z.int().positive(),
   minCohort: z.int().min(COHORT_MIN),
+  /** Not masked: the coordinator sees each vector, and each site's noise is made for that. */
+  masked: z.boolean(),
+  /** What is made of the vectors. */
+  rule: z.enum(['sum', ...ROBUST_RULES]),
   /** Length of the vector that is summed. */
   words: z.int().positive().max(WORDS_MAX),
   /** Of the bytes that the work begins from; null where it needs none. */
@@ -72,6 +77,10 @@ export const packPlan = (plan: RoundPlan): PlanBytes => {
   return { plan, bytes, hash: planHashOf(bytes) };
 };
 
+/** Why a masked round has no robust rule. */
+export const MASKED_RULE =
+  'a masked round shows the sum alone, and a robust rule looks at single vectors: it needs a round that is declared unmasked';
+
 const refuse = (detail: string): QflError =>
   new QflError('protocol', { detail: `a round's plan: ${detail}` });
 
@@ -90,14 +99,20 @@ export const parsePlan = (bytes: Uint8Array): PlanBytes => {
   if (sites.some((site, at) => at > 0 && site <= sites[at - 1]!))
     throw refuse('sites are not in order, each once');
   if (threshold !== thresholdOf(sites.length)) throw refuse('another threshold than two thirds of the sites');
+  if (plan.masked && plan.rule !== 'sum') throw refuse(MASKED_RULE);
   if (minCohort > sites.length) throw refuse('more sites must stay than there are');
   return { plan, bytes, hash: planHashOf(bytes) };
 };
 
 export const planHex = ({ hash }: PlanBytes): string => toHex(hash);
 export const indexOf = ({ sites }: RoundPlan, site: SiteId): number => sites.indexOf(site);
-/** No sum of fewer sites is opened, and no quorum is smaller. */
-export const survivorsMin = ({ threshold, minCohort }: RoundPlan): number => Math.max(threshold, minCohort);
+/** No sum of fewer sites is opened, and no quorum is smaller; without masks nobody has to open anything. */
+export const survivorsMin = ({
+  threshold,
+  minCohort,
+  masked,
+}: Pick<RoundPlan, 'threshold' | 'minCohort' | 'masked'>): number =>
+  masked ? Math.max(threshold, minCohort) : minCohort;
 
 /** The sites with the keys they are known by: two programs with the same hash mean the same sites. */
 export const rosterHashOf = (

@@ -2,6 +2,7 @@
 import { Worker } from 'node:worker_threads';
 import { z } from 'zod';
 import { QflError } from '../errors.ts';
+import { ROBUST_RULES, type RobustRule } from './robust.ts';
 import { mask, type Masks, type Words } from './words.ts';
 
 const Seeds = z.array(z.custom<Uint8Array>((value) => value instanceof Uint8Array));
@@ -14,6 +15,12 @@ export const ThreadJob = z.discriminatedUnion('name', [
     paths: z.array(z.string()),
     count: z.int().positive(),
     masks: MasksSchema,
+  }),
+  z.strictObject({
+    name: z.literal('robust'),
+    paths: z.array(z.string()).min(1),
+    count: z.int().positive(),
+    rule: z.enum(ROBUST_RULES),
   }),
 ]);
 export type ThreadJob = z.infer<typeof ThreadJob>;
@@ -69,3 +76,7 @@ export const openApart = (paths: readonly string[], count: number, masks: Masks)
     { name: 'open', paths: [...paths], count, masks: { plus: [...masks.plus], minus: [...masks.minus] } },
     [],
   );
+
+/** What a robust rule makes of spooled vectors that are not masked. Memory: the result, and one chunk of each. */
+export const robustApart = (paths: readonly string[], count: number, rule: RobustRule): Promise<Words> =>
+  inThread({ name: 'robust', paths: [...paths], count, rule }, []);

@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { DepartmentId, RoundId, SiteId, TaskId } from '../ids.ts';
 import { RoundPrivacy } from '../rounds/plan.ts';
+import { ROBUST_RULES } from '../rounds/robust.ts';
 
 export const RoundPhase = z.enum([
   'joining',
@@ -23,6 +24,8 @@ export const RoundShown = z.strictObject({
   phase: RoundPhase,
   sites: z.array(SiteId),
   words: z.int().positive(),
+  masked: z.boolean(),
+  rule: z.enum(['sum', ...ROBUST_RULES]),
   privacy: RoundPrivacy,
   /** rho of zero-concentrated differential privacy that each site is charged; null where its mechanism has none. */
   rho: z.number().nullable(),
@@ -85,6 +88,9 @@ export const TrainingRequest = z.strictObject({
   /** All that are there when left out. */
   sites: z.array(SiteId).min(3).max(1_000).optional(),
   minCohort: z.int().min(2).max(1_000).optional(),
+  /** False: the coordinator sees single vectors; each hospital has to allow that. */
+  masked: z.boolean().default(true),
+  rule: z.enum(['sum', ...ROBUST_RULES]).default('sum'),
   department: DepartmentId.default(DepartmentId.parse('research')),
   /** A step of a round ends when nothing came for so long. */
   silenceMs: z.int().min(1_000).max(86_400_000).default(60_000),

@@ -115,7 +115,14 @@ export const startLocalFederation = async (count: number): Promise<LocalFederati
   const identities = sites.map((_, at) => createIdentity(Buffer.alloc(32, at + 1)));
   const identityOf = (site: SiteId) => identities[sites.indexOf(site)]?.publicKeys;
   const line: Line = {};
-  const policy = { value: { minCohort: null, onlyCompared: false, allowsSiteUnit: false } as RoundPolicy };
+  const policy = {
+    value: {
+      minCohort: null,
+      onlyCompared: false,
+      allowsUnmasked: false,
+      allowsSiteUnit: false,
+    } as RoundPolicy,
+  };
   const compared = new Set<SiteId>();
   const folder = await mkdtemp(join(tmpdir(), 'qfl-rounds-'));
   const coordinatorStore = createMemoryStore();
@@ -211,6 +218,8 @@ export const startLocalFederation = async (count: number): Promise<LocalFederati
       work: { kind: 'add', settings: {} },
       privacy: PRIVACY,
       model: null,
+      masked: true,
+      rule: 'sum',
       minCohort: minCohortOf(count),
       silenceMs: 1_000,
       asker: Pseudonym.parse('0'.repeat(32)),

@@ -202,6 +202,36 @@ describe('a hospital refuses', () => {
   });
 });
 
+describe('a round that is not masked', () => {
+  const open = { masked: false } as const;
+
+  it('is refused, unless a hospital allows it', async () => {
+    federation = await startLocalFederation(3);
+    const { losses } = await endedAs(await begin({ masked: false }));
+    expect(JSON.stringify(losses)).toMatch(/shows the coordinator the vector of each site/);
+    for (const { charges } of federation.hospitals) expect(charges).toEqual([]);
+  });
+
+  it('may have a robust rule, which one corrupt vector does not carry away', async () => {
+    federation = await startLocalFederation(5);
+    federation.policy.value = { ...federation.policy.value, allowsUnmasked: true };
+    const results: Record<string, number[]> = {};
+    for (const rule of ['sum', 'median', 'trimmed_mean', 'krum'] as const)
+      results[rule] = (await opened({ ...open, rule })).sum;
+    expect(results['sum']).toEqual(sumOf(0, 1, 2, 3, 4));
+    // The middle one of five, five times; the mean of what is left without two at each end is the same one.
+    const middle = sumOf(2, 2, 2, 2, 2);
+    expect(results['median']).toEqual(middle);
+    expect(results['trimmed_mean']).toEqual(middle);
+    expect([0, 1, 2, 3, 4].map((at) => sumOf(at, at, at, at, at))).toContainEqual(results['krum']);
+  });
+
+  it('with masks has none, and says why', async () => {
+    federation = await startLocalFederation(3);
+    await expect(begin({ rule: 'median' })).rejects.toThrow(/looks at single vectors/);
+  });
+});
+
 describe('an epoch', () => {
   const bent = (method: string, bend: (header: Record<string, unknown>) => Record<string, unknown>) => {
     federation.line.toSite = (site, at, message) =>

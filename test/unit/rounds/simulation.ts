@@ -67,6 +67,8 @@ export const planFor = (sites: number, words: number, rest: Partial<RoundPlan> =
     sites: Array.from({ length: sites }, (_, at) => siteAt(at)),
     threshold: thresholdOf(sites),
     minCohort: minCohortOf(sites),
+    masked: true,
+    rule: 'sum',
     words,
     modelHash: null,
     work: { kind: 'test', settings: {} },
