@@ -65,6 +65,7 @@ test('--check brings it up, tries one of everything, and ends with 0 only becaus
     'federated count',
     'question over records',
     'over budget is refused',
+    'sealed round',
     'audit export and offline check',
   ]);
   expect({ code, err }).toMatchObject({ code: 0 });

@@ -6,6 +6,7 @@ import { z } from 'zod';
 import { QflError } from '../../errors.ts';
 import { createHttpClient } from '../../http/client.ts';
 import { readControlFile } from '../../http/control.ts';
+import { TrainingResult } from '../../wire/round.ts';
 import { qfl } from './children.ts';
 import type { UpFederation, UpSite } from './federation.ts';
 
@@ -161,17 +162,72 @@ const exportAndVerify = async (federation: UpFederation, hospital: UpSite): Prom
   }
 };
 
+const SEALED_SITES_MIN = 3;
+/** Six hospitals stand two that drop out. */
+const LOSING_SITES_MIN = 6;
+/** What the others wait for hospitals that have stopped. */
+const PATIENCE_S = 4;
+
+/** One step of a training over all hospitals, in a round whose parts nobody can open. */
+const sealedRound = async ({ coordinator, sites }: UpFederation, survivorsMin: number): Promise<string> => {
+  const printed = await qfl([
+    'round',
+    'start',
+    '--target',
+    '44054006',
+    '--feature',
+    'age',
+    '--epsilon',
+    '0.5',
+    '--rounds',
+    '1',
+    '--patience',
+    String(PATIENCE_S),
+    '--department',
+    'icu',
+    '--site',
+    ...sites.map(({ name }) => name),
+    '--watch',
+    '--json',
+    '--home',
+    coordinator.home,
+  ]);
+  const { steps } = TrainingResult.parse(JSON.parse(printed.slice(printed.lastIndexOf('\n{\n') + 1)));
+  const [step] = steps;
+  return need(
+    step !== undefined && step.survivors === survivorsMin,
+    `the sum of ${step?.survivors} of ${sites.length} hospitals, about ${step?.patients.toFixed(0)} patients; no single part was seen`,
+  );
+};
+
+/** Two hospitals stop in the middle, as if the power were gone, and come back. */
+const losingRound = async (federation: UpFederation): Promise<string> => {
+  const gone = federation.sites.slice(-2).map(({ name }) => name);
+  const pids = federation.services.filter(({ name }) => gone.includes(name)).map(({ pid }) => pid);
+  for (const pid of pids) process.kill(pid, 'SIGSTOP');
+  try {
+    return await sealedRound(federation, federation.sites.length - gone.length);
+  } finally {
+    for (const pid of pids) process.kill(pid, 'SIGCONT');
+  }
+};
+
+type Step = [what: string, run: () => Promise<string>];
+
 export const checkFederation = async (federation: UpFederation): Promise<CheckRow[]> => {
   const [first, second = first] = federation.sites;
   if (first === undefined || second === undefined)
     throw new QflError('invalid_request', { detail: 'a check needs a site' });
-  const steps: [string, () => Promise<string>][] = [
+  const { length } = federation.sites;
+  const steps: Step[] = [
     ['chat, planned and sealed', () => chat(first)],
     ['federated count', () => count(federation, first)],
     ['question over records', () => question(first)],
     ['over budget is refused', () => overBudget(second)],
-    ['audit export and offline check', () => exportAndVerify(federation, first)],
   ];
+  if (length >= SEALED_SITES_MIN) steps.push(['sealed round', () => sealedRound(federation, length)]);
+  if (length >= LOSING_SITES_MIN) steps.push(['sealed round that loses two', () => losingRound(federation)]);
+  steps.push(['audit export and offline check', () => exportAndVerify(federation, first)]);
   const rows: CheckRow[] = [];
   for (const [what, step] of steps) {
     const startedMs = performance.now();
