@@ -15,10 +15,11 @@ import type { Connection } from '../../coordinator/sites/presence.ts';
 import type { AuditLog } from '../../shared/audit/audit-log.ts';
 import { systemClock } from '../../shared/clock.ts';
 import { always, createIdentity } from '../../shared/crypto/signature.ts';
-import { DepartmentId, Pseudonym, SiteId } from '../../shared/ids.ts';
+import { DepartmentId, Pseudonym, type RoundId, SiteId } from '../../shared/ids.ts';
 import type { Vault } from '../../shared/keys/vault.ts';
 import { silentLogger } from '../../shared/log.ts';
 import { secureRandomBytes } from '../../shared/random.ts';
+import { CHUNK_BYTES } from '../../shared/rounds/messages.ts';
 import { addWords, bytesOf, centred, mask, toWords, type Words } from '../../shared/rounds/words.ts';
 import { openLevelStore } from '../../shared/store/level.ts';
 import { createMemoryStore } from '../../shared/store/memory.ts';
@@ -35,6 +36,9 @@ const VECTOR_BYTES = WORDS * 4;
 const LINE = { bitsPerSecond: 10_000_000, latencyMs: 40, cutEveryMs: IS_NIGHTLY ? 60_000 : 15_000 };
 const CUTS_MIN = IS_NIGHTLY ? 3 : 2;
 const RESENT_MAX = 0.02;
+/** A start costs what was on its way: four chunks, for each of both programs. */
+const STARTS = 2;
+const IN_FLIGHT_BYTES = 4 * CHUNK_BYTES;
 const TEST_MS = IS_NIGHTLY ? 1_800_000 : 120_000;
 
 const NAMES = ['east', 'north', 'west'].map((name) => SiteId.parse(name));
@@ -95,9 +99,10 @@ const callOf = ({ header, payload = new Uint8Array(0) }: Reply): Call => ({
 });
 
 interface Site {
-  readonly rounds: SiteRounds;
+  rounds: SiteRounds;
   readonly link: Link;
   readonly line: ThrottledLine;
+  readonly store: Store;
 }
 let rounds: Rounds;
 const sites = new Map<SiteId, Site>();
@@ -115,24 +120,13 @@ const presenceOf = (site: SiteId): Connection | undefined => {
   return { peer: { request, notify: () => undefined } as unknown as Peer } as Connection;
 };
 
-const startSite = async (at: number): Promise<void> => {
+/** The agent's program, on what it kept. */
+const startAgent = async (at: number, { store, link }: Pick<Site, 'store' | 'link'>): Promise<SiteRounds> => {
   const self = NAMES[at]!;
-  const line = createThrottledLine({
-    ...LINE,
-    answer: (method, message) => rounds.calls[method]!(callOf(message), self),
-  });
-  const link = startLink({
-    connect: () => line.connect(),
-    onOpen: () => Promise.resolve(),
-    clock: systemClock,
-    random: secureRandomBytes,
-    logger: silentLogger,
-    rules: { backoffMinMs: 1, backoffMaxMs: 5 },
-  });
   const made = createSiteRounds({
     self,
     federation: 'test',
-    store: await storeOf(self),
+    store,
     vault: { identity: identities.get(self)!, hedge } as Vault,
     keys,
     audit,
@@ -147,15 +141,32 @@ const startSite = async (at: number): Promise<void> => {
     blocks: () => undefined,
     caller: () => link,
   });
-  sites.set(self, { rounds: made, link, line });
+  await made.resume();
+  return made;
 };
-
-beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'qfl-rounds-upload-'));
+const startSite = async (at: number): Promise<void> => {
+  const self = NAMES[at]!;
+  const line = createThrottledLine({
+    ...LINE,
+    answer: (method, message) => rounds.calls[method]!(callOf(message), self),
+  });
+  const link = startLink({
+    connect: () => line.connect(),
+    onOpen: () => Promise.resolve(),
+    clock: systemClock,
+    random: secureRandomBytes,
+    logger: silentLogger,
+    rules: { backoffMinMs: 1, backoffMaxMs: 5 },
+  });
+  const store = await storeOf(self);
+  sites.set(self, { rounds: await startAgent(at, { store, link }), link, line, store });
+};
+let coordinatorStore: Store;
+const startCoordinator = async (): Promise<void> => {
   rounds = createRounds({
     home: folder,
     federation: 'test',
-    store: await storeOf('coordinator'),
+    store: coordinatorStore,
     presence: { of: presenceOf },
     identity: () => coordinator,
     identityOf: keys,
@@ -164,6 +175,13 @@ beforeAll(async () => {
     random: secureRandomBytes,
     logger: silentLogger,
   });
+  await rounds.resume();
+};
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'qfl-rounds-upload-'));
+  coordinatorStore = await storeOf('coordinator');
+  await startCoordinator();
   for (const at of NAMES.keys()) await startSite(at);
 });
 afterAll(async () => {
@@ -174,46 +192,75 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
+const begin = (): Promise<RoundId> =>
+  rounds.start(
+    {
+      sites: NAMES,
+      words: WORDS,
+      work: { kind: 'test', settings: {} },
+      privacy: {
+        unit: 'patient',
+        mechanism: { kind: 'discrete_gaussian', sensitivitySquared: ['1', '1'], sigmaSquared: ['1', '1'] },
+      },
+      model: null,
+      minCohort: 3,
+      silenceMs: TEST_MS,
+      asker: Pseudonym.parse('0'.repeat(32)),
+      department: DepartmentId.parse('research'),
+      task: null,
+    },
+    new AbortController().signal,
+  );
+const expectSum = async (id: RoundId): Promise<void> => {
+  const { sum, survivors } = await rounds.sum(id);
+  expect(survivors).toEqual(NAMES);
+  const plain = new Uint32Array(WORDS);
+  for (const at of NAMES.keys()) addWords(plain, inputOf(at));
+  // Not `toEqual`, which walks a long array word by word.
+  expect(Buffer.compare(bytesOf(toWords(Int32Array.from(sum))), bytesOf(plain))).toBe(0);
+};
+const chunkBytes = ({ line }: Site): number => line.sentBytes(METHODS.roundChunk);
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
 describe('a vector over a line that is cut every so often', () => {
   it(
     `of ${VECTOR_BYTES / 1e6} MB arrives with at most ${RESENT_MAX * 100} % of it sent twice`,
     { timeout: TEST_MS },
     async () => {
-      const id = await rounds.start(
-        {
-          sites: NAMES,
-          words: WORDS,
-          work: { kind: 'test', settings: {} },
-          privacy: {
-            unit: 'patient',
-            mechanism: {
-              kind: 'discrete_gaussian',
-              sensitivitySquared: ['1', '1'],
-              sigmaSquared: ['1', '1'],
-            },
-          },
-          model: null,
-          minCohort: 3,
-          silenceMs: TEST_MS,
-          asker: Pseudonym.parse('0'.repeat(32)),
-          department: DepartmentId.parse('research'),
-          task: null,
-        },
-        new AbortController().signal,
-      );
-      const { sum, survivors } = await rounds.sum(id);
-      expect(survivors).toEqual(NAMES);
-      const plain = new Uint32Array(WORDS);
-      for (const at of NAMES.keys()) addWords(plain, inputOf(at));
-      const found = toWords(Int32Array.from(sum));
-      expect(Buffer.compare(bytesOf(found), bytesOf(plain))).toBe(0);
-      for (const [site, { line }] of sites) {
-        expect([site, line.cuts >= CUTS_MIN]).toEqual([site, true]);
-        const resent = line.sentBytes(METHODS.roundChunk) / VECTOR_BYTES - 1;
+      await expectSum(await begin());
+      for (const [name, site] of sites) {
+        expect([name, site.line.cuts >= CUTS_MIN]).toEqual([name, true]);
+        const resent = chunkBytes(site) / VECTOR_BYTES - 1;
         // Something was lost at each cut, or it was none.
         expect(resent).toBeGreaterThan(0);
         expect(resent).toBeLessThanOrEqual(RESENT_MAX);
       }
+    },
+  );
+
+  it(
+    'goes on where it was after the agent, and then the coordinator, is started again',
+    { timeout: TEST_MS },
+    async () => {
+      const north = sites.get(NAMES[1]!)!;
+      const before = chunkBytes(north);
+      const sent = async (share: number): Promise<void> => {
+        while (chunkBytes(north) - before < share * VECTOR_BYTES) await turn();
+      };
+      const id = await begin();
+      await sent(1 / 3);
+      await north.line.pull();
+      await north.rounds.close();
+      north.rounds = await startAgent(1, north);
+      north.line.plug();
+      await sent(2 / 3);
+      for (const { line } of sites.values()) await line.pull();
+      await rounds.close();
+      await startCoordinator();
+      for (const { line } of sites.values()) line.plug();
+      await expectSum(id);
+      const resentBytes = chunkBytes(north) - before - VECTOR_BYTES;
+      expect(resentBytes).toBeLessThanOrEqual(RESENT_MAX * VECTOR_BYTES + STARTS * IN_FLIGHT_BYTES);
     },
   );
 });
