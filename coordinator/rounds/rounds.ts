@@ -40,7 +40,7 @@ import {
   type RoundPrivacy,
   type RoundWork,
 } from '../../shared/rounds/plan.ts';
-import { openApart } from '../../shared/rounds/thread.ts';
+import { hashSlowly, openApart } from '../../shared/rounds/thread.ts';
 import { thresholdOf, toleranceOf, toleranceText } from '../../shared/rounds/tolerance.ts';
 import { bytesOf, centred, WORD_BYTES, wordsOf } from '../../shared/rounds/words.ts';
 import { createSerial, createSerialByKey } from '../../shared/serial.ts';
@@ -329,7 +329,7 @@ export const createRounds = (options: RoundsOptions): Rounds => {
     const paths = round.state.survivors.map(({ site }) => round.spool.pathOf(site));
     const sum = await openApart(paths, round.plan.plan.words, opening.masks);
     await writeWholeFile(sumPath(round.id), bytesOf(sum));
-    await happen(round, { kind: 'opened', sumHash: toHex(chunkHashOf(bytesOf(sum))) });
+    await happen(round, { kind: 'opened', sumHash: toHex(await hashSlowly(bytesOf(sum))) });
   };
 
   const receiptOf = (round: Live): PendingReceipt => {

@@ -5,6 +5,7 @@
 import { Worker } from 'node:worker_threads';
 import { z } from 'zod';
 import { QflError } from '../errors.ts';
+import { createBlake2b, HASH_BYTES } from '../crypto/hash.ts';
 import { maskSlowly, openSpooled } from './spooled.ts';
 import { mask, type Masks, type Words } from './words.ts';
 
@@ -89,4 +90,15 @@ export const openApart = (paths: readonly string[], count: number, masks: Masks)
     { name: 'open', paths: [...paths], count, masks: { plus: [...masks.plus], minus: [...masks.minus] } },
     [],
   );
+};
+
+const HASHED_AT_ONCE_BYTES = 1_048_576;
+/** BLAKE2b-256 of a long vector, a megabyte at a time with a turn for others after each. */
+export const hashSlowly = async (bytes: Uint8Array): Promise<Uint8Array> => {
+  const hash = createBlake2b(HASH_BYTES);
+  for (let at = 0; at < bytes.byteLength; at += HASHED_AT_ONCE_BYTES) {
+    hash.add(bytes.subarray(at, at + HASHED_AT_ONCE_BYTES));
+    await breathe();
+  }
+  return hash.digest();
 };

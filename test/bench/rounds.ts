@@ -24,7 +24,7 @@ import { paddedSize } from '../../shared/crypto/padding.ts';
 import { QflError } from '../../shared/errors.ts';
 import { ADDER_BYTES } from '../../shared/rounds/adder.ts';
 import { CHUNK_BYTES, chunkHashOf, vectorHashOf } from '../../shared/rounds/messages.ts';
-import { maskApart, openApart } from '../../shared/rounds/thread.ts';
+import { hashSlowly, maskApart, openApart } from '../../shared/rounds/thread.ts';
 import { addWords, bytesOf, keystream, mask, type Masks, type Words } from '../../shared/rounds/words.ts';
 import { encodeMessage, partFrames, wholeFrame } from '../../shared/wire/message.ts';
 import { writeWholeFile } from '../../shared/whole-file.ts';
@@ -407,7 +407,7 @@ const openAlone = async (folder: string, paths: readonly string[], dim: number):
   const begunMs = performance.now();
   const sum = await openApart(paths, dim, { plus: [], minus: seedsOf(paths.length) });
   await writeWholeFile(join(folder, 'sum'), bytesOf(sum));
-  chunkHashOf(bytesOf(sum));
+  await hashSlowly(bytesOf(sum));
   const row = { openMs: performance.now() - begunMs, peakRssMb: peakRssMb(), idleRssMb };
   await new Promise<void>((resolve) => void process.send?.(row, () => resolve()));
 };

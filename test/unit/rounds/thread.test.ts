@@ -4,7 +4,8 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { maskApart, openApart } from '../../../shared/rounds/thread.ts';
+import { hashSlowly, maskApart, openApart } from '../../../shared/rounds/thread.ts';
+import { blake2b } from '../../../shared/crypto/hash.ts';
 import { addWords, bytesOf, mask, type Masks, wordsOf } from '../../../shared/rounds/words.ts';
 
 let folder: string;
@@ -64,4 +65,14 @@ describe('files', () => {
     await writeFile(path, Buffer.alloc(length * 4 - 4));
     await expect(openApart([path], length, masksOf(plus, minus))).rejects.toThrow(/whole|thread for masks/);
   });
+});
+
+describe('a long vector', () => {
+  it.each([0, 1, 1_048_575, 1_048_576, 3_000_001])(
+    'of %i bytes has the hash of all at once',
+    async (length) => {
+      const bytes = randomBytes(length);
+      expect(await hashSlowly(bytes)).toEqual(blake2b(32, bytes));
+    },
+  );
 });
