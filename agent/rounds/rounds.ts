@@ -399,13 +399,14 @@ export const createSiteRounds = (options: RoundsOptions): SiteRounds => {
   const send = async (id: RoundId, plan: PlanBytes, signal: AbortSignal): Promise<void> => {
     const { round } = await roundOf(toHex(plan.hash));
     const count = chunkCountOf(plan.plan.words);
-    const hashes: Uint8Array[] = [];
-    for (let index = 0; index < count; index += 1) {
+    const pieceOf = async (index: number): Promise<Uint8Array> => {
       const chunk = await shelf.chunk(id, index);
       if (chunk === undefined)
         throw new QflError('storage_failed', { detail: 'a piece of the vector is not there' });
-      hashes.push(chunkHashOf(chunk));
-    }
+      return chunk;
+    };
+    const hashes: Uint8Array[] = [];
+    for (let index = 0; index < count; index += 1) hashes.push(chunkHashOf(await pieceOf(index)));
     const header = {
       plan: toHex(plan.hash),
       members: toHex(membersHash(round)),
@@ -422,10 +423,12 @@ export const createSiteRounds = (options: RoundsOptions): SiteRounds => {
         continue;
       }
       const last = Math.min(count, state.chunks + CHUNKS_IN_FLIGHT);
+      const pieces: { readonly index: number; readonly payload: Uint8Array }[] = [];
+      // All are read before the first is sent: a store answers in any order, and a chunk that comes before its turn travels for nothing.
+      for (let index = state.chunks; index < last; index += 1)
+        pieces.push({ index, payload: await pieceOf(index) });
       const answers = await Promise.all(
-        Array.from({ length: last - state.chunks }, async (_, at) => {
-          const index = state.chunks + at;
-          const payload = (await shelf.chunk(id, index))!;
+        pieces.map(async ({ index, payload }) => {
           const sent = await ask(
             METHODS.roundChunk,
             { header: { plan: header.plan, index }, payload },

@@ -42,7 +42,7 @@ import {
   type RoundWork,
 } from '../../shared/rounds/plan.ts';
 import { pause } from '../../shared/rounds/pause.ts';
-import { openApart, robustApart } from '../../shared/rounds/thread.ts';
+import { hashSlowly, openApart, robustApart } from '../../shared/rounds/thread.ts';
 import { thresholdOf, toleranceOf, toleranceText } from '../../shared/rounds/tolerance.ts';
 import { bytesOf, centred, WORD_BYTES, wordsOf } from '../../shared/rounds/words.ts';
 import { createSerial, createSerialByKey } from '../../shared/serial.ts';
@@ -340,7 +340,7 @@ export const createRounds = (options: RoundsOptions): Rounds => {
       ? openApart(paths, words, opening.masks)
       : robustApart(paths, words, rule));
     await writeWholeFile(sumPath(round.id), bytesOf(sum));
-    await happen(round, { kind: 'opened', sumHash: toHex(chunkHashOf(bytesOf(sum))) });
+    await happen(round, { kind: 'opened', sumHash: toHex(await hashSlowly(bytesOf(sum))) });
   };
 
   const receiptOf = (round: Live): PendingReceipt => {

@@ -1,10 +1,11 @@
 /**
  * Masked vectors: words modulo 2^32, and the keystreams that hide them. ChaCha20 (RFC 8439) by OpenSSL, because it is three times as fast
- * as WebAssembly; a keystream is read from any word on, so that a long vector is masked in pieces.
+ * as in WebAssembly, and added in WebAssembly, because that is several times as fast as in JavaScript; a keystream is read from any word on, so that a long vector is masked in pieces.
  */
 import { createCipheriv } from 'node:crypto';
 import { endianness } from 'node:os';
 import { assert } from '../errors.ts';
+import { ADDER_BYTES, ADDER_STREAMS, createAdder } from './adder.ts';
 
 export type Words = Uint32Array<ArrayBuffer>;
 
@@ -12,9 +13,10 @@ export const WORD_BYTES = 4;
 export const SEED_BYTES = 32;
 /** Words of one ChaCha20 block: a piece of a keystream begins at a block. */
 export const BLOCK_WORDS = 16;
-/** 64 KiB at a time: four keystreams and what they are added to stay in the processor's cache. */
-const PIECE_WORDS = 16_384;
-const ZEROS = new Uint8Array(PIECE_WORDS * WORD_BYTES);
+/** Words that are masked at a time. */
+const PIECE_WORDS = ADDER_BYTES / WORD_BYTES;
+const ZEROS = new Uint8Array(ADDER_BYTES);
+const adder = createAdder();
 
 // Words travel and are hashed as they lie in memory.
 assert(endianness() === 'LE', 'masked vectors are little-endian, and so are all machines this runs on');
@@ -27,60 +29,32 @@ const counterFrom = (word: number): Uint8Array => {
   return iv;
 };
 
-type Signed = Int32Array<ArrayBuffer>;
-/** The next words of a keystream, `PIECE_WORDS` at most, as integers: adding is the same with a sign and without, and compiles better. */
-type Stream = (count: number) => Signed;
+/** The next bytes of a keystream, `ADDER_BYTES` at most. */
+type Stream = (bytes: number) => Uint8Array;
 
 const streamOf = (seed: Uint8Array, from: number): Stream => {
   assert(seed.byteLength === SEED_BYTES, 'a seed has 32 bytes');
   const cipher = createCipheriv('chacha20', seed, counterFrom(from));
-  return (count) => {
-    const bytes = cipher.update(count === PIECE_WORDS ? ZEROS : ZEROS.subarray(0, count * WORD_BYTES));
-    // A fresh buffer of its own in all versions so far; copied where that changes.
-    const whole = bytes.byteOffset % WORD_BYTES === 0 ? bytes : Uint8Array.from(bytes);
-    return new Int32Array(whole.buffer, whole.byteOffset, count);
-  };
+  return (bytes) => cipher.update(bytes === ADDER_BYTES ? ZEROS : ZEROS.subarray(0, bytes));
 };
 
 /** `count` words of a seed's keystream, a piece at a time, from word `from` (a multiple of `BLOCK_WORDS`) on. */
 export function* keystream(seed: Uint8Array, count: number, from = 0): Generator<Words> {
   const next = streamOf(seed, from);
-  for (let done = 0; done < count; done += PIECE_WORDS) {
-    const piece = next(Math.min(PIECE_WORDS, count - done));
-    yield new Uint32Array(piece.buffer, piece.byteOffset, piece.length);
-  }
+  for (let done = 0; done < count; done += PIECE_WORDS)
+    yield wordsOf(next(Math.min(PIECE_WORDS, count - done) * WORD_BYTES));
 }
 
-const addOne = (sums: Signed, a: Signed): void => {
-  for (let at = 0; at < sums.length; at += 1) sums[at] = (sums[at]! + a[at]!) | 0;
-};
-const takeOne = (sums: Signed, a: Signed): void => {
-  for (let at = 0; at < sums.length; at += 1) sums[at] = (sums[at]! - a[at]!) | 0;
-};
-/** Four at a time: one load and store of the sum for four loads of keystream. */
-const addFour = (sums: Signed, [a, b, c, d]: readonly [Signed, Signed, Signed, Signed]): void => {
-  for (let at = 0; at < sums.length; at += 1) sums[at] = (sums[at]! + a[at]! + b[at]! + c[at]! + d[at]!) | 0;
-};
-const takeFour = (sums: Signed, [a, b, c, d]: readonly [Signed, Signed, Signed, Signed]): void => {
-  for (let at = 0; at < sums.length; at += 1) sums[at] = (sums[at]! - a[at]! - b[at]! - c[at]! - d[at]!) | 0;
-};
-
-const apply = (sums: Signed, streams: readonly Stream[], sign: 1 | -1): void => {
-  const { length } = sums;
+/** To what lies in the adder. */
+const apply = (streams: readonly Stream[], sign: 1 | -1, bytes: number): void => {
   let at = 0;
-  for (; at + 4 <= streams.length; at += 4) {
-    const four = [
-      streams[at]!(length),
-      streams[at + 1]!(length),
-      streams[at + 2]!(length),
-      streams[at + 3]!(length),
-    ] as const;
-    if (sign === 1) addFour(sums, four);
-    else takeFour(sums, four);
+  for (; at + ADDER_STREAMS <= streams.length; at += ADDER_STREAMS) {
+    for (let slot = 0; slot < ADDER_STREAMS; slot += 1) adder.streams[slot]!.set(streams[at + slot]!(bytes));
+    adder.four(sign, bytes);
   }
   for (; at < streams.length; at += 1) {
-    if (sign === 1) addOne(sums, streams[at]!(length));
-    else takeOne(sums, streams[at]!(length));
+    adder.streams[0]!.set(streams[at]!(bytes));
+    adder.one(sign, bytes);
   }
 };
 
@@ -92,12 +66,15 @@ export interface Masks {
 
 /** Adds and takes away keystreams in place, a piece at a time: whoever shares the thread may stop between two. @param from where `words` begins in the whole vector, a multiple of `BLOCK_WORDS` */
 export function* masking(words: Words, { plus, minus }: Masks, from = 0): Generator<void> {
-  const streams = [plus, minus].map((seeds) => seeds.map((seed) => streamOf(seed, from)));
-  const sums = centred(words);
-  for (let done = 0; done < words.length; done += PIECE_WORDS) {
-    const piece = sums.subarray(done, done + PIECE_WORDS);
-    apply(piece, streams[0]!, 1);
-    apply(piece, streams[1]!, -1);
+  const [added, taken] = [plus, minus].map((seeds) => seeds.map((seed) => streamOf(seed, from)));
+  const bytes = bytesOf(words);
+  for (let done = 0; done < bytes.byteLength; done += ADDER_BYTES) {
+    const piece = bytes.subarray(done, done + ADDER_BYTES);
+    // In and out again between two yields: whoever else masks meanwhile uses the same room.
+    adder.sum.set(piece);
+    apply(added!, 1, piece.byteLength);
+    apply(taken!, -1, piece.byteLength);
+    piece.set(adder.sum.subarray(0, piece.byteLength));
     yield;
   }
 }
@@ -109,7 +86,15 @@ export const mask = (words: Words, masks: Masks, from = 0): void => {
 
 /** Adds `more` in place, from word `from` of `words` on. */
 export const addWords = (words: Words, more: Words, from = 0): void => {
-  for (let at = 0; at < more.length; at += 1) words[from + at]! += more[at]!;
+  assert(from + more.length <= words.length, 'what is added has its place in the sum');
+  const [sums, added] = [bytesOf(words.subarray(from, from + more.length)), bytesOf(more)];
+  for (let done = 0; done < sums.byteLength; done += ADDER_BYTES) {
+    const piece = sums.subarray(done, done + ADDER_BYTES);
+    adder.sum.set(piece);
+    adder.streams[0]!.set(added.subarray(done, done + ADDER_BYTES));
+    adder.one(1, piece.byteLength);
+    piece.set(adder.sum.subarray(0, piece.byteLength));
+  }
 };
 
 /** Signed values as words; each in [−2^31, 2^31). */

@@ -12,6 +12,7 @@ import {
   centred,
   keystream,
   mask,
+  masking,
   toWords,
   wordsOf,
 } from '../../../shared/rounds/words.ts';
@@ -56,12 +57,72 @@ describe('a keystream', () => {
     expect(words).toEqual(before);
   });
 
+  it('is added as one word after another would be, at any length and of any number of seeds', () => {
+    const plainly = (words: Uint32Array, seeds: readonly Uint8Array[], sign: 1 | -1): void => {
+      for (const seed of seeds)
+        keystreamOf(seed, words.length).forEach((word, at) => {
+          words[at] = (words[at]! + sign * word) >>> 0;
+        });
+    };
+    for (const length of [1, 3, 15, 16, 17, 16_383, 16_384, 16_385, 33_000])
+      for (const [added, taken] of [
+        [0, 0],
+        [1, 0],
+        [0, 1],
+        [4, 5],
+        [9, 3],
+      ] as const) {
+        const masks = {
+          plus: Array.from({ length: added }, () => randomBytes(32)),
+          minus: Array.from({ length: taken }, () => randomBytes(32)),
+        };
+        const words = wordsOf(randomBytes(length * 4));
+        const expected = Uint32Array.from(words);
+        plainly(expected, masks.plus, 1);
+        plainly(expected, masks.minus, -1);
+        mask(words, masks);
+        // Not `toEqual`, which walks a long array word by word.
+        expect([length, added, taken, Buffer.compare(bytesOf(words), bytesOf(expected))]).toEqual([
+          length,
+          added,
+          taken,
+          0,
+        ]);
+      }
+  });
+
+  it('of one vector is not disturbed by another that is masked in between', () => {
+    const [one, other] = [0, 1].map(() => ({ plus: [randomBytes(32)], minus: [randomBytes(32)] }));
+    const [alone, shared, between] = [0, 1, 2].map(() => new Uint32Array(40_000));
+    mask(alone!, one!);
+    for (const _ of masking(shared!, one!)) mask(between!, other!);
+    expect(Buffer.compare(bytesOf(shared!), bytesOf(alone!))).toBe(0);
+  });
+
   it('carries signed values around the ring', () => {
     const values = Int32Array.of(-5, 7, -(2 ** 31), 2 ** 31 - 1);
     const words = Uint32Array.from(toWords(values));
     addWords(words, Uint32Array.of(3, 2 ** 32 - 7, 0, 0));
     expect([...centred(words)]).toEqual([-2, 0, -(2 ** 31), 2 ** 31 - 1]);
     expect(wordsOf(Uint8Array.from(bytesOf(words)).subarray(4))).toEqual(words.subarray(1));
+  });
+});
+
+describe('the sum of vectors', () => {
+  it('is of words modulo 2^32, each added to its place', () => {
+    for (const [length, from] of [
+      [5, 0],
+      [5, 3],
+      [16_385, 7],
+      [70_000, 40_000],
+    ] as const) {
+      const words = wordsOf(randomBytes((length + from + 9) * 4));
+      const more = wordsOf(randomBytes(length * 4));
+      const expected = Uint32Array.from(words, (word, at) => word + (more[at - from] ?? 0));
+      addWords(words, more, from);
+      expect([length, from, Buffer.compare(bytesOf(words), bytesOf(expected))]).toEqual([length, from, 0]);
+    }
+    expect(() => addWords(new Uint32Array(4), new Uint32Array(3), 2)).toThrow(/its place in the sum/);
   });
 });
 
