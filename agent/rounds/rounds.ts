@@ -35,6 +35,7 @@ import {
   vectorHashOf,
 } from '../../shared/rounds/messages.ts';
 import { parsePlan, planHashOf, type PlanBytes, type RoundPlan } from '../../shared/rounds/plan.ts';
+import { slowly } from '../../shared/rounds/slowly.ts';
 import { pause } from '../../shared/rounds/pause.ts';
 import { maskApart } from '../../shared/rounds/thread.ts';
 import { minCohortOf } from '../../shared/rounds/tolerance.ts';
@@ -48,14 +49,14 @@ import type { Ledger, Reservation } from '../budget/ledger.ts';
 import { createRoundShelf, isEnded } from './shelf.ts';
 import { closeEpoch, drawGraph, offerEpoch, pairEpoch, takeRoundKeys } from './site-epoch.ts';
 import {
-  acceptMembers,
-  confirmSurvivors,
+  acceptingMembers,
+  confirmingSurvivors,
   joinRound,
   masksOf,
   membersHash,
-  reveal,
+  revealing,
   type RosterKeys,
-  shareSecrets,
+  sharingSecrets,
   signVector,
   type SiteRound,
   type Step,
@@ -292,14 +293,14 @@ export const createSiteRounds = (options: RoundsOptions): SiteRounds => {
 
   const shares = async ({ header }: Call): Promise<Reply> => {
     const { id, round } = await roundOf(parse(PlanRef, header).plan);
-    const payload = await keep(id, shareSecrets(round, random));
+    const payload = await keep(id, await slowly(sharingSecrets(round, random)));
     const signature = toBase64(vault.identity.sign(LABELS.shares, blake2b(HASH_BYTES, payload)));
     return { header: { signature }, payload };
   };
   const members = async ({ header }: Call): Promise<Reply> => {
     const message = parse(RoundMembers, header);
     const { id, round } = await roundOf(message.plan);
-    await keep(id, acceptMembers(round, message));
+    await keep(id, await slowly(acceptingMembers(round, message)));
     start(id);
     return {};
   };
@@ -307,12 +308,16 @@ export const createSiteRounds = (options: RoundsOptions): SiteRounds => {
     const message = parse(RoundSurvivors, header);
     const { id, round } = await roundOf(message.plan);
     const identity = vault.identity;
-    return { header: { signature: await keep(id, confirmSurvivors(round, message, { identity, keys })) } };
+    return {
+      header: {
+        signature: await keep(id, await slowly(confirmingSurvivors(round, message, { identity, keys }))),
+      },
+    };
   };
   const revealShares = async ({ header }: Call): Promise<Reply> => {
     const message = parse(RevealRequest, header);
     const { id, round, plan } = await roundOf(message.plan);
-    const reply = await keep(id, reveal(round, message, { identity: vault.identity, keys }));
+    const reply = await keep(id, await slowly(revealing(round, message, { identity: vault.identity, keys })));
     if (round.revealed === undefined) await note('round.revealed', plan, 'ok');
     return { header: reply };
   };

@@ -37,7 +37,8 @@ import {
   sealSeeds,
   selfSeedOf,
 } from '../../shared/rounds/secrets.ts';
-import { SECRET_BYTES, split } from '../../shared/rounds/shamir.ts';
+import { SECRET_BYTES, splitting } from '../../shared/rounds/shamir.ts';
+import { atOnce, type Steps } from '../../shared/rounds/slowly.ts';
 import type { Masks } from '../../shared/rounds/words.ts';
 
 const Secret = z.base64();
@@ -69,6 +70,11 @@ export const SiteRound = z.strictObject({
 });
 export type SiteRound = z.infer<typeof SiteRound>;
 
+/** Who signs for this site, and who for the others. */
+export interface Signers {
+  readonly identity: Identity;
+  readonly keys: RosterKeys;
+}
 export type RosterKeys = (site: SiteId) => IdentityPublic | undefined;
 
 const refuse = (detail: string): QflError => new QflError('protocol', { detail });
@@ -112,7 +118,7 @@ const pairKeyTo = ({ pairKeys }: SiteRound, at: number): Uint8Array => {
 };
 
 /** R1: its secrets, in shares for the others. Once; asked again, the same bytes. */
-export const shareSecrets = (round: SiteRound, random: RandomBytes): Step<Uint8Array> => {
+export function* sharingSecrets(round: SiteRound, random: RandomBytes): Steps<Step<Uint8Array>> {
   if (round.shares !== undefined) return { round, reply: Buffer.from(round.shares, 'utf8') };
   const { plan, hash } = planOf(round);
   const { sites, threshold } = plan;
@@ -120,9 +126,8 @@ export const shareSecrets = (round: SiteRound, random: RandomBytes): Step<Uint8A
   const own = sites.indexOf(self);
   const [selfSecret, wrapSecret] = [random(SECRET_BYTES), random(SECRET_BYTES)];
   const holders = sites.length;
-  const [selfShares, wrapShares] = [selfSecret, wrapSecret].map((secret) =>
-    split(secret, { threshold, holders }, random),
-  );
+  const selfShares = yield* splitting(selfSecret, { threshold, holders }, random);
+  const wrapShares = yield* splitting(wrapSecret, { threshold, holders }, random);
   const seeds = new Map(round.neighbours.map((at) => [at, pairSeedOf(pairKeyTo(round, at), hash)]));
   const published = {
     selfHash: secretHashOf('self', hash, self, selfSecret),
@@ -130,19 +135,21 @@ export const shareSecrets = (round: SiteRound, random: RandomBytes): Step<Uint8A
     seeds: toBase64(sealSeeds(wrapSecret, hash, self, [...seeds.values()], random)),
   };
   const commitment = commitmentOf(hash, self, published);
-  const entrusted = sites.map((_, at) => ({ self: selfShares![at]!, wrap: wrapShares![at]!, commitment }));
+  const entrusted = sites.map((_, at) => ({ self: selfShares[at]!, wrap: wrapShares[at]!, commitment }));
+  const boxes: (string | null)[] = [];
+  for (const [at, to] of sites.entries()) {
+    const way = { planHash: hash, from: self, to };
+    boxes.push(
+      at === own ? null : toBase64(sealEntrusted(pairKeyTo(round, at), way, entrusted[at]!, random)),
+    );
+    yield;
+  }
   const body: RoundShares = {
     plan: toHex(hash),
     site: self,
     ...published,
     pairHashes: sites.map((_, at) => (seeds.has(at) ? pairHashOf(hash, seeds.get(at)!) : null)),
-    boxes: sites.map((to, at) =>
-      at === own
-        ? null
-        : toBase64(
-            sealEntrusted(pairKeyTo(round, at), { planHash: hash, from: self, to }, entrusted[at]!, random),
-          ),
-    ),
+    boxes,
     shareHashes: entrusted.map((shares) => shareHashesOf(hash, shares)),
   };
   const shares = JSON.stringify(body);
@@ -153,10 +160,12 @@ export const shareSecrets = (round: SiteRound, random: RandomBytes): Step<Uint8A
       shares,
       selfSecret: toBase64(selfSecret),
       wrapSecret: toBase64(wrapSecret),
-      ownShares: { self: toBase64(selfShares![own]!), wrap: toBase64(wrapShares![own]!) },
+      ownShares: { self: toBase64(selfShares[own]!), wrap: toBase64(wrapShares[own]!) },
     },
   };
-};
+}
+export const shareSecrets = (round: SiteRound, random: RandomBytes): Step<Uint8Array> =>
+  atOnce(sharingSecrets(round, random));
 
 const ownCommitment = (round: SiteRound, hash: Uint8Array): string =>
   commitmentOf(hash, round.self, RoundShares.parse(JSON.parse(round.shares ?? '{}')));
@@ -166,7 +175,10 @@ const ownCommitment = (round: SiteRound, hash: Uint8Array): string =>
  * alters what one published, is refused here.
  * @throws QflError `protocol`, `conflict` for another list than before
  */
-export const acceptMembers = (round: SiteRound, { members, boxes }: RoundMembers): Step<undefined> => {
+export function* acceptingMembers(
+  round: SiteRound,
+  { members, boxes }: RoundMembers,
+): Steps<Step<undefined>> {
   const { plan, hash } = planOf(round);
   if (plan.masked && round.shares === undefined)
     throw refuse('members before this site has shared its secrets');
@@ -181,7 +193,7 @@ export const acceptMembers = (round: SiteRound, { members, boxes }: RoundMembers
   if (members.some(({ site }, at) => at > 0 && site <= members[at - 1]!.site))
     throw refuse('members are not in order, each once');
   if (!members.some(({ site }) => site === round.self)) throw refuse('this site is not among the members');
-  const held = members.map(({ site, commitment }, at) => {
+  const heldOf = ({ site, commitment }: Member, at: number): z.infer<typeof Shares> => {
     const place = plan.sites.indexOf(site);
     if (place < 0) throw refuse(`${site} is a member and not in the plan`);
     if (site === round.self) {
@@ -197,9 +209,16 @@ export const acceptMembers = (round: SiteRound, { members, boxes }: RoundMembers
     if (hashes.self !== sealed?.hashes.self || hashes.wrap !== sealed.hashes.wrap)
       throw refuse(`${site} entrusted this site with other shares than it published`);
     return { self: toBase64(entrusted.self), wrap: toBase64(entrusted.wrap) };
-  });
+  };
+  const held: z.infer<typeof Shares>[] = [];
+  for (const [at, member] of members.entries()) {
+    held.push(heldOf(member, at));
+    yield;
+  }
   return { round: { ...round, members: [...members], held }, reply: undefined };
-};
+}
+export const acceptMembers = (round: SiteRound, message: RoundMembers): Step<undefined> =>
+  atOnce(acceptingMembers(round, message));
 
 /** Seeds of the masks of its vector: its own, and one for each neighbour that is a member; the site lower in order adds. */
 export const masksOf = (round: SiteRound): Masks => {
@@ -235,11 +254,11 @@ export const signVector = (round: SiteRound, vectorHash: Uint8Array, identity: I
  * R3: stands for one list of survivors, each of whom signed the same plan and the same members.
  * @throws QflError `protocol`, `bad_signature`, `conflict` for another list than before
  */
-export const confirmSurvivors = (
+export function* confirmingSurvivors(
   round: SiteRound,
   { survivors }: RoundSurvivors,
-  { identity, keys }: { readonly identity: Identity; readonly keys: RosterKeys },
-): Step<string> => {
+  { identity, keys }: Signers,
+): Steps<Step<string>> {
   const { plan, hash } = planOf(round);
   if (round.members === undefined || round.vector === undefined)
     throw refuse('survivors before this site has sent its vector');
@@ -250,6 +269,7 @@ export const confirmSurvivors = (
   if (round.survivors === undefined) {
     checkSurvivors(round, survivors, survivorsMin(plan));
     for (const { site, vectorHash, signature } of survivors) {
+      yield;
       const key = keys(site);
       const signed = vectorBytes(hash, members, fromHex(vectorHash));
       if (key === undefined || !verifySignature(key, LABELS.vector, signed, fromBase64(signature)))
@@ -262,7 +282,9 @@ export const confirmSurvivors = (
     round: { ...round, survivors: { hash: hex, sites: survivors.map(({ site }) => site) } },
     reply: toBase64(identity.sign(LABELS.alive, aliveBytes(hash, members, survivorsHash))),
   };
-};
+}
+export const confirmSurvivors = (round: SiteRound, message: RoundSurvivors, signers: Signers): Step<string> =>
+  atOnce(confirmingSurvivors(round, message, signers));
 
 const checkSurvivors = (
   { members = [], self, vector }: SiteRound,
@@ -284,11 +306,11 @@ const checkSurvivors = (
  * site, because both together show its vector. The state returned must be on the disk before they leave.
  * @throws QflError `protocol`, `bad_signature`, `conflict` for another list than it stands for
  */
-export const reveal = (
+export function* revealing(
   round: SiteRound,
   { survivors, alive }: RevealRequest,
-  { identity, keys }: { readonly identity: Identity; readonly keys: RosterKeys },
-): Step<RevealReply> => {
+  { identity, keys }: Signers,
+): Steps<Step<RevealReply>> {
   const { plan, hash } = planOf(round);
   const { members, held, survivors: standing } = round;
   if (members === undefined || held === undefined || standing === undefined)
@@ -298,6 +320,7 @@ export const reveal = (
     const signed = aliveBytes(hash, membersHashOf(hash, members), fromHex(survivors));
     const those = new Set<SiteId>();
     for (const { site, signature } of alive) {
+      yield;
       const key = standing.sites.includes(site) ? keys(site) : undefined;
       if (key === undefined || !verifySignature(key, LABELS.alive, signed, fromBase64(signature)))
         throw new QflError('bad_signature', { detail: `${site} does not stand for these survivors` });
@@ -317,4 +340,6 @@ export const reveal = (
       signature: toBase64(identity.sign(LABELS.reveal, revealBytes(hash, fromHex(survivors), shares))),
     },
   };
-};
+}
+export const reveal = (round: SiteRound, message: RevealRequest, signers: Signers): Step<RevealReply> =>
+  atOnce(revealing(round, message, signers));

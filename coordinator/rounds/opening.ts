@@ -3,18 +3,21 @@ import { fromBase64 } from '../../shared/bytes.ts';
 import type { SiteId } from '../../shared/ids.ts';
 import { pairHashOf, type SecretKind, secretHashOf } from '../../shared/rounds/messages.ts';
 import { openSeeds, selfSeedOf } from '../../shared/rounds/secrets.ts';
-import { combinerFor } from '../../shared/rounds/shamir.ts';
+import { combining } from '../../shared/rounds/shamir.ts';
+import { atOnce, type Steps } from '../../shared/rounds/slowly.ts';
 import type { Masks } from '../../shared/rounds/words.ts';
 import type { RoundState } from './round.ts';
 
 /** `masks` to be applied to the sum; or whose secrets do not come out. */
 export type Opening = { readonly masks: Masks } | { readonly fault: string };
 
-export const openMasks = (state: RoundState, graph: readonly (readonly number[])[]): Opening => {
+type Graph = readonly (readonly number[])[];
+
+export function* openingMasks(state: RoundState, graph: Graph): Steps<Opening> {
   const { plan, hash } = state.plan;
   const placeOf = new Map(plan.sites.map((site, at) => [site, at]));
   const holders = [...state.reveals].slice(0, plan.threshold);
-  const combiner = combinerFor(holders.map(([site]) => placeOf.get(site)! + 1));
+  const combiner = yield* combining(holders.map(([site]) => placeOf.get(site)! + 1));
   const alive = new Set(state.survivors.map(({ site }) => site));
   const secretOf = (site: SiteId, at: number, kind: SecretKind): Uint8Array | undefined => {
     const secret = combiner.secretOf(holders.map(([, shares]) => fromBase64(shares[at]!.share)));
@@ -24,6 +27,7 @@ export const openMasks = (state: RoundState, graph: readonly (readonly number[])
   };
   const [plus, minus]: [Uint8Array[], Uint8Array[]] = [[], []];
   for (const [at, { site }] of state.members.entries()) {
+    yield;
     const kind = alive.has(site) ? 'self' : 'wrap';
     const secret = secretOf(site, at, kind);
     if (secret === undefined)
@@ -48,4 +52,6 @@ export const openMasks = (state: RoundState, graph: readonly (readonly number[])
     }
   }
   return { masks: { plus, minus } };
-};
+}
+
+export const openMasks = (state: RoundState, graph: Graph): Opening => atOnce(openingMasks(state, graph));

@@ -41,6 +41,7 @@ import {
   type RoundPrivacy,
   type RoundWork,
 } from '../../shared/rounds/plan.ts';
+import { slowly } from '../../shared/rounds/slowly.ts';
 import { pause } from '../../shared/rounds/pause.ts';
 import { hashSlowly, openApart, robustApart } from '../../shared/rounds/thread.ts';
 import { thresholdOf, toleranceOf, toleranceText } from '../../shared/rounds/tolerance.ts';
@@ -54,7 +55,7 @@ import { METHODS } from '../../shared/wire/session.ts';
 import type { Presence } from '../sites/presence.ts';
 import { type Ask, askingOver } from './ask.ts';
 import { createEpochs } from './epochs.ts';
-import { openMasks } from './opening.ts';
+import { openingMasks } from './opening.ts';
 import {
   awaited,
   membersHash,
@@ -333,7 +334,9 @@ export const createRounds = (options: RoundsOptions): Rounds => {
 
   const openSum = async (round: Live): Promise<void> => {
     const { rule, masked, words } = round.plan.plan;
-    const opening = masked ? openMasks(round.state, round.graph) : { masks: { plus: [], minus: [] } };
+    const opening = masked
+      ? await slowly(openingMasks(round.state, round.graph))
+      : { masks: { plus: [], minus: [] } };
     if ('fault' in opening) return happen(round, { kind: 'failed', detail: opening.fault });
     const paths = round.state.survivors.map(({ site }) => round.spool.pathOf(site));
     const sum = await (rule === 'sum'

@@ -5,6 +5,7 @@
  */
 import { assert } from '../errors.ts';
 import type { RandomBytes } from '../random.ts';
+import { atOnce, type Steps } from './slowly.ts';
 
 export const SECRET_BYTES = 31;
 export const SHARE_BYTES = 32;
@@ -41,24 +42,29 @@ const inverse = (value: bigint): bigint => {
   return modulo(coefficient);
 };
 
-/** Shares for the points 1 … `holders`, of which any `threshold` give the secret. Costs holders × threshold products of 255 bits. */
-export const split = (
+/** Shares for the points 1 … `holders`, of which any `threshold` give the secret. A share a step: each costs `threshold` products of 255 bits. */
+export function* splitting(
   secret: Uint8Array,
   { threshold, holders }: { readonly threshold: number; readonly holders: number },
   random: RandomBytes,
-): Uint8Array[] => {
+): Steps<Uint8Array[]> {
   assert(secret.byteLength === SECRET_BYTES, 'a secret has 31 bytes');
   assert(threshold >= 1 && threshold <= holders, 'as many holders as are needed, at least');
   const coefficients = [
     toInteger(secret),
     ...Array.from({ length: threshold - 1 }, () => randomElement(random)),
   ];
-  return Array.from({ length: holders }, (_, at) => {
-    const point = BigInt(at + 1);
-    const value = coefficients.reduceRight((sum, coefficient) => (sum * point + coefficient) % PRIME, 0n);
-    return toBytes(value, SHARE_BYTES);
-  });
-};
+  const shares: Uint8Array[] = [];
+  for (let point = 1; point <= holders; point += 1) {
+    const x = BigInt(point);
+    const value = coefficients.reduceRight((sum, coefficient) => (sum * x + coefficient) % PRIME, 0n);
+    shares.push(toBytes(value, SHARE_BYTES));
+    yield;
+  }
+  return shares;
+}
+
+export const split = (...args: Parameters<typeof splitting>): Uint8Array[] => atOnce(splitting(...args));
 
 /** Finds secrets from the shares of one set of holders: what depends on the set alone is computed once. */
 export interface Combiner {
@@ -67,18 +73,20 @@ export interface Combiner {
 }
 
 /** @param points of the holders, from 1 on, each once */
-export const combinerFor = (points: readonly number[]): Combiner => {
+export function* combining(points: readonly number[]): Steps<Combiner> {
   assert(new Set(points).size === points.length && points.every((point) => point >= 1), 'each holder once');
   // Lagrange's polynomials at 0.
-  const weights = points.map((point) => {
+  const weights: bigint[] = [];
+  for (const point of points) {
     let [above, below] = [1n, 1n];
     for (const other of points) {
       if (other === point) continue;
       above = (above * BigInt(other)) % PRIME;
       below = modulo(below * BigInt(other - point));
     }
-    return (above * inverse(below)) % PRIME;
-  });
+    weights.push((above * inverse(below)) % PRIME);
+    yield;
+  }
   return {
     secretOf(shares) {
       assert(shares.length === points.length, 'one share a holder');
@@ -86,4 +94,6 @@ export const combinerFor = (points: readonly number[]): Combiner => {
       return sum >> BigInt(SECRET_BYTES * 8) === 0n ? toBytes(sum, SECRET_BYTES) : undefined;
     },
   };
-};
+}
+
+export const combinerFor = (points: readonly number[]): Combiner => atOnce(combining(points));
