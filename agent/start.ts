@@ -31,6 +31,7 @@ import { createAffinity } from './answer/affinity.ts';
 import { createAsk } from './answer/ask.ts';
 import { setUpAsk } from './answer/ask-records/setup.ts';
 import { createContribute } from './answer/contribute.ts';
+import { createMaskedStatistics } from './answer/masked-statistics.ts';
 import { createOutbox } from './answer/outbox.ts';
 import { createServeChat } from './answer/serve-chat.ts';
 import { createServeStats } from './answer/serve-stats.ts';
@@ -54,6 +55,7 @@ import { createLedgerWitness } from './federation/ledger-witness.ts';
 import { identitiesIn } from './federation/identities.ts';
 import { policyOf } from './federation/policy.ts';
 import { createLogistic } from './rounds/logistic.ts';
+import { createStatisticWorker } from './rounds/statistics.ts';
 import { createSiteRounds } from './rounds/rounds.ts';
 import { workersOf } from './rounds/work.ts';
 import { type Block, blockAt, blocksBetween } from './budget/blocks.ts';
@@ -261,7 +263,10 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
       clock,
       random,
       logger,
-      workers: workersOf(createLogistic({ records, random, blocks: roundBlocks })),
+      workers: workersOf(
+        createLogistic({ records, random, blocks: roundBlocks }),
+        createStatisticWorker({ records, random, limits: () => ledger.limits(), blocks: roundBlocks }),
+      ),
       policy: () => ({
         minCohort: config.rounds.minCohort,
         onlyCompared: config.rounds.onlyCompared,
@@ -435,6 +440,7 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
       timeoutMs: config.limits.chatTimeoutMs,
     });
     registerStats(app, {
+      masked: createMaskedStatistics({ self, link, audit, clock, random }),
       compared,
       self,
       statistics,

@@ -34,7 +34,7 @@ export interface PolicyBook {
     check?: (inForce: FederationPolicy) => void,
   ): Promise<z.infer<typeof Stored>>;
   /** @throws QflError `forbidden` */
-  check(envelope: Envelope): void;
+  check(asked: Pick<Envelope, 'kind' | 'microEpsilon'>): void;
 }
 
 export const openPolicyBook = async (store: Store): Promise<PolicyBook> => {

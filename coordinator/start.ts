@@ -57,6 +57,8 @@ import { createInvitations } from './sites/invitations.ts';
 import { createLedgerHeads } from './sites/ledger-heads.ts';
 import { acceptSocket } from './sites/link.ts';
 import { createPresence } from './sites/presence.ts';
+import { roundStatistics } from './rounds/statistics.ts';
+import { METHODS } from '../shared/wire/session.ts';
 import { createRounds } from './rounds/rounds.ts';
 import { openRegistry } from './sites/registry.ts';
 import { attachSocketServer } from './sites/socket.ts';
@@ -307,7 +309,16 @@ export const startCoordinator = async (
     });
     const recoveries = createRecoveries({ store, keyLog, audit, clock });
     const handlersFor = siteHandlers({
-      roundCalls: rounds.calls,
+      roundCalls: {
+        ...rounds.calls,
+        [METHODS.roundStats]: roundStatistics({
+          rounds,
+          check(asked) {
+            emergency.lockdown.check();
+            policy.check(asked);
+          },
+        }),
+      },
       recoveries,
       registry,
       presence,

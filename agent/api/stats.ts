@@ -25,6 +25,7 @@ import { gridOf, unitsText } from '../answer/stats/grid.ts';
 import { vectorsOf } from '../answer/stats/layout.ts';
 import { MeasureAsked, questionOf } from '../answer/stats/question.ts';
 import { epsilonOfVector } from '../answer/stats/price.ts';
+import type { createMaskedStatistics } from '../answer/masked-statistics.ts';
 import type { Reach, Statistics } from '../answer/statistics.ts';
 import { type Compared, withComparisons } from '../federation/comparisons.ts';
 import { blockRange } from '../budget/blocks.ts';
@@ -46,6 +47,7 @@ export interface StatsRouteOptions {
   readonly clock: Clock;
   readonly defaultEpsilon: number;
   readonly compared: Compared;
+  readonly masked: ReturnType<typeof createMaskedStatistics>;
 }
 
 const StatsBody = z
@@ -65,6 +67,8 @@ const StatsBody = z
     sites: z.array(SiteId).min(1).max(SITES_MAX).optional(),
     /** Admission months whose patients are asked about, at sites that keep data blocks; all when left out. */
     blocks: BlockRange.optional(),
+    /** Nobody sees what a single site says, only the sum: a sealed round. One count, histogram or table. */
+    masked: z.boolean().default(false),
     /** Says what it would cost and asks nobody. */
     dryRun: z.boolean().default(false),
   })
@@ -198,9 +202,19 @@ export const registerStats = ({ fastify }: HttpApp, options: StatsRouteOptions):
     async (request): Promise<StatsResult | StatsPrice> => {
       const key = principalOf(request);
       requirePermission(policy, key, 'measurement');
-      const { confidence, sites, dryRun } = request.body;
+      const { confidence, sites, dryRun, masked } = request.body;
       const reached = await statistics.reach(sites);
       const { query, asked } = read(request.body, reached.others.length + (reached.here ? 1 : 0));
+      if (masked && dryRun)
+        throw new QflError('invalid_request', {
+          detail: 'a dry run prices what each site answers for itself',
+          next: 'Leave out one of the two: a masked statistic costs the same epsilon.',
+        });
+      if (masked)
+        return withComparisons(
+          await options.masked({ query, asked, confidence, asker: askerOf(key), reached }),
+          compared,
+        );
       if (!dryRun) {
         const asking = { query, asked, confidence, asker: askerOf(key), sites };
         return withComparisons(await statistics.ask(asking), compared);

@@ -91,6 +91,8 @@ export interface RoundRequest {
   readonly asker: Pseudonym;
   readonly department: DepartmentId;
   readonly task: TaskId | null;
+  /** Chosen by who asks: the same again is the same round. */
+  readonly id?: RoundId;
 }
 
 export interface Rounds {
@@ -443,9 +445,12 @@ export const createRounds = (options: RoundsOptions): Rounds => {
   };
 
   const begin = async (request: RoundRequest, signal: AbortSignal): Promise<RoundId> => {
+    const { id: wanted } = request;
+    if (wanted !== undefined && (live.has(wanted) || (await store.get(SUMMARY + wanted)) !== undefined))
+      return wanted;
     const sites = [...new Set(request.sites)].toSorted();
     const epoch = await epochs.take(sites, signal);
-    const id = RoundId.parse(randomHex(random, ROUND_BYTES));
+    const id = wanted ?? RoundId.parse(randomHex(random, ROUND_BYTES));
     const startedMs = Math.trunc(clock.nowMs());
     const { model, masked, rule, words, work, privacy, minCohort, silenceMs, asker, department, task } =
       request;

@@ -25,6 +25,7 @@ interface StatsOptions extends TargetOptions {
   readonly confidence: string;
   readonly sites?: readonly string[];
   readonly dryRun?: boolean;
+  readonly masked?: boolean;
   readonly hideBelow?: string;
 }
 
@@ -78,6 +79,7 @@ const bodyOf = (options: StatsOptions): Record<string, unknown> => {
     ...(sites === undefined ? {} : { sites }),
     ...(options.blocks === undefined ? {} : { blocks: blocksOf(options.blocks) }),
     confidence: Number(confidence),
+    ...(options.masked === true ? { masked: true } : {}),
     dryRun,
   };
 };
@@ -128,6 +130,10 @@ export const registerQueryStats = (query: Command): void => {
     .option(
       '--blocks <FROM..TO>',
       'patients first admitted in these months, such as 2026-01..2026-03, at sites that keep data blocks',
+    )
+    .option(
+      '--masked',
+      'a sealed round: nobody sees what a single site says, only the sum; one count, histogram or table',
     )
     .option('--dry-run', 'say what it would cost, and ask nobody')
     .option('--hide-below <COUNT>', 'leave cells with a smaller noisy count out of the printed tables')

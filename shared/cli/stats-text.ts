@@ -38,8 +38,8 @@ export const mechanismText = (mechanism: MeasureResult['mechanisms'][number]): s
   return `permute and flip, ε ${short(ratio(mechanism.epsilon))}, ${mechanism.candidates} candidates`;
 };
 
-const noiseLine = ({ mechanisms }: MeasureResult): string =>
-  `noise at each site: ${[...new Set(mechanisms.map(mechanismText))].join('; ')}`;
+const noiseLine = ({ mechanisms }: MeasureResult, where = 'at each site'): string =>
+  `noise ${where}: ${[...new Set(mechanisms.map(mechanismText))].join('; ')}`;
 
 type Table = Extract<MeasureResult, { measure: 'table' }>;
 
@@ -176,16 +176,27 @@ const siteFigure = (site: StatsSiteResult): readonly [string, string] => {
     : ['answered', NOTHING];
 };
 
+/** Of a sealed round nobody has figures of single sites. */
+const maskedLine = ({ round, sites, survivors }: NonNullable<StatsResult['masked']>): string =>
+  [
+    `Summed in sealed round ${round} over ${survivors.join(', ')}: nobody has seen what one of them said.`,
+    ...(survivors.length === sites.length
+      ? []
+      : [`Not in it: ${sites.filter((site) => !survivors.includes(site)).join(', ')}.`]),
+  ].join('\n');
+
 const sitesTable = (result: StatsResult, head: string): string =>
-  table(
-    ['site', head, 'interval', 'ε charged', ...LEFT],
-    result.sites.map((one) => [
-      one.site,
-      ...siteFigure(one),
-      one.status === 'answered' ? String(result.epsilonPerSite) : '0',
-      ...remaining(one),
-    ]),
-  );
+  result.masked !== undefined
+    ? maskedLine(result.masked)
+    : table(
+        ['site', head, 'interval', 'ε charged', ...LEFT],
+        result.sites.map((one) => [
+          one.site,
+          ...siteFigure(one),
+          one.status === 'answered' ? String(result.epsilonPerSite) : '0',
+          ...remaining(one),
+        ]),
+      );
 
 /** A site that keeps data blocks reads some admission months and not the others. */
 const blockLines = (result: StatsResult): string[] => {
@@ -223,7 +234,7 @@ export const statsText = (result: StatsResult, { asked, confidence, hideBelow }:
     ...result.measures.flatMap((measure) => [
       '',
       measureText(measure, confidence, hideBelow),
-      noiseLine(measure),
+      noiseLine(measure, result.masked === undefined ? undefined : 'in all'),
     ]),
     '',
     'Intervals are from the noise alone.',

@@ -1,7 +1,7 @@
 /** Sealed rounds on the coordinator's HTTP face. */
 import { z } from 'zod';
-import { DepartmentId, RoundId, SiteId, TaskId } from '../ids.ts';
-import { RoundPrivacy } from '../rounds/plan.ts';
+import { DepartmentId, Pseudonym, RoundId, SiteId, TaskId } from '../ids.ts';
+import { RoundPrivacy, RoundWork } from '../rounds/plan.ts';
 import { ROBUST_RULES } from '../rounds/robust.ts';
 
 export const RoundPhase = z.enum([
@@ -115,3 +115,18 @@ export const TrainingResult = z.strictObject({
   unit: z.enum(['patient', 'site']),
 });
 export type TrainingResult = z.infer<typeof TrainingResult>;
+
+/** An agent's statistic as a sealed round. Each site holds the price against its own; the coordinator passes it on. */
+export const RoundStatsRequest = z.strictObject({
+  round: RoundId,
+  sites: z.array(SiteId).min(3).max(1_000),
+  words: z.int().positive().max(1_000_000),
+  work: RoundWork,
+  privacy: RoundPrivacy,
+  microEpsilon: z.int().positive(),
+  asker: Pseudonym,
+  department: DepartmentId,
+});
+export type RoundStatsRequest = z.infer<typeof RoundStatsRequest>;
+/** The payload is the sum: 32-bit integers, little-endian. */
+export const RoundStatsReply = z.strictObject({ survivors: z.array(SiteId) });

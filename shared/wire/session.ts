@@ -63,6 +63,8 @@ export const METHODS = {
   roundChunk: 'round.chunk',
   /** Site: a piece of the bytes that the work begins from. `ModelRequest`, answered with the piece as payload. */
   roundModel: 'round.model',
+  /** Site: a statistic of its user's as a sealed round; one name is one round, however often it is asked. `RoundStatsRequest` → `RoundStatsReply` (`round.ts`) */
+  roundStats: 'round.stats',
   /** Site: its work failed, and no vector will come. `RoundLost` */
   roundLost: 'round.lost',
 } as const;

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import { RoundPage, type RoundShown, TrainingResult } from '../../shared/wire/round.ts';
+import { StatsResult } from '../../shared/wire/stats.ts';
 import { TaskShown } from '../../shared/wire/task.ts';
 import { eventually, qfl, qflError, qflJson } from '../fixtures/processes.ts';
 import { call, type Federation, type Site, startFederation } from './federation.ts';
@@ -122,6 +123,33 @@ describe('a training in sealed rounds', () => {
     const mine = (await rounds()).filter((round) => round.task === task.id);
     expect(mine).toHaveLength(3);
     for (const round of mine) expect(round.phase).toBe('done');
+  });
+
+  test('a masked statistic is their sum with less noise, and nobody’s part in it is told', async () => {
+    const north = federation.site('north');
+    const key = await north.key('doctor', 'icu');
+    const ask = (...options: string[]) =>
+      qflJson(StatsResult, [
+        ...['query', 'stats', '--cohort', 'Patient', '--epsilon', '0.5', '--confidence', '0.999999'],
+        ...['--url', north.url, '--key', key, ...options],
+      ]);
+    const [open, masked] = [await ask(), await ask('--masked')];
+    const countOf = ({ measures: [measure] }: StatsResult) => {
+      if (measure?.measure !== 'count' || measure.interval === null) throw new Error('no count');
+      const { low, high } = measure.interval;
+      return { value: Number(measure.value), low: Number(low), high: Number(high) };
+    };
+    const [plain, sealed] = [countOf(open), countOf(masked)];
+    // One truth lies in both intervals; the sealed one is less than half as wide.
+    expect(Math.max(plain.low, sealed.low)).toBeLessThanOrEqual(Math.min(plain.high, sealed.high));
+    expect(sealed.high - sealed.low).toBeLessThan((plain.high - plain.low) / 2);
+    expect(masked.sites).toEqual([]);
+    expect(masked.masked?.survivors).toEqual([...HOSPITALS]);
+    const refusal = await qflError([
+      ...['query', 'stats', '--cohort', 'Patient', '--mean', 'age 0..110', '--masked'],
+      ...['--url', north.url, '--key', key],
+    ]);
+    expect(refusal.detail).toMatch(/one figure: a count, a histogram or a table/);
   });
 
   test('without three hospitals is refused, and says what to do', async () => {

@@ -1,6 +1,6 @@
 /** What the asker gets: per site and over all sites that answered, each figure with the interval of what is returned. */
 import { z } from 'zod';
-import { QueryId, SiteId } from '../../ids.ts';
+import { QueryId, RoundId, SiteId } from '../../ids.ts';
 import { MechanismText } from '../../privacy/mechanism.ts';
 import { Comparisons } from '../keys.ts';
 import { CELLS_MAX, DecimalText, IntegerText, StatsAnswer } from './common.ts';
@@ -93,6 +93,10 @@ export const StatsResult = z.strictObject({
   measures: z.array(MeasureResult),
   epsilonPerSite: z.number(),
   sites: z.array(StatsSiteResult),
+  /** Of a sealed round, whose sum is all that anybody saw: the sites that were asked, and those that are in it. `sites` is then empty. */
+  masked: z
+    .strictObject({ round: RoundId, sites: z.array(SiteId), survivors: z.array(SiteId) })
+    .exactOptional(),
   /** Which of these sites' fingerprints somebody here has compared. */
   comparisons: Comparisons.exactOptional(),
 });

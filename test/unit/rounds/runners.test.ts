@@ -61,6 +61,16 @@ describe('a round between programs', () => {
     expect(second.id).not.toBe(first.id);
   });
 
+  it('of a name that was given before is that round, and charges nothing more', async () => {
+    federation = await startLocalFederation(3);
+    const id = RoundId.parse('ab'.repeat(16));
+    const first = await opened({ id });
+    const again = await opened({ id });
+    expect(again).toEqual(first);
+    expect(first.id).toBe(id);
+    for (const { charges } of federation.hospitals) expect(charges).toHaveLength(1);
+  });
+
   it('goes on when every message is lost once', async () => {
     federation = await startLocalFederation(4);
     const lost = new Set<string>();

@@ -1,0 +1,107 @@
+/**
+ * A statistic whose parts nobody sees: this site's user asks, the coordinator runs a sealed round over the hospitals, and what comes back is their noisy
+ * sum. The round's name is chosen here, so that a repeat after a lost answer is the same round and is charged once.
+ */
+import type { AuditLog } from '../../shared/audit/audit-log.ts';
+import type { Clock } from '../../shared/clock.ts';
+import { MINUTE_MS } from '../../shared/clock.ts';
+import { QflError } from '../../shared/errors.ts';
+import { DepartmentId, QueryId, RoundId, type SiteId } from '../../shared/ids.ts';
+import { MICRO_PER_EPSILON } from '../../shared/privacy/epsilon.ts';
+import { discreteGaussian, mechanismToText } from '../../shared/privacy/mechanism.ts';
+import { multiply, rational } from '../../shared/privacy/rational.ts';
+import { type RandomBytes, randomHex } from '../../shared/random.ts';
+import { sigmaOf } from '../../shared/rounds/logistic.ts';
+import { minCohortOf, thresholdOf } from '../../shared/rounds/tolerance.ts';
+import { centred, wordsOf } from '../../shared/rounds/words.ts';
+import { RoundStatsReply, type RoundStatsRequest } from '../../shared/wire/round.ts';
+import { METHODS } from '../../shared/wire/session.ts';
+import type { MeasuresQuery, StatsAnswer, StatsResult } from '../../shared/wire/stats.ts';
+import type { Link } from '../federation/link.ts';
+import { maskedPrice, maskedSigmaSquared, maskedVector, STATISTIC } from '../rounds/statistics.ts';
+import type { Asker } from './sealing.ts';
+import { figuresOf } from './stats/figures.ts';
+import type { Reach } from './statistics.ts';
+
+const SITES_MIN = 3;
+const ROUND_MAX_MS = 5 * MINUTE_MS;
+
+export interface MaskedOptions {
+  readonly self: SiteId;
+  readonly link: Pick<Link, 'request'>;
+  readonly audit: Pick<AuditLog, 'record'>;
+  readonly clock: Clock;
+  readonly random: RandomBytes;
+}
+
+export interface MaskedQuestion {
+  readonly query: MeasuresQuery;
+  readonly asked: string;
+  readonly confidence: number;
+  readonly asker: Asker;
+  readonly reached: Reach;
+}
+
+/** @throws QflError `site_unavailable`, `invalid_request`, and why the round ended without a sum */
+export const createMaskedStatistics =
+  ({ self, link, audit, random }: MaskedOptions) =>
+  async ({ query, asked, confidence, asker, reached }: MaskedQuestion): Promise<StatsResult> => {
+    const sites = [...(reached.here ? [self] : []), ...reached.others].toSorted();
+    if (sites.length < SITES_MIN || reached.absent.length > 0)
+      throw new QflError('site_unavailable', {
+        detail: `a masked statistic needs ${SITES_MIN} sites with records, and ${sites.length} of those asked are there`,
+        next: 'Ask when more are connected, or without --masked: each site then answers for itself.',
+      });
+    const { cells, l2Squared } = maskedVector(query);
+    const party = {
+      sites,
+      threshold: thresholdOf(sites.length),
+      minCohort: minCohortOf(sites.length),
+      masked: true,
+    };
+    const work = { query, sigmaSquared: maskedSigmaSquared(query, party) };
+    const round = RoundId.parse(randomHex(random, 16));
+    const queryId = QueryId.parse(round);
+    const about = { actor: asker.pseudonym, role: asker.role, requestId: queryId };
+    await audit.record({ action: 'stats.asked', outcome: 'begun', ...about });
+    const header: RoundStatsRequest = {
+      round,
+      sites,
+      words: cells.length,
+      work: { kind: STATISTIC, settings: work },
+      privacy: maskedPrice(work, party),
+      microEpsilon: query.microEpsilon,
+      asker: asker.pseudonym,
+      department: DepartmentId.parse(asker.department),
+    };
+    const reply = await link.request(METHODS.roundStats, { header }, { timeoutMs: ROUND_MAX_MS });
+    const { survivors } = RoundStatsReply.parse(reply.header);
+    const sum = centred(wordsOf(reply.payload));
+    if (sum.length !== cells.length)
+      throw new QflError('protocol', { detail: 'the coordinator answered another number of cells' });
+    // Of each survivor a share is in the sum, also of those that are not counted on.
+    const variance = multiply(sigmaOf(work.sigmaSquared), rational(BigInt(survivors.length)));
+    const answer: StatsAnswer = {
+      releases: [
+        {
+          cells: [...cells],
+          values: [...sum].map(String),
+          mechanism: mechanismToText(discreteGaussian(rational(l2Squared), variance)),
+        },
+      ],
+      microEpsilon: query.microEpsilon,
+      chargedUnits: '0',
+      ledgers: [],
+    };
+    await audit.record({ action: 'stats.answered', outcome: 'ok', ...about });
+    return {
+      queryId,
+      kind: query.kind,
+      asked,
+      complete: survivors.length === sites.length,
+      measures: figuresOf(query, [answer], confidence),
+      epsilonPerSite: query.microEpsilon / MICRO_PER_EPSILON,
+      sites: [],
+      masked: { round, sites, survivors },
+    };
+  };
