@@ -138,6 +138,18 @@ const parse = <Schema extends z.ZodType>(schema: Schema, value: unknown): z.outp
   return parsed.data;
 };
 
+/**
+ * Up to which chunk is sent at once. The last one is shorter than the others and may fit one frame, with which it would overtake them on the channel and
+ * come before its turn: it goes by itself.
+ */
+const lastOfBatch = (from: number, count: number): number =>
+  from === count - 1 ? count : Math.min(count - 1, from + CHUNKS_IN_FLIGHT);
+/** Of answers to chunks that were under way together, the one that was given last: the end, a beginning anew, or most chunks. */
+const newestOf = (answers: readonly UploadState[]): UploadState =>
+  answers.find(({ open }) => !open) ??
+  answers.find(({ begun }) => !begun) ??
+  answers.reduce((newest, one) => (one.chunks > newest.chunks ? one : newest));
+
 export const createSiteRounds = (options: RoundsOptions): SiteRounds => {
   const { self, vault, keys, audit, ledger, clock, random, logger, store } = options;
   const shelf = createRoundShelf(store);
@@ -427,7 +439,7 @@ export const createSiteRounds = (options: RoundsOptions): SiteRounds => {
         state = await announce();
         continue;
       }
-      const last = Math.min(count, state.chunks + CHUNKS_IN_FLIGHT);
+      const last = lastOfBatch(state.chunks, count);
       const pieces: { readonly index: number; readonly payload: Uint8Array }[] = [];
       // All are read before the first is sent: a store answers in any order, and a chunk that comes before its turn travels for nothing.
       for (let index = state.chunks; index < last; index += 1)
@@ -442,7 +454,7 @@ export const createSiteRounds = (options: RoundsOptions): SiteRounds => {
           return UploadState.parse(sent.header);
         }),
       );
-      state = answers.find(({ begun }) => !begun) ?? answers.at(-1)!;
+      state = newestOf(answers);
     }
   };
 

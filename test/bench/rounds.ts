@@ -49,6 +49,9 @@ const REPEATS_MAX = 15;
 const REPEATS_MIN = 3;
 /** Bytes of keystream that the repetitions of one comparison make at most, beyond the fewest. */
 const REPEATED_BYTES_MAX = 4e9;
+/** Keystream of one turn, at least: a tenth of a second. */
+const TURN_BYTES = 2e8;
+const RUNS_PER_TURN_MAX = 500;
 const KEYSTREAM_RATIO_TARGET = 1.5;
 const MEMORY_FILES_MAX = 4;
 const MEMORY_TARGET_MB = 2_048;
@@ -115,14 +118,19 @@ interface Comparison {
   readonly maskMs: number;
 }
 /** Masking against its keystreams alone, in turns; the median of the turns' ratios. */
-const compare = (words: number, masks: Masks, nowMs: () => number): Comparison => {
+const compare = (words: number, masks: Masks, nowMs: () => number, turnBytes: number): Comparison => {
   const vector = new Uint32Array(words);
   const bytes = words * FLOAT_BYTES * (masks.plus.length + masks.minus.length);
-  const repeats = Math.min(REPEATS_MAX, Math.max(REPEATS_MIN, Math.floor(REPEATED_BYTES_MAX / bytes)));
+  // The kernel counts a thread's time in ticks of some milliseconds: a turn has to be much longer.
+  const perTurn = Math.min(RUNS_PER_TURN_MAX, Math.ceil(turnBytes / bytes));
+  const repeats = Math.min(
+    REPEATS_MAX,
+    Math.max(REPEATS_MIN, Math.floor(REPEATED_BYTES_MAX / (bytes * perTurn))),
+  );
   const spent = (run: () => void): number => {
     const begunMs = nowMs();
-    run();
-    return nowMs() - begunMs;
+    for (let at = 0; at < perTurn; at += 1) run();
+    return (nowMs() - begunMs) / perTurn;
   };
   const turns = Array.from({ length: repeats }, () => ({
     aloneMs: spent(() => generate(words, masks)),
@@ -267,7 +275,12 @@ const withFolder = async <Value>(work: (folder: string) => Promise<Value>): Prom
 
 const peakRssMb = (): number => process.resourceUsage().maxRSS / 1_024;
 
-export const measureRound = (sites: number, dim: number, drops: number): Promise<RoundsBenchRow> =>
+export const measureRound = (
+  sites: number,
+  dim: number,
+  drops: number,
+  turnBytes = TURN_BYTES,
+): Promise<RoundsBenchRow> =>
   withFolder(async (folder) => {
     for (let at = 0; at < sites; at += 1) identityAt(at);
     const { name: timer, nowMs } = timerOf();
@@ -299,8 +312,8 @@ export const measureRound = (sites: number, dim: number, drops: number): Promise
     const unmaskMs = performance.now() - begunMs;
     const exact = Buffer.compare(bytesOf(sum), bytesOf(plain)) === 0;
     const rss = peakRssMb();
-    const site = compare(dim, masks, nowMs);
-    const coordinator = compare(dim, opening.masks, nowMs);
+    const site = compare(dim, masks, nowMs, turnBytes);
+    const coordinator = compare(dim, opening.masks, nowMs, turnBytes);
     const sent = staying.map(({ at }) => run.traffic[at]!);
     const protocolMsPerSite = median(staying.map(({ at }) => run.protocolMs[at]!));
     return {
