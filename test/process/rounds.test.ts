@@ -128,11 +128,10 @@ describe('a training in sealed rounds', () => {
   test('a masked statistic is their sum with less noise, and nobody’s part in it is told', async () => {
     const north = federation.site('north');
     const key = await north.key('doctor', 'icu');
-    const ask = (...options: string[]) =>
-      qflJson(StatsResult, [
-        ...['query', 'stats', '--cohort', 'Patient', '--epsilon', '0.5', '--confidence', '0.999999'],
-        ...['--url', north.url, '--key', key, ...options],
-      ]);
+    const target = ['--url', north.url, '--key', key];
+    const question = ['query', 'stats', '--cohort', 'Patient'];
+    const sure = ['--epsilon', '0.5', '--confidence', '0.999999'];
+    const ask = (...options: string[]) => qflJson(StatsResult, [...question, ...sure, ...target, ...options]);
     const [open, masked] = [await ask(), await ask('--masked')];
     const countOf = ({ measures: [measure] }: StatsResult) => {
       if (measure?.measure !== 'count' || measure.interval === null) throw new Error('no count');
@@ -145,10 +144,7 @@ describe('a training in sealed rounds', () => {
     expect(sealed.high - sealed.low).toBeLessThan((plain.high - plain.low) / 2);
     expect(masked.sites).toEqual([]);
     expect(masked.masked?.survivors).toEqual([...HOSPITALS]);
-    const refusal = await qflError([
-      ...['query', 'stats', '--cohort', 'Patient', '--mean', 'age 0..110', '--masked'],
-      ...['--url', north.url, '--key', key],
-    ]);
+    const refusal = await qflError([...question, '--mean', 'age 0..110', '--masked', ...target]);
     expect(refusal.detail).toMatch(/one figure: a count, a histogram or a table/);
   });
 
