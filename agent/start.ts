@@ -249,6 +249,7 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
     };
     const rounds = createSiteRounds({
       self,
+      restores: home.restored.epoch,
       federation: home.profile.federation.name,
       store,
       vault,

@@ -83,6 +83,8 @@ export interface RoundsOptions {
   readonly self: SiteId;
   readonly federation: string;
   readonly store: Store;
+  /** How often this home was restored from a backup. */
+  readonly restores: number;
   readonly vault: Vault;
   /** Of sites in force in the directory that enough hospitals have confirmed. */
   readonly keys: RosterKeys;
@@ -131,6 +133,13 @@ const CHUNKS_IN_FLIGHT = 4;
 /** A round that nobody ended. */
 const FORGET_AFTER_MS = 24 * HOUR_MS;
 const LOOK_EVERY_MS = 10 * MINUTE_MS;
+
+const carriedOut = (): QflError =>
+  new QflError('expired', {
+    detail:
+      'the ledger of this site says that it has taken part in this round before, and its store does not know of it',
+    next: 'Begin another round. If this home was not restored from a backup, tell its administrator.',
+  });
 
 const parse = <Schema extends z.ZodType>(schema: Schema, value: unknown): z.output<Schema> => {
   const parsed = schema.safeParse(value);
@@ -227,8 +236,12 @@ export const createSiteRounds = (options: RoundsOptions): SiteRounds => {
       });
   };
 
-  /** Charged before the site agrees. What a run before a crash had charged stands. */
-  const reserve = async ({ plan, hash }: PlanBytes): Promise<void> => {
+  /**
+   * Charged before the site agrees, and before it works. What a run before a crash had charged stands, for the round that is still on the disk. A ledger
+   * that knows more of the round than the store does belongs to a store that was put back: the vector has left already, and another would be a second
+   * release for one charge.
+   */
+  const reserve = async ({ plan, hash }: PlanBytes, known: SiteRound | undefined): Promise<void> => {
     if (reservations.has(plan.round)) return;
     const blocks = options.blocks(plan);
     const charge = ledger.reserve({
@@ -243,8 +256,10 @@ export const createSiteRounds = (options: RoundsOptions): SiteRounds => {
     try {
       const made = await charge;
       if (made.status === 'reserved') reservations.set(plan.round, made);
+      else if (known?.vector === undefined) throw carriedOut();
     } catch (error) {
       if (toQflError(error).code !== 'outcome_unknown') throw error;
+      if (known === undefined) throw carriedOut();
     }
   };
 
@@ -265,7 +280,7 @@ export const createSiteRounds = (options: RoundsOptions): SiteRounds => {
     checkPlan(plan.plan);
     if (known === undefined) await begin(plan);
     try {
-      await reserve(plan);
+      await reserve(plan, known);
     } catch (error) {
       await end(id, toHex(plan.hash));
       throw error;
@@ -298,8 +313,11 @@ export const createSiteRounds = (options: RoundsOptions): SiteRounds => {
 
   const end = async (id: RoundId, planHash: string): Promise<void> => {
     running.get(id)?.abort.abort();
+    const reservation = reservations.get(id);
     reservations.delete(id);
     byPlan.delete(planHash);
+    // Whatever went wrong after the charge, the charge stays: an error may depend on the records.
+    await reservation?.abandon();
     await shelf.endRound(id, planHash);
   };
 
@@ -354,7 +372,11 @@ export const createSiteRounds = (options: RoundsOptions): SiteRounds => {
     const { plan, round } = await roundOf(hash);
     await note('round.ended', plan, 'failed');
     // Nothing was computed, so nothing can have left: the only case in which the charge is given back.
-    if (round.members === undefined) await reservations.get(id)?.refund('cancelled_before_start');
+    if (round.members === undefined) {
+      const reservation = reservations.get(id);
+      reservations.delete(id);
+      await reservation?.refund('cancelled_before_start');
+    }
     await end(id, hash);
   };
 
@@ -465,6 +487,7 @@ export const createSiteRounds = (options: RoundsOptions): SiteRounds => {
     const plan = parsePlan(fromBase64(stored.plan));
     try {
       if (stored.vector === undefined) {
+        await reserve(plan, stored);
         await prepare(id, plan, signal);
         await commit(id);
         await note('round.sent', plan, 'begun');
@@ -474,11 +497,6 @@ export const createSiteRounds = (options: RoundsOptions): SiteRounds => {
       if (signal.aborted || isClosed) return;
       const { code } = toQflError(error);
       logger.error({ err: error, round: id }, 'this site’s part in a sealed round failed');
-      // Whatever went wrong after the charge, the charge stays: an error may depend on the records.
-      await reservations
-        .get(id)
-        ?.abandon()
-        .catch(() => undefined);
       await note('round.ended', plan, 'failed').catch(() => undefined);
       const header = { plan: toHex(plan.hash), code };
       await options
@@ -557,6 +575,13 @@ export const createSiteRounds = (options: RoundsOptions): SiteRounds => {
       await end(id, toHex(plan.hash));
     }
   };
+  /** A store that was put back may not know what it stood for, or which keys it has used: it takes part in new epochs only. */
+  const forgetAfterRestore = async (): Promise<void> => {
+    if ((await shelf.restores()) === options.restores) return;
+    for (const { id, round } of await shelf.open())
+      await shelf.endRound(id, toHex(parsePlan(fromBase64(round.plan)).hash));
+    await shelf.restored(options.restores);
+  };
   const look = setInterval(
     () =>
       void serial(forget).catch((error: unknown) =>
@@ -587,6 +612,7 @@ export const createSiteRounds = (options: RoundsOptions): SiteRounds => {
       },
     },
     async resume() {
+      await forgetAfterRestore();
       for (const { id, round } of await shelf.open()) {
         byPlan.set(toHex(parsePlan(fromBase64(round.plan)).hash), id);
         start(id);

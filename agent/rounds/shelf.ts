@@ -9,6 +9,7 @@ import { SiteRound } from './site-round.ts';
 const EPOCHS = 'round-epochs/';
 const ROUNDS = 'rounds/';
 const CHUNKS = 'round-chunks/';
+const RESTORES = 'round-restores';
 
 /** A round that is over: enough to refuse its plan and its messages for ever. */
 const Ended = z.strictObject({ ended: z.literal(true), planHash: z.string() });
@@ -33,6 +34,10 @@ export interface RoundShelf {
   /** Forgets its secrets and its vector. */
   endRound(id: RoundId, planHash: string): Promise<void>;
   open(): Promise<{ readonly id: RoundId; readonly round: SiteRound }[]>;
+  /** For how many restores of the home it was made; 0 at first. */
+  restores(): Promise<number>;
+  /** Forgets all epochs: their keys may have been used by what is not here any more. */
+  restored(times: number): Promise<void>;
   putChunk(id: RoundId, index: number, bytes: Uint8Array): Promise<void>;
   chunk(id: RoundId, index: number): Promise<Uint8Array | undefined>;
 }
@@ -79,6 +84,8 @@ export const createRoundShelf = (store: Store): RoundShelf => {
       }
       return found;
     },
+    restores: async () => (await read(RESTORES, z.int().nonnegative())) ?? 0,
+    restored: async (times) => remove(await keysBelow(EPOCHS), [put(RESTORES, times)]),
     // Not fsynced one by one: the state that counts them is written after them, durably.
     putChunk: (id, index, bytes) =>
       store.write([{ type: 'put', key: chunkKey(id, index), value: bytes }], { durable: false }),

@@ -129,6 +129,7 @@ const startAgent = async (at: number, { store, link }: Pick<Site, 'store' | 'lin
     store,
     vault: { identity: identities.get(self)!, hedge } as Vault,
     keys,
+    restores: 0,
     audit,
     ledger: ledger(),
     clock: systemClock,

@@ -30,7 +30,10 @@ import type { Call, Handler, Received, Reply } from '../../../shared/wire/peer.t
 export interface Hospital {
   readonly site: SiteId;
   readonly identity: Identity;
-  readonly store: Store;
+  store: Store;
+  /** How often its home was put back from a backup. */
+  restores: number;
+  readonly ledger: Ledger;
   readonly charges: ChargeRequest[];
   readonly refunds: string[];
   rounds: SiteRounds;
@@ -86,16 +89,21 @@ const called = async (
 };
 
 const ledgerOf = (hospital: Pick<Hospital, 'charges' | 'refunds'>): Ledger => {
-  const ended = new Set<string>();
+  const outcomes = new Map<string, 'unknown' | 'answered'>();
   const reserve = (request: ChargeRequest): Promise<unknown> => {
-    if (ended.has(request.queryId)) return Promise.reject(new QflError('outcome_unknown'));
+    const outcome = outcomes.get(request.queryId);
+    if (outcome === 'answered') return Promise.resolve({ status: 'answered' });
+    if (outcome === 'unknown') return Promise.reject(new QflError('outcome_unknown'));
     hospital.charges.push(request);
-    ended.add(request.queryId);
+    outcomes.set(request.queryId, 'unknown');
     const reservation: Partial<Reservation> = {
       status: 'reserved',
       spendUnits: 1n,
       startComputing: () => undefined,
-      commit: () => Promise.resolve({} as never),
+      commit() {
+        outcomes.set(request.queryId, 'answered');
+        return Promise.resolve({} as never);
+      },
       abandon: () => Promise.resolve(),
       refund(reason) {
         hospital.refunds.push(reason);
@@ -148,7 +156,8 @@ export const startLocalFederation = async (count: number): Promise<LocalFederati
       } as unknown as Vault,
       keys: identityOf,
       audit,
-      ledger: ledgerOf(hospital),
+      restores: hospital.restores,
+      ledger: hospital.ledger,
       clock: systemClock,
       random: (size) => randomBytes(size),
       logger,
@@ -171,8 +180,10 @@ export const startLocalFederation = async (count: number): Promise<LocalFederati
       store: createMemoryStore(),
       charges: [],
       refunds: [],
+      restores: 0,
       online: true,
-    } as unknown as Hospital;
+    } as unknown as Hospital & { ledger: Ledger };
+    hospital.ledger = ledgerOf(hospital);
     hospital.rounds = startSite(hospital, at);
     return hospital;
   });
@@ -245,4 +256,12 @@ export const startLocalFederation = async (count: number): Promise<LocalFederati
     },
   };
   return federation;
+};
+
+/** A copy of a store as it is now: a backup, or a snapshot of the machine. */
+export const copyOf = async (store: Store): Promise<Store> => {
+  const copy = createMemoryStore();
+  for await (const { key, value } of store.list({ prefix: '' }))
+    await copy.write([{ type: 'put', key, value }]);
+  return copy;
 };

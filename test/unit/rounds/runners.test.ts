@@ -7,7 +7,7 @@ import { RoundId } from '../../../shared/ids.ts';
 import { packPlan, parsePlan } from '../../../shared/rounds/plan.ts';
 import { LABELS } from '../../../shared/rounds/fields.ts';
 import { toBase64 } from '../../../shared/bytes.ts';
-import { inputOf, type LocalFederation, startLocalFederation } from './federation.ts';
+import { copyOf, inputOf, type LocalFederation, startLocalFederation } from './federation.ts';
 
 let federation: LocalFederation;
 afterEach(() => federation.close());
@@ -209,6 +209,40 @@ describe('a hospital refuses', () => {
     await expect(begin()).rejects.toThrow(/whose fingerprint it has compared by voice/);
     for (const { site } of federation.hospitals) federation.compared.add(site);
     expect((await opened()).sum).toEqual(sumOf(0, 1, 2));
+  });
+});
+
+describe('a home that was put back to before a round', () => {
+  const replayed = async (restores: number): Promise<[string, number, number]> => {
+    federation = await startLocalFederation(3);
+    await opened();
+    const hospital = federation.hospitals[0]!;
+    const before = await copyOf(hospital.store);
+    let sent: Reply | undefined;
+    federation.line.toSite = (site, method, message) => {
+      if (method === METHODS.roundPlan && site === hospital.site) sent = message;
+      return message;
+    };
+    await opened();
+    hospital.store = before;
+    hospital.restores = restores;
+    await federation.restart(hospital);
+    const handler = hospital.rounds.handlers[METHODS.roundPlan];
+    if (handler?.kind !== 'plain') throw new Error('no such call');
+    const code = await handler.answer({ header: sent!.header, payload: sent!.payload!, signal: never }).then(
+      () => 'taken',
+      (error: unknown) => toQflError(error).code,
+    );
+    return [code, hospital.charges.length, hospital.refunds.length];
+  };
+
+  it('makes no second vector for one charge: its ledger knows better', async () => {
+    expect(await replayed(0)).toEqual(['expired', 2, 0]);
+  });
+
+  it('by the command for it has forgotten all keys of rounds', async () => {
+    expect(await replayed(1)).toEqual(['unknown_key', 2, 0]);
+    federation.line.toSite = (_, __, message) => message;
   });
 });
 
