@@ -49,7 +49,9 @@ const numbers = (given: Readonly<Record<string, string | undefined>>): Record<st
 const EXAMPLE =
   'Such as: qfl round start --target 44054006 --feature age condition=38341003 --epsilon 1 --rounds 5 --watch';
 
-const requestOf = async (options: StartOptions): Promise<TrainingRequest> => {
+export const requestOf = async (
+  options: Omit<StartOptions, keyof TargetOptions>,
+): Promise<TrainingRequest> => {
   const { rounds, epsilon, delta, learningRate, clip, minCohort, site, department } = options;
   const fromFile: unknown =
     options.file === undefined
@@ -228,17 +230,20 @@ export const registerRound = (program: Command): void => {
   )
     .option('--target <CODE>', 'the condition that is to be told')
     .option('--feature <FEATURE...>', 'age, sex=female, sex=male, condition=CODE; once for each')
-    .option('--rounds <COUNT>', 'steps', '10')
+    .option('--rounds <COUNT>', 'steps; 10 when left out')
     .option('--epsilon <EPSILON>', 'privacy of the whole training for each patient')
     .option('--delta <DELTA>', 'and its delta')
     .option('--learning-rate <RATE>', 'length of a step')
     .option('--clip <LENGTH>', "length that a patient's gradient is clipped to")
     .option('--site <SITE...>', 'only these sites, three at least')
     .option('--min-cohort <COUNT>', 'no sum of fewer sites is opened')
-    .option('--patience <SECONDS>', 'a step goes on without a hospital that is silent for so long', '60')
+    .option(
+      '--patience <SECONDS>',
+      'a step goes on without a hospital that is silent for so long; 60 when left out',
+    )
     .option('--department <NAME>', 'whose budget at each site it counts on')
     .option('--unmasked', 'the coordinator sees the vector of each hospital; hospitals have to allow it')
-    .option('--rule <RULE>', 'of unmasked rounds: sum, median, trimmed_mean or krum', 'sum')
+    .option('--rule <RULE>', 'of unmasked rounds: sum (when left out), median, trimmed_mean or krum')
     .option('--file <FILE>', 'the request as JSON; options on top of it')
     .option('--watch', 'follow it to its end and show what came of it')
     .action((options: StartOptions) => start(options));

@@ -1,8 +1,12 @@
 /** Options that would quietly lose one another are refused before anything is asked or written. */
+import { mkdtemp, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { Command, CommanderError } from 'commander';
 import { describe, expect, it } from 'vitest';
 import { registerAuditExport } from '../../../shared/cli/audit-export.ts';
 import { registerKeys } from '../../../shared/cli/keys.ts';
+import { registerRound, requestOf } from '../../../shared/cli/round.ts';
 
 const quiet = (command: Command): Command => {
   command.exitOverride().configureOutput({ writeErr: () => undefined });
@@ -48,5 +52,30 @@ describe('a rotation', () => {
     rotate?.action((options: { master?: boolean }) => void ({ master } = options));
     program.parse(['keys', 'rotate', '--new-master', 'FILE'], { from: 'user' });
     expect(master).toBe(true);
+  });
+});
+
+describe('a training from a file', () => {
+  it('takes what the file says where no option says otherwise', async () => {
+    const file = join(await mkdtemp(join(tmpdir(), 'qfl-options-')), 'training.json');
+    const settings = { target: '44054006', features: [{ kind: 'age' }] };
+    await writeFile(
+      file,
+      JSON.stringify({ settings, rounds: 3, epsilon: 2, silenceMs: 5_000, rule: 'median' }),
+    );
+    const given = (words: readonly string[]) => {
+      const program = new Command('qfl');
+      registerRound(program);
+      const start = program.commands[0]?.commands.find((command) => command.name() === 'start');
+      let options: Parameters<typeof requestOf>[0] = {};
+      start?.action((parsed: typeof options) => void (options = parsed));
+      program.parse(['round', 'start', '--file', file, ...words], { from: 'user' });
+      return requestOf(options);
+    };
+    expect(await given([])).toMatchObject({ rounds: 3, epsilon: 2, silenceMs: 5_000, rule: 'median' });
+    expect(await given(['--rounds', '7', '--patience', '9'])).toMatchObject({ rounds: 7, silenceMs: 9_000 });
+    expect(await given(['--feature', 'sex=male', '--target', '1'])).toMatchObject({
+      settings: { target: '1', features: [{ kind: 'sex', is: 'male' }] },
+    });
   });
 });
