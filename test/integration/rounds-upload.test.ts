@@ -30,7 +30,7 @@ import { hedge } from '../fixtures/crypto.ts';
 import { createThrottledLine, type ThrottledLine } from '../fixtures/throttled-line.ts';
 
 const IS_NIGHTLY = process.env['QFL_NIGHTLY'] === '1';
-const WORDS = IS_NIGHTLY ? 64_000_000 : 10_000_000;
+const WORDS = IS_NIGHTLY ? 200_000_000 : 10_000_000;
 const VECTOR_BYTES = WORDS * 4;
 /** As the design promises it: 10 Mbit/s, a cut every minute; the short vector is cut as often for its length as a long one. */
 const LINE = { bitsPerSecond: 10_000_000, latencyMs: 40, cutEveryMs: IS_NIGHTLY ? 60_000 : 15_000 };
