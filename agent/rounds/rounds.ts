@@ -2,7 +2,6 @@
  * A site in sealed rounds: answers the coordinator's messages, charges before it agrees, works, and sends its masked vector until it is received. Every
  * answer leaves after the state behind it is on the disk, so a message that comes again after a crash gets the same one.
  */
-import type { z } from 'zod';
 import { fromBase64, fromHex, toBase64, toHex, utf8 } from '../../shared/bytes.ts';
 import { type Clock, HOUR_MS, MINUTE_MS, SECOND_MS } from '../../shared/clock.ts';
 import type { AuditLog } from '../../shared/audit/audit-log.ts';
@@ -11,12 +10,9 @@ import { blake2b, HASH_BYTES } from '../../shared/crypto/hash.ts';
 import { type IdentitiesAt, verifySignature } from '../../shared/crypto/signature.ts';
 import { COORDINATOR_NAME } from '../../shared/directory/record.ts';
 import { QflError, toQflError } from '../../shared/errors.ts';
-import { QueryId, type RoundId, type SiteId } from '../../shared/ids.ts';
-import type { Vault } from '../../shared/keys/vault.ts';
+import { QueryId, type RoundId } from '../../shared/ids.ts';
 import type { Logger } from '../../shared/log.ts';
 import { mechanismOfText } from '../../shared/privacy/mechanism.ts';
-import type { RandomBytes } from '../../shared/random.ts';
-import { GraphRequest, NonceRequest, OfferRequest, PairingsRequest } from '../../shared/rounds/epoch.ts';
 import { LABELS } from '../../shared/rounds/fields.ts';
 import { maskGraph } from '../../shared/rounds/mask-graph.ts';
 import {
@@ -31,75 +27,45 @@ import {
   RoundSurvivors,
   SignedHeader,
   SignedReceipt,
-  UploadState,
   vectorHashOf,
 } from '../../shared/rounds/messages.ts';
 import { parsePlan, planHashOf, type PlanBytes, type RoundPlan } from '../../shared/rounds/plan.ts';
 import { slowly } from '../../shared/rounds/slowly.ts';
-import { pause } from '../../shared/rounds/pause.ts';
 import { maskApart } from '../../shared/rounds/thread.ts';
-import { minCohortOf } from '../../shared/rounds/tolerance.ts';
 import { bytesOf, toWords } from '../../shared/rounds/words.ts';
 import { createSerial } from '../../shared/serial.ts';
 import type { Store } from '../../shared/store/port.ts';
-import type { Call, CallOptions, Handler, Handlers, Received, Reply } from '../../shared/wire/peer.ts';
+import type { Call, Handler, Handlers, Reply } from '../../shared/wire/peer.ts';
 import { METHODS } from '../../shared/wire/session.ts';
 import type { Block } from '../budget/blocks.ts';
 import type { Ledger, Reservation } from '../budget/ledger.ts';
+import { createEpochCalls, type EpochCallOptions, parseMessage } from './epoch-calls.ts';
+import { createRoundLine, type RoundCaller } from './line.ts';
+import { checkPlan } from './policy.ts';
 import { createRoundShelf, isEnded } from './shelf.ts';
-import { closeEpoch, drawGraph, offerEpoch, pairEpoch, takeRoundKeys } from './site-epoch.ts';
+import { takeRoundKeys } from './site-epoch.ts';
 import {
   acceptingMembers,
   confirmingSurvivors,
   joinRound,
   masksOf,
-  membersHash,
   revealing,
-  type RosterKeys,
   sharingSecrets,
   signVector,
   type SiteRound,
   type Step,
 } from './site-round.ts';
-import { type RoundWorkers, workerFor } from './work.ts';
+import { workerFor } from './work.ts';
 
-/** The link to the coordinator: waits for a connection and asks again after a loss. */
-export interface RoundCaller {
-  request(method: string, message: Reply, options: CallOptions): Promise<Received>;
-}
-
-export interface RoundPolicy {
-  /** No sum of fewer sites is taken part in; the default of the plan's size where null. */
-  readonly minCohort: number | null;
-  /** Only with sites whose fingerprint was compared by voice here. */
-  readonly onlyCompared: boolean;
-  /** Rounds in which the coordinator sees this site's vector. */
-  readonly allowsUnmasked: boolean;
-  /** Rounds whose unit is the site, not the patient. */
-  readonly allowsSiteUnit: boolean;
-}
-
-export interface RoundsOptions {
-  readonly self: SiteId;
-  readonly federation: string;
+export interface RoundsOptions extends EpochCallOptions {
   readonly store: Store;
   /** How often this home was restored from a backup. */
   readonly restores: number;
-  readonly vault: Vault;
-  /** Of sites in force in the directory that enough hospitals have confirmed. */
-  readonly keys: RosterKeys;
   readonly audit: AuditLog;
   readonly ledger: Ledger;
   readonly clock: Clock;
-  readonly random: RandomBytes;
   readonly logger: Logger;
-  readonly workers: RoundWorkers;
-  readonly policy: () => RoundPolicy;
-  /** Was the site's fingerprint, as it is now, compared by voice? */
-  readonly isCompared: (site: SiteId) => boolean;
   readonly coordinatorAt: IdentitiesAt;
-  /** @throws QflError `directory_stale`, `lockdown` */
-  directoryReady(): Promise<void>;
   /** The data blocks that a round reads; undefined where the site keeps none. */
   blocks(plan: RoundPlan): readonly Block[] | undefined;
   readonly caller: () => RoundCaller;
@@ -116,20 +82,6 @@ export interface SiteRounds {
 /** Rounds that a site is in at once. */
 const ROUNDS_MAX = 8;
 const CALL_TIMEOUT_MS = 30 * SECOND_MS;
-/** For one question; it is asked again. */
-const SEND_TIMEOUT_MS = 5 * MINUTE_MS;
-/** What says nothing of the round itself. */
-const PASSING: ReadonlySet<string> = new Set([
-  'not_connected',
-  'timeout',
-  'cut',
-  'overloaded',
-  'storage_failed',
-  'internal',
-]);
-const AGAIN_AFTER_MS = 2 * SECOND_MS;
-/** Chunks under way: what a cut line makes the site send again. */
-const CHUNKS_IN_FLIGHT = 4;
 /** A round that nobody ended. */
 const FORGET_AFTER_MS = 24 * HOUR_MS;
 const LOOK_EVERY_MS = 10 * MINUTE_MS;
@@ -141,27 +93,10 @@ const carriedOut = (): QflError =>
     next: 'Begin another round. If this home was not restored from a backup, tell its administrator.',
   });
 
-const parse = <Schema extends z.ZodType>(schema: Schema, value: unknown): z.output<Schema> => {
-  const parsed = schema.safeParse(value);
-  if (!parsed.success) throw new QflError('protocol', { detail: 'a message of a sealed round is malformed' });
-  return parsed.data;
-};
-
-/**
- * Up to which chunk is sent at once. The last one is shorter than the others and may fit one frame, with which it would overtake them on the channel and
- * come before its turn: it goes by itself.
- */
-const lastOfBatch = (from: number, count: number): number =>
-  from === count - 1 ? count : Math.min(count - 1, from + CHUNKS_IN_FLIGHT);
-/** Of answers to chunks that were under way together, the one that was given last: the end, a beginning anew, or most chunks. */
-const newestOf = (answers: readonly UploadState[]): UploadState =>
-  answers.find(({ open }) => !open) ??
-  answers.find(({ begun }) => !begun) ??
-  answers.reduce((newest, one) => (one.chunks > newest.chunks ? one : newest));
-
 export const createSiteRounds = (options: RoundsOptions): SiteRounds => {
   const { self, vault, keys, audit, ledger, clock, random, logger, store } = options;
   const shelf = createRoundShelf(store);
+  const line = createRoundLine(options.caller, shelf);
   /** One message after another: states grow one at a time. */
   const serial = createSerial();
   const reservations = new Map<RoundId, Reservation>();
@@ -203,39 +138,6 @@ export const createSiteRounds = (options: RoundsOptions): SiteRounds => {
     return reply;
   };
 
-  /** @throws QflError what this site does not take part in, and why */
-  const checkPlan = (plan: RoundPlan): void => {
-    const { minCohort, allowsSiteUnit, allowsUnmasked } = options.policy();
-    if (plan.federation !== options.federation)
-      throw new QflError('protocol', { detail: 'a plan of another federation' });
-    if (!plan.sites.includes(self))
-      throw new QflError('protocol', { detail: 'a plan that does not name this site' });
-    const least = minCohort ?? minCohortOf(plan.sites.length);
-    if (plan.minCohort < least)
-      throw new QflError('forbidden', {
-        detail: `the plan opens sums of ${plan.minCohort} sites, and this site takes part in sums of ${least} and more`,
-        next: `Plan the round with --min-cohort ${least}, or the site allows fewer (rounds.min_cohort).`,
-      });
-    if (!plan.masked && !allowsUnmasked)
-      throw new QflError('forbidden', {
-        detail:
-          'the plan shows the coordinator the vector of each site, and this site does not take part in such rounds',
-        next: 'Plan a masked round, or the site allows it (rounds.unmasked).',
-      });
-    if (plan.privacy.unit === 'site' && !allowsSiteUnit)
-      throw new QflError('forbidden', {
-        detail:
-          'the plan protects whole sites, not patients, and this site does not take part in such rounds',
-        next: 'Use work whose unit is the patient, or the site allows it (rounds.site_unit).',
-      });
-    const price = workerFor(options.workers, plan).priceOf(plan);
-    if (JSON.stringify(price) !== JSON.stringify(plan.privacy))
-      throw new QflError('protocol', {
-        detail: 'the plan states another price than this work has here',
-        next: 'Bring coordinator and agent to the same version.',
-      });
-  };
-
   /**
    * Charged before the site agrees, and before it works. What a run before a crash had charged stands, for the round that is still on the disk. A ledger
    * that knows more of the round than the store does belongs to a store that was put back: the vector has left already, and another would be a second
@@ -264,7 +166,7 @@ export const createSiteRounds = (options: RoundsOptions): SiteRounds => {
   };
 
   const join = async ({ header, payload }: Call): Promise<Reply> => {
-    const { signature } = parse(SignedHeader, header);
+    const { signature } = parseMessage(SignedHeader, header);
     if (!isOfCoordinator(LABELS.plan, planHashOf(payload), signature))
       throw new QflError('bad_signature', {
         detail: "the plan is not signed by this federation's coordinator",
@@ -277,7 +179,7 @@ export const createSiteRounds = (options: RoundsOptions): SiteRounds => {
     if (known !== undefined && known.plan !== toBase64(payload))
       throw new QflError('conflict', { detail: 'this site has another plan of this round' });
     await options.directoryReady();
-    checkPlan(plan.plan);
+    checkPlan(plan.plan, options);
     if (known === undefined) await begin(plan);
     try {
       await reserve(plan, known);
@@ -322,20 +224,20 @@ export const createSiteRounds = (options: RoundsOptions): SiteRounds => {
   };
 
   const shares = async ({ header }: Call): Promise<Reply> => {
-    const { id, round } = await roundOf(parse(PlanRef, header).plan);
+    const { id, round } = await roundOf(parseMessage(PlanRef, header).plan);
     const payload = await keep(id, await slowly(sharingSecrets(round, random)));
     const signature = toBase64(vault.identity.sign(LABELS.shares, blake2b(HASH_BYTES, payload)));
     return { header: { signature }, payload };
   };
   const members = async ({ header }: Call): Promise<Reply> => {
-    const message = parse(RoundMembers, header);
+    const message = parseMessage(RoundMembers, header);
     const { id, round } = await roundOf(message.plan);
     await keep(id, await slowly(acceptingMembers(round, message)));
     start(id);
     return {};
   };
   const survivors = async ({ header }: Call): Promise<Reply> => {
-    const message = parse(RoundSurvivors, header);
+    const message = parseMessage(RoundSurvivors, header);
     const { id, round } = await roundOf(message.plan);
     const identity = vault.identity;
     return {
@@ -345,14 +247,14 @@ export const createSiteRounds = (options: RoundsOptions): SiteRounds => {
     };
   };
   const revealShares = async ({ header }: Call): Promise<Reply> => {
-    const message = parse(RevealRequest, header);
+    const message = parseMessage(RevealRequest, header);
     const { id, round, plan } = await roundOf(message.plan);
     const reply = await keep(id, await slowly(revealing(round, message, { identity: vault.identity, keys })));
     if (round.revealed === undefined) await note('round.revealed', plan, 'ok');
     return { header: reply };
   };
   const receipt = async ({ header }: Call): Promise<Reply> => {
-    const { receipt: received, signature } = parse(SignedReceipt, header);
+    const { receipt: received, signature } = parseMessage(SignedReceipt, header);
     if (!isOfCoordinator(LABELS.receipt, receiptBytes(received), signature))
       throw new QflError('bad_signature', {
         detail: "the receipt is not signed by this federation's coordinator",
@@ -366,7 +268,7 @@ export const createSiteRounds = (options: RoundsOptions): SiteRounds => {
     return {};
   };
   const aborted = async (header: unknown): Promise<void> => {
-    const { plan: hash } = parse(RoundAborted, header);
+    const { plan: hash } = parseMessage(RoundAborted, header);
     const id = byPlan.get(hash);
     if (id === undefined) return;
     const { plan, round } = await roundOf(hash);
@@ -380,37 +282,9 @@ export const createSiteRounds = (options: RoundsOptions): SiteRounds => {
     await end(id, hash);
   };
 
-  /** Asks until there is an answer: a coordinator whose disk is full, or that is being started again, ends nothing. */
-  const ask = async (method: string, message: Reply, signal: AbortSignal): Promise<Received> => {
-    for (;;) {
-      try {
-        return await options.caller().request(method, message, { timeoutMs: SEND_TIMEOUT_MS, signal });
-      } catch (thrown) {
-        if (signal.aborted || !PASSING.has(toQflError(thrown).code)) throw thrown;
-      }
-      await pause(AGAIN_AFTER_MS, signal);
-    }
-  };
-
-  const fetchModel = async (plan: PlanBytes, signal: AbortSignal): Promise<Uint8Array> => {
-    const { modelHash } = plan.plan;
-    if (modelHash === null) return new Uint8Array(0);
-    const pieces: Uint8Array[] = [];
-    for (let index = 0; ; index += 1) {
-      const header = { plan: toHex(plan.hash), index };
-      const { payload } = await ask(METHODS.roundModel, { header }, signal);
-      pieces.push(payload);
-      if (payload.byteLength < CHUNK_BYTES) break;
-    }
-    const model = Buffer.concat(pieces);
-    if (toHex(chunkHashOf(model)) !== modelHash)
-      throw new QflError('protocol', { detail: 'the model is not the one that the plan names' });
-    return model;
-  };
-
   /** Computes, masks and keeps the vector; then, and only then, the charge is final. Nothing has left yet. */
   const prepare = async (id: RoundId, plan: PlanBytes, signal: AbortSignal): Promise<void> => {
-    const model = await fetchModel(plan, signal);
+    const model = await line.fetchModel(plan, signal);
     reservations.get(id)?.startComputing();
     const exact = await workerFor(options.workers, plan.plan).compute(plan.plan, model, signal);
     const { round } = await roundOf(toHex(plan.hash));
@@ -435,51 +309,6 @@ export const createSiteRounds = (options: RoundsOptions): SiteRounds => {
     await reservation?.commit(utf8('sealed round'));
   };
 
-  const send = async (id: RoundId, plan: PlanBytes, signal: AbortSignal): Promise<void> => {
-    const { round } = await roundOf(toHex(plan.hash));
-    const count = chunkCountOf(plan.plan.words);
-    const pieceOf = async (index: number): Promise<Uint8Array> => {
-      const chunk = await shelf.chunk(id, index);
-      if (chunk === undefined)
-        throw new QflError('storage_failed', { detail: 'a piece of the vector is not there' });
-      return chunk;
-    };
-    const hashes: Uint8Array[] = [];
-    for (let index = 0; index < count; index += 1) hashes.push(chunkHashOf(await pieceOf(index)));
-    const header = {
-      plan: toHex(plan.hash),
-      members: toHex(membersHash(round)),
-      signature: round.vector!.signature,
-    };
-    const announce = async (): Promise<UploadState> =>
-      UploadState.parse(
-        (await ask(METHODS.roundVector, { header, payload: Buffer.concat(hashes) }, signal)).header,
-      );
-    let state = await announce();
-    while (state.open && (state.chunks < count || !state.begun)) {
-      if (!state.begun) {
-        state = await announce();
-        continue;
-      }
-      const last = lastOfBatch(state.chunks, count);
-      const pieces: { readonly index: number; readonly payload: Uint8Array }[] = [];
-      // All are read before the first is sent: a store answers in any order, and a chunk that comes before its turn travels for nothing.
-      for (let index = state.chunks; index < last; index += 1)
-        pieces.push({ index, payload: await pieceOf(index) });
-      const answers = await Promise.all(
-        pieces.map(async ({ index, payload }) => {
-          const sent = await ask(
-            METHODS.roundChunk,
-            { header: { plan: header.plan, index }, payload },
-            signal,
-          );
-          return UploadState.parse(sent.header);
-        }),
-      );
-      state = newestOf(answers);
-    }
-  };
-
   /** Works and sends, from wherever it stopped. */
   const run = async (id: RoundId, signal: AbortSignal): Promise<void> => {
     const stored = await shelf.round(id);
@@ -492,7 +321,8 @@ export const createSiteRounds = (options: RoundsOptions): SiteRounds => {
         await commit(id);
         await note('round.sent', plan, 'begun');
       }
-      await send(id, plan, signal);
+      const { round } = await roundOf(toHex(plan.hash));
+      await line.send(id, round, plan, signal);
     } catch (error) {
       if (signal.aborted || isClosed) return;
       const { code } = toQflError(error);
@@ -513,54 +343,6 @@ export const createSiteRounds = (options: RoundsOptions): SiteRounds => {
       .catch((error: unknown) => logger.error({ err: error, round: id }, 'a sealed round failed here'))
       .finally(() => running.delete(id));
     running.set(id, { abort, done });
-  };
-
-  /** @throws QflError `forbidden` */
-  const checkCompared = (sites: readonly SiteId[]): void => {
-    if (!options.policy().onlyCompared) return;
-    const strangers = sites.filter((site) => site !== self && !options.isCompared(site));
-    if (strangers.length === 0) return;
-    throw new QflError('forbidden', {
-      detail: `this site takes part with sites only whose fingerprint it has compared by voice; not with ${strangers.join(', ')}`,
-      next: 'At this site, after a call: qfl keys compare SITE PHRASE',
-      facts: { sites: strangers },
-    });
-  };
-
-  const offer = async ({ header }: Call): Promise<Reply> => {
-    const request = parse(OfferRequest, header);
-    await options.directoryReady();
-    checkCompared(request.sites);
-    const known = await shelf.epoch(request.epoch);
-    if (known !== undefined) return { header: known.offer };
-    const made = offerEpoch(request, self, options.federation, { identity: vault.identity, keys, random });
-    await shelf.putEpoch(made.epoch);
-    return { header: made.reply };
-  };
-  const epochOf = async (id: Parameters<typeof shelf.epoch>[0]) => {
-    const epoch = await shelf.epoch(id);
-    if (epoch === undefined) throw new QflError('not_found', { detail: 'this site has no such epoch' });
-    return epoch;
-  };
-  const pairings = async ({ header }: Call): Promise<Reply> => {
-    const { epoch, offers } = parse(PairingsRequest, header);
-    const deps = { identity: vault.identity, keys, hedge: vault.hedge };
-    const made = await pairEpoch(await epochOf(epoch), offers, deps);
-    await shelf.putEpoch(made.epoch);
-    return { header: { pairings: made.reply } };
-  };
-  const nonce = async ({ header }: Call): Promise<Reply> => {
-    const { epoch, pairings: received } = parse(NonceRequest, header);
-    const made = await closeEpoch(await epochOf(epoch), received, keys);
-    await shelf.putEpoch(made.epoch);
-    return { header: { nonce: made.reply } };
-  };
-  const graph = async ({ header }: Call): Promise<Reply> => {
-    const { epoch, nonces } = parse(GraphRequest, header);
-    const made = drawGraph(await epochOf(epoch), nonces);
-    await shelf.putEpoch(made.epoch);
-    await shelf.forgetOtherEpochs(epoch);
-    return {};
   };
 
   const plain = (answer: (call: Call) => Promise<Reply>): Handler => ({
@@ -593,10 +375,9 @@ export const createSiteRounds = (options: RoundsOptions): SiteRounds => {
 
   return {
     handlers: {
-      [METHODS.epochOffer]: plain(offer),
-      [METHODS.epochPairings]: plain(pairings),
-      [METHODS.epochNonce]: plain(nonce),
-      [METHODS.epochGraph]: plain(graph),
+      ...Object.fromEntries(
+        Object.entries(createEpochCalls(options, shelf)).map(([method, answer]) => [method, plain(answer)]),
+      ),
       [METHODS.roundPlan]: plain(join),
       [METHODS.roundShares]: plain(shares),
       [METHODS.roundMembers]: plain(members),

@@ -9,34 +9,24 @@ import type { AuditLog } from '../../shared/audit/audit-log.ts';
 import { fromBase64, fromHex, fromUtf8, toBase64, toHex, utf8 } from '../../shared/bytes.ts';
 import { type Clock, HOUR_MS, SECOND_MS } from '../../shared/clock.ts';
 import type { Identity, IdentityPublic } from '../../shared/crypto/signature.ts';
-import { createDeferred, type Deferred } from '../../shared/deferred.ts';
+import { createDeferred } from '../../shared/deferred.ts';
 import { QflError, toQflError } from '../../shared/errors.ts';
-import { type DepartmentId, type Pseudonym, RoundId, SiteId, TaskId } from '../../shared/ids.ts';
+import { type DepartmentId, type Pseudonym, RoundId, SiteId, type TaskId } from '../../shared/ids.ts';
 import type { Logger } from '../../shared/log.ts';
-import { distributedRho } from '../../shared/privacy/distributed.ts';
-import { mechanismOfText } from '../../shared/privacy/mechanism.ts';
 import { type RandomBytes, randomHex } from '../../shared/random.ts';
-import { LABELS, SignatureText } from '../../shared/rounds/fields.ts';
+import { LABELS } from '../../shared/rounds/fields.ts';
 import { maskGraph } from '../../shared/rounds/mask-graph.ts';
 import {
-  CHUNK_BYTES,
-  ChunkHeader,
   chunkHashOf,
-  ModelRequest,
   receiptBytes,
   RevealReply,
-  RoundLost,
   type RoundReceipt,
   SignedHeader,
   SignedReceipt,
-  type UploadState,
-  VectorHeader,
-  vectorHashOf,
 } from '../../shared/rounds/messages.ts';
 import {
   packPlan,
   parsePlan,
-  type PlanBytes,
   type RoundPlan,
   type RoundPrivacy,
   type RoundWork,
@@ -44,28 +34,21 @@ import {
 import { slowly } from '../../shared/rounds/slowly.ts';
 import { pause } from '../../shared/rounds/pause.ts';
 import { hashSlowly, openApart, robustApart } from '../../shared/rounds/thread.ts';
-import { thresholdOf, toleranceOf, toleranceText } from '../../shared/rounds/tolerance.ts';
-import { bytesOf, centred, WORD_BYTES, wordsOf } from '../../shared/rounds/words.ts';
+import { thresholdOf } from '../../shared/rounds/tolerance.ts';
+import { bytesOf, centred, wordsOf } from '../../shared/rounds/words.ts';
 import { createSerial, createSerialByKey } from '../../shared/serial.ts';
 import type { Store, StoreOperation } from '../../shared/store/port.ts';
 import { writeWholeFile } from '../../shared/whole-file.ts';
-import type { Call, Reply } from '../../shared/wire/peer.ts';
 import { RoundShown } from '../../shared/wire/round.ts';
 import { METHODS } from '../../shared/wire/session.ts';
 import type { Presence } from '../sites/presence.ts';
-import { type Ask, askingOver } from './ask.ts';
+import { type Ask, askingOver, parse } from './ask.ts';
+import { type Live, shown, StoredPlan } from './live.ts';
+import { createUploadCalls, type SiteCalls } from './uploads.ts';
 import { createEpochs } from './epochs.ts';
 import { openingMasks } from './opening.ts';
-import {
-  awaited,
-  membersHash,
-  newRound,
-  roundAfter,
-  RoundEvent,
-  type RoundState,
-  survivorsHash,
-} from './round.ts';
-import { createSpool, type Spool } from './spool.ts';
+import { awaited, newRound, roundAfter, RoundEvent, type RoundState, survivorsHash } from './round.ts';
+import { createSpool } from './spool.ts';
 
 const PREFIX = 'round/';
 const SUMMARY = 'round-summary/';
@@ -75,8 +58,6 @@ const ASK_TIMEOUT_MS = 30 * SECOND_MS;
 /** A receipt that a site has not taken by then: it forgets the round by itself. */
 const RECEIPT_MAX_MS = HOUR_MS;
 const LIST_MAX = 200;
-const UNMASKED_TEXT =
-  'Not masked: the coordinator sees the vector of each site, and each site’s own noise is all that protects its patients.';
 
 export interface RoundRequest {
   readonly sites: readonly SiteId[];
@@ -118,7 +99,7 @@ export interface Rounds {
   /** @throws QflError `not_found`, `conflict` */
   cancel(id: RoundId, why: string): Promise<void>;
   /** Calls of a site. */
-  readonly calls: Readonly<Record<string, (call: Call, site: SiteId) => Promise<Reply>>>;
+  readonly calls: SiteCalls;
   /** Goes on with rounds that were under way. */
   resume(): Promise<void>;
   close(): Promise<void>;
@@ -138,47 +119,13 @@ export interface RoundsOptions {
   readonly logger: Logger;
 }
 
-const Stored = z.strictObject({
-  plan: z.base64(),
-  signature: SignatureText,
-  graphSeed: z.string(),
-  task: TaskId.nullable(),
-  startedMs: z.int(),
-});
-type Stored = z.infer<typeof Stored>;
 const PendingReceipt = z.strictObject({ sites: z.array(SiteId), signed: SignedReceipt });
 type PendingReceipt = z.infer<typeof PendingReceipt>;
-
-interface Live {
-  readonly id: RoundId;
-  readonly stored: Stored;
-  readonly plan: PlanBytes;
-  readonly graph: readonly (readonly number[])[];
-  readonly spool: Spool;
-  state: RoundState;
-  events: number;
-  received: Map<SiteId, number>;
-  /** Aborted at each change of phase: what was asked in the one before is not waited for any more. */
-  phase: AbortController;
-  lastMs: number;
-  readonly changed: Set<() => void>;
-  readonly ended: Deferred<undefined>;
-}
 
 const jsonBytes = (value: unknown): Uint8Array => utf8(JSON.stringify(value));
 const eventKey = (id: RoundId, number: number): string =>
   `${PREFIX}${id}/event/${String(number).padStart(8, '0')}`;
 const notFound = (): QflError => new QflError('not_found', { detail: 'there is no such round' });
-const parse = <Schema extends z.ZodType>(schema: Schema, value: unknown): z.output<Schema> => {
-  const parsed = schema.safeParse(value);
-  if (!parsed.success) throw new QflError('protocol', { detail: 'a message of a sealed round is malformed' });
-  return parsed.data;
-};
-
-const rhoOf = ({ mechanism }: RoundPrivacy): number | null => {
-  const made = mechanismOfText(mechanism);
-  return made.kind === 'distributed_gaussian' ? distributedRho(made) : null;
-};
 
 export const createRounds = (options: RoundsOptions): Rounds => {
   const { store, audit, clock, random, logger, identityOf } = options;
@@ -197,7 +144,6 @@ export const createRounds = (options: RoundsOptions): Rounds => {
   const byPlan = new Map<string, Live>();
   const oneStart = createSerial();
   const perRound = createSerialByKey<RoundId>();
-  const perUpload = createSerialByKey<string>();
   const stop = new AbortController();
   const background = new Set<Promise<void>>();
   const inBackground = (what: string, work: () => Promise<void>): void => {
@@ -212,35 +158,6 @@ export const createRounds = (options: RoundsOptions): Rounds => {
   const sumPath = (id: RoundId): string => join(options.home, 'rounds', `${id}.sum`);
   const sign = (label: string, bytes: Uint8Array): string => toBase64(options.identity().sign(label, bytes));
 
-  const shown = (
-    { id, stored, plan: { plan }, state, received }: Live,
-    endedMs: number | null,
-  ): RoundShown => {
-    const tolerance = toleranceOf(plan.sites.length, plan.minCohort);
-    return {
-      id,
-      task: stored.task,
-      work: plan.work.kind,
-      phase: state.phase,
-      sites: plan.sites,
-      words: plan.words,
-      masked: plan.masked,
-      rule: plan.rule,
-      privacy: plan.privacy,
-      rho: rhoOf(plan.privacy),
-      tolerance: { ...tolerance, text: plan.masked ? toleranceText(tolerance) : UNMASKED_TEXT },
-      joined: state.joined.size,
-      members: state.members.length,
-      receivedBytes: [...received.values()].reduce((sum, bytes) => sum + bytes, 0),
-      expectedBytes: state.members.length * plan.words * WORD_BYTES,
-      survivors: state.survivors.map(({ site }) => site),
-      losses: state.losses.map((loss) => ({ ...loss })),
-      startedMs: stored.startedMs,
-      endedMs,
-      sumHash: state.sumHash,
-      why: state.why,
-    };
-  };
   const tell = (round: Live): void => {
     for (const changed of round.changed) changed();
   };
@@ -417,7 +334,7 @@ export const createRounds = (options: RoundsOptions): Rounds => {
       }
     });
 
-  const adopt = async (id: RoundId, stored: Stored): Promise<Live> => {
+  const adopt = async (id: RoundId, stored: StoredPlan): Promise<Live> => {
     const plan = parsePlan(fromBase64(stored.plan));
     const round: Live = {
       id,
@@ -486,7 +403,7 @@ export const createRounds = (options: RoundsOptions): Rounds => {
     });
     await mkdir(join(options.home, 'rounds'), { recursive: true, mode: 0o700 });
     if (model !== null) await writeWholeFile(modelPath(id), model);
-    const stored: Stored = {
+    const stored: StoredPlan = {
       plan: toBase64(plan.bytes),
       signature: sign(LABELS.plan, plan.hash),
       graphSeed: epoch.graphSeed,
@@ -505,76 +422,6 @@ export const createRounds = (options: RoundsOptions): Rounds => {
     if (value === undefined) throw notFound();
     return RoundShown.parse(JSON.parse(fromUtf8(value)));
   };
-
-  const roundBy = (planHash: string, site: SiteId): Live => {
-    const round = byPlan.get(planHash);
-    if (round?.plan.plan.sites.includes(site) !== true)
-      throw new QflError('expired', { detail: 'this round is over' });
-    return round;
-  };
-  const uploadState = (round: Live, site: SiteId, chunks: number, begun = true): UploadState => {
-    const bytes = Math.min(chunks * CHUNK_BYTES, round.plan.plan.words * WORD_BYTES);
-    if (bytes > (round.received.get(site) ?? 0)) {
-      round.received.set(site, bytes);
-      round.lastMs = clock.monotonicMs();
-      tell(round);
-    }
-    return { chunks, begun, open: round.state.phase === 'collecting' && awaited(round.state).includes(site) };
-  };
-  const signatures = new Map<string, { readonly hash: string; readonly signature: string }>();
-  /** Whole and as signed: it counts. */
-  const complete = async (
-    round: Live,
-    site: SiteId,
-    chunks: number,
-    hashes: readonly Uint8Array[],
-  ): Promise<void> => {
-    const signed = signatures.get(`${round.id} ${site}`);
-    if (chunks < hashes.length || signed === undefined) return;
-    await happen(round, { kind: 'vector', site, hash: signed.hash, signature: signed.signature });
-    signatures.delete(`${round.id} ${site}`);
-  };
-  const vector = async ({ header, payload }: Call, site: SiteId): Promise<Reply> => {
-    const { plan, members, signature } = parse(VectorHeader, header);
-    const round = roundBy(plan, site);
-    if (round.state.phase !== 'collecting' || !awaited(round.state).includes(site))
-      return { header: uploadState(round, site, 0) };
-    if (members !== toHex(membersHash(round.state)))
-      throw new QflError('protocol', { detail: 'a vector that was masked for other members' });
-    const { hashes, chunks } = await round.spool.begin(site, payload);
-    const hash = toHex(vectorHashOf(round.plan.hash, site, round.plan.plan.words, hashes));
-    signatures.set(`${round.id} ${site}`, { hash, signature });
-    const state = uploadState(round, site, chunks);
-    await complete(round, site, chunks, hashes);
-    return { header: state };
-  };
-  const chunk = async ({ header, payload }: Call, site: SiteId): Promise<Reply> => {
-    const { plan, index } = parse(ChunkHeader, header);
-    const round = roundBy(plan, site);
-    if (round.state.phase !== 'collecting') return { header: uploadState(round, site, 0) };
-    const upload = await round.spool.add(site, index, payload);
-    if (upload === undefined) return { header: uploadState(round, site, 0, false) };
-    const { hashes, chunks } = upload;
-    const state = uploadState(round, site, chunks);
-    await complete(round, site, chunks, hashes);
-    return { header: state };
-  };
-  const model = async ({ header }: Call, site: SiteId): Promise<Reply> => {
-    const { plan, index } = parse(ModelRequest, header);
-    const round = roundBy(plan, site);
-    const bytes = await readFile(modelPath(round.id));
-    return { payload: bytes.subarray(index * CHUNK_BYTES, (index + 1) * CHUNK_BYTES) };
-  };
-  const siteLost = async ({ header }: Call, site: SiteId): Promise<Reply> => {
-    const { plan, code } = parse(RoundLost, header);
-    await happen(roundBy(plan, site), { kind: 'lost', site, code, detail: 'its work failed' });
-    return {};
-  };
-  /** Chunks of a site are kept in the order in which they came. */
-  const inOrder =
-    (answer: (call: Call, site: SiteId) => Promise<Reply>) =>
-    (call: Call, site: SiteId): Promise<Reply> =>
-      perUpload(site, () => answer(call, site));
 
   return {
     start: (request, signal) => oneStart(() => begin(request, signal)),
@@ -629,17 +476,20 @@ export const createRounds = (options: RoundsOptions): Rounds => {
       }
       await happen(round, { kind: 'cancelled', detail: why });
     },
-    calls: {
-      [METHODS.roundVector]: inOrder(vector),
-      [METHODS.roundChunk]: inOrder(chunk),
-      [METHODS.roundModel]: model,
-      [METHODS.roundLost]: siteLost,
-    },
+    calls: createUploadCalls({
+      roundOf: (planHash) => byPlan.get(planHash),
+      happen,
+      progressed(round) {
+        round.lastMs = clock.monotonicMs();
+        tell(round);
+      },
+      modelPath,
+    }),
     async resume() {
-      const found: [RoundId, Stored][] = [];
+      const found: [RoundId, StoredPlan][] = [];
       for await (const { key, value } of store.list({ prefix: PREFIX })) {
         const [id, rest] = key.slice(PREFIX.length).split('/');
-        if (rest === 'plan') found.push([RoundId.parse(id), Stored.parse(JSON.parse(fromUtf8(value)))]);
+        if (rest === 'plan') found.push([RoundId.parse(id), StoredPlan.parse(JSON.parse(fromUtf8(value)))]);
       }
       for (const [id, stored] of found) await adopt(id, stored);
       for await (const { key, value } of store.list({ prefix: RECEIPT })) {
