@@ -195,8 +195,8 @@ describe('random faults', () => {
   );
 });
 
-/** Above 101 sites masks are shared with some only. A round's cost and memory grow with the square of its sites: 500 take some minutes. */
-const LARGE = IS_NIGHTLY ? [102, 150, 300, 500] : [102];
+/** Above 101 sites masks are shared with some only. A round's cost and memory grow with the square of its sites: 1,000 take ten minutes and 3 GB. */
+const LARGE = IS_NIGHTLY ? [102, 150, 300, 500, 1_000] : [102];
 
 describe('rounds of many sites', () => {
   it.each(LARGE)(
