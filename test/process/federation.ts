@@ -3,7 +3,15 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { build, eventually, printedBy, type Program, qflJson, startProgram } from '../fixtures/processes.ts';
+import {
+  build,
+  type Environment,
+  eventually,
+  printedBy,
+  type Program,
+  qflJson,
+  startProgram,
+} from '../fixtures/processes.ts';
 
 /** The most talkative, so that a search of the log finds what any level would show. */
 const LOG_LEVEL = 'trace';
@@ -83,10 +91,11 @@ const openSeat = async (
   home: string,
   first: readonly string[],
   again: (port: string) => readonly string[],
+  env?: Environment,
 ): Promise<Seat> => {
   const programs: Program[] = [];
   const start = async (args: readonly string[]): Promise<z.infer<typeof Ready>> => {
-    const program = startProgram(args);
+    const program = startProgram(args, env);
     programs.push(program);
     return printedBy(program, Ready, `${args.slice(0, 2).join(' ')} is ready`);
   };
@@ -119,6 +128,7 @@ export interface SiteOptions {
   readonly config?: string;
   /** The address by which it reaches the coordinator, when not the coordinator's own. */
   readonly through?: (coordinatorUrl: string) => Promise<string>;
+  readonly env?: Environment;
 }
 
 export interface Site extends Seat {
@@ -137,6 +147,7 @@ export interface FederationOptions {
   readonly sites: readonly SiteOptions[];
   readonly coordinatorConfig?: string;
   readonly coordinatorArgs?: readonly string[];
+  readonly coordinatorEnv?: Environment;
   readonly logLevel?: string;
   /** Folder for all homes; the system's temporary folder when left out. */
   readonly within?: string;
@@ -186,7 +197,7 @@ const openCoordinator = async (folder: string, options: FederationOptions) => {
     ...service(home, config, port, logLevel),
     ...coordinatorArgs,
   ];
-  const seat = await openSeat(home, start('0'), start);
+  const seat = await openSeat(home, start('0'), start, options.coordinatorEnv);
   const { key: adminKey } = await qflJson(Minted, [
     'key',
     'create',
@@ -206,7 +217,7 @@ const openSite = async (
   options: SiteOptions,
   logLevel?: string,
 ): Promise<Site> => {
-  const { name, config = '', through } = options;
+  const { name, config = '', through, env } = options;
   const home = join(folder, name);
   const configFile = join(folder, `${name}.yaml`);
   await writeFile(configFile, config);
@@ -223,6 +234,7 @@ const openSite = async (
     home,
     ['agent', 'join', url, '--token', token, '--start', ...service(home, configFile, '0', logLevel)],
     (port) => ['agent', 'start', ...service(home, configFile, port, logLevel)],
+    env,
   );
   const joined = await printedBy(seat.program, Joined, `${name} joined`);
   return Object.assign(seat, {
