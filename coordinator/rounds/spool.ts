@@ -2,7 +2,7 @@
  * Masked vectors on their way in: a file per site that grows chunk by chunk, each held against the hashes that the site sent before. Half an upload can be
  * dropped, or gone on with after a cut line or a crash; nothing of it says anything without the masks.
  */
-import { mkdir, open, readFile, rm, stat, truncate } from 'node:fs/promises';
+import { mkdir, open, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { equalConstantTime } from '../../shared/bytes.ts';
 import { HASH_BYTES } from '../../shared/crypto/hash.ts';
@@ -64,6 +64,15 @@ export const createSpool = (home: string, round: RoundId, words: number): Spool 
       await file.close();
     }
   };
+  /** Chunks are appended: half a one, or what a crash made of it, must not stay before them. */
+  const cutTo = async (site: SiteId, bytes: number): Promise<void> => {
+    const file = await open(pathOf(site), 'a', 0o600);
+    try {
+      await file.truncate(bytes);
+    } finally {
+      await file.close();
+    }
+  };
   return {
     pathOf,
     async begin(site, bytes) {
@@ -78,8 +87,8 @@ export const createSpool = (home: string, round: RoundId, words: number): Spool 
       const hashes = split(bytes);
       const chunks = uploads.get(site)?.chunks ?? (await checked(site, hashes));
       const upload = { hashes, chunks };
+      await cutTo(site, Math.min(chunks * CHUNK_BYTES, words * WORD_BYTES));
       uploads.set(site, upload);
-      if (chunks > 0) await truncate(pathOf(site), Math.min(chunks * CHUNK_BYTES, words * WORD_BYTES));
       return upload;
     },
     async add(site, index, bytes) {
@@ -92,7 +101,8 @@ export const createSpool = (home: string, round: RoundId, words: number): Spool 
         throw refuse('a chunk that is not what its hash says');
       const file = await open(pathOf(site), 'a', 0o600);
       try {
-        await file.write(bytes);
+        // Whole or an error: a bare `write` may take a part of it on a disk that is nearly full.
+        await file.appendFile(bytes);
         // What is acknowledged may be lost in a crash of the machine: the site keeps it until its receipt, and is asked again.
         if (index + 1 === count) await file.sync();
       } catch (cause) {
