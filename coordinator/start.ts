@@ -308,17 +308,16 @@ export const startCoordinator = async (
       random,
     });
     const recoveries = createRecoveries({ store, keyLog, audit, clock });
-    const handlersFor = siteHandlers({
-      roundCalls: {
-        ...rounds.calls,
-        [METHODS.roundStats]: roundStatistics({
-          rounds,
-          check(asked) {
-            emergency.lockdown.check();
-            policy.check(asked);
-          },
-        }),
+    const statistics = roundStatistics({
+      rounds,
+      check(asked) {
+        emergency.lockdown.check();
+        policy.check(asked);
       },
+    });
+    await statistics.forgetOld();
+    const handlersFor = siteHandlers({
+      roundCalls: { ...rounds.calls, [METHODS.roundStats]: statistics.answer },
       recoveries,
       registry,
       presence,

@@ -49,7 +49,10 @@ export const createMaskedStatistics =
     const sites = [...(reached.here ? [self] : []), ...reached.others].toSorted();
     if (sites.length < SITES_MIN || reached.absent.length > 0)
       throw new QflError('site_unavailable', {
-        detail: `a masked statistic needs ${SITES_MIN} sites with records, and ${sites.length} of those asked are there`,
+        detail:
+          sites.length < SITES_MIN
+            ? `a masked statistic needs ${SITES_MIN} sites with records, and ${sites.length} of those asked are there`
+            : `a masked statistic is the sum of all sites asked, and of these are not there: ${reached.absent.join(', ')}`,
         next: 'Ask when more are connected, or without --masked: each site then answers for itself.',
       });
     const { cells, l2Squared } = maskedVector(query);

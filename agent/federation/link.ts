@@ -5,6 +5,7 @@
 import type { Clock } from '../../shared/clock.ts';
 import { QflError, toQflError } from '../../shared/errors.ts';
 import type { Logger } from '../../shared/log.ts';
+import { pause } from '../../shared/pause.ts';
 import type { RandomBytes } from '../../shared/random.ts';
 import type { CallOptions, Peer, Received, Reply } from '../../shared/wire/peer.ts';
 import type { OpenSession } from './session.ts';
@@ -42,18 +43,6 @@ export interface LinkOptions {
   readonly logger: Logger;
   readonly rules?: LinkRules;
 }
-
-const sleep = (ms: number, signal: AbortSignal): Promise<void> =>
-  new Promise((resolve) => {
-    const done = (): void => {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', done);
-      resolve();
-    };
-    const timer = setTimeout(done, ms);
-    signal.addEventListener('abort', done, { once: true });
-    if (signal.aborted) done();
-  });
 
 export const startLink = (options: LinkOptions): Link => {
   const { clock, random, logger, rules = DEFAULT_LINK_RULES } = options;
@@ -122,7 +111,7 @@ export const startLink = (options: LinkOptions): Link => {
           logger.warn({ code: lastError.code, detail: lastError.detail }, 'not connected to the coordinator');
       }
       if (stop.signal.aborted) break;
-      await sleep(backoffMs(), stop.signal);
+      await pause(backoffMs(), stop.signal);
       failures = Math.min(failures + 1, 16);
     }
     state = 'closed';

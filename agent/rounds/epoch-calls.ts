@@ -1,9 +1,9 @@
 /** Calls of the coordinator that make pair keys, in their order (`site-epoch.ts`). Each state is on the disk before its answer leaves. */
-import type { z } from 'zod';
 import { QflError } from '../../shared/errors.ts';
 import type { EpochId } from '../../shared/ids.ts';
 import type { Vault } from '../../shared/keys/vault.ts';
 import type { RandomBytes } from '../../shared/random.ts';
+import { parseMessage } from '../../shared/rounds/fields.ts';
 import { GraphRequest, NonceRequest, OfferRequest, PairingsRequest } from '../../shared/rounds/epoch.ts';
 import type { Call, Reply } from '../../shared/wire/peer.ts';
 import { METHODS } from '../../shared/wire/session.ts';
@@ -22,13 +22,6 @@ export interface EpochCallOptions extends PolicyFacts {
 }
 
 export type Answer = (call: Call) => Promise<Reply>;
-
-/** @throws QflError `protocol` */
-export const parseMessage = <Schema extends z.ZodType>(schema: Schema, value: unknown): z.output<Schema> => {
-  const parsed = schema.safeParse(value);
-  if (!parsed.success) throw new QflError('protocol', { detail: 'a message of a sealed round is malformed' });
-  return parsed.data;
-};
 
 export const createEpochCalls = (
   options: EpochCallOptions,

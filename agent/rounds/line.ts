@@ -3,8 +3,9 @@ import { toHex } from '../../shared/bytes.ts';
 import { MINUTE_MS, SECOND_MS } from '../../shared/clock.ts';
 import { QflError, toQflError } from '../../shared/errors.ts';
 import type { RoundId } from '../../shared/ids.ts';
+import { parseMessage } from '../../shared/rounds/fields.ts';
 import { CHUNK_BYTES, chunkCountOf, chunkHashOf, UploadState } from '../../shared/rounds/messages.ts';
-import { pause } from '../../shared/rounds/pause.ts';
+import { pause } from '../../shared/pause.ts';
 import type { PlanBytes } from '../../shared/rounds/plan.ts';
 import type { CallOptions, Received, Reply } from '../../shared/wire/peer.ts';
 import { METHODS } from '../../shared/wire/session.ts';
@@ -95,7 +96,8 @@ export const createRoundLine = (caller: () => RoundCaller, shelf: RoundShelf): R
       signature: round.vector!.signature,
     };
     const announce = async (): Promise<UploadState> =>
-      UploadState.parse(
+      parseMessage(
+        UploadState,
         (await ask(METHODS.roundVector, { header, payload: Buffer.concat(hashes) }, signal)).header,
       );
     let state = await announce();
@@ -116,7 +118,7 @@ export const createRoundLine = (caller: () => RoundCaller, shelf: RoundShelf): R
             { header: { plan: header.plan, index }, payload },
             signal,
           );
-          return UploadState.parse(sent.header);
+          return parseMessage(UploadState, sent.header);
         }),
       );
       state = newestOf(answers);

@@ -1,4 +1,5 @@
 /** Logistic regression over the records of this site: the sum of its patients' clipped gradients, with its share of the noise. */
+import { breathe } from '../../shared/breathe.ts';
 import { noiseOf, discreteGaussian } from '../../shared/privacy/mechanism.ts';
 import { rational } from '../../shared/privacy/rational.ts';
 import type { RandomBytes } from '../../shared/random.ts';
@@ -30,8 +31,6 @@ const codesOf = ({ features, target }: LogisticSettings): string[] => [
   target,
   ...features.flatMap((feature) => (feature.kind === 'condition' ? [feature.code] : [])),
 ];
-
-const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 /** A patient's inputs; undefined where one is not known: such a patient is not learnt from. */
 const inputsOf = (
@@ -73,7 +72,7 @@ export const createLogistic = ({ records, random, blocks }: LogisticOptions): Ro
     const noise: number[] = [];
     for (let word = 0; word < grid.words; word += 1) {
       noise.push(Number(draw()));
-      if (word % PATIENTS_PER_TURN === 0) await turn();
+      if (word % PATIENTS_PER_TURN === 0) await breathe();
     }
     const encoder = createEncoder(grid, turnSeed(plan.round), random);
     const codes = codesOf(settings);
@@ -99,7 +98,7 @@ export const createLogistic = ({ records, random, blocks }: LogisticOptions): Ro
       const inputs = inputsOf(settings.features, person, held, today);
       if (inputs !== undefined) encoder.add(patientVector(weights, inputs, held.has(settings.target), clip));
       visited += 1;
-      if (visited % PATIENTS_PER_TURN === 0) await turn();
+      if (visited % PATIENTS_PER_TURN === 0) await breathe();
     }
     const { sum } = encoder;
     for (const [word, value] of noise.entries()) sum[word] = (sum[word]! + value) | 0;

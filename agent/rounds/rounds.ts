@@ -13,7 +13,7 @@ import { QflError, toQflError } from '../../shared/errors.ts';
 import { QueryId, type RoundId } from '../../shared/ids.ts';
 import type { Logger } from '../../shared/log.ts';
 import { mechanismOfText } from '../../shared/privacy/mechanism.ts';
-import { LABELS } from '../../shared/rounds/fields.ts';
+import { LABELS, parseMessage } from '../../shared/rounds/fields.ts';
 import { maskGraph } from '../../shared/rounds/mask-graph.ts';
 import {
   CHUNK_BYTES,
@@ -39,7 +39,7 @@ import type { Call, Handler, Handlers, Reply } from '../../shared/wire/peer.ts';
 import { METHODS } from '../../shared/wire/session.ts';
 import type { Block } from '../budget/blocks.ts';
 import type { Ledger, Reservation } from '../budget/ledger.ts';
-import { createEpochCalls, type EpochCallOptions, parseMessage } from './epoch-calls.ts';
+import { createEpochCalls, type EpochCallOptions } from './epoch-calls.ts';
 import { createRoundLine, type RoundCaller } from './line.ts';
 import { checkPlan } from './policy.ts';
 import { createRoundShelf, isEnded } from './shelf.ts';
@@ -327,12 +327,17 @@ export const createSiteRounds = (options: RoundsOptions): SiteRounds => {
       if (signal.aborted || isClosed) return;
       const { code } = toQflError(error);
       logger.error({ err: error, round: id }, 'this site’s part in a sealed round failed');
-      await note('round.ended', plan, 'failed').catch(() => undefined);
+      await note('round.ended', plan, 'failed').catch((failure: unknown) =>
+        logger.error({ err: failure, round: id }, 'the end of a sealed round could not be noted'),
+      );
       const header = { plan: toHex(plan.hash), code };
       await options
         .caller()
         .request(METHODS.roundLost, { header }, { timeoutMs: CALL_TIMEOUT_MS })
-        .catch(() => undefined);
+        // It hears of it by this site's silence, then.
+        .catch((failure: unknown) =>
+          logger.warn({ err: failure, round: id }, 'the coordinator could not be told'),
+        );
       await serial(() => end(id, toHex(plan.hash)));
     }
   };

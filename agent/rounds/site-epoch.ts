@@ -5,6 +5,7 @@
  */
 import { z } from 'zod';
 import { equalConstantTime, fromBase64, fromHex, toBase64, toHex, utf8 } from '../../shared/bytes.ts';
+import { breathe } from '../../shared/breathe.ts';
 import { type Identity, verifyHybrid, verifySignature } from '../../shared/crypto/signature.ts';
 import {
   decapsulate,
@@ -73,8 +74,6 @@ const unknownSite = (site: SiteId): QflError =>
     next: 'Ask the operator who that is. If nobody can tell, tell the other hospitals.',
   });
 
-/** A verification or an encapsulation takes a millisecond or more: others get a turn between two. */
-const breathe = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 const SITES_MIN = 3;
 
 /** @throws QflError `protocol`, `unknown_key` */

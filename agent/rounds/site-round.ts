@@ -38,7 +38,7 @@ import {
   selfSeedOf,
 } from '../../shared/rounds/secrets.ts';
 import { SECRET_BYTES, splitting } from '../../shared/rounds/shamir.ts';
-import { atOnce, type Steps } from '../../shared/rounds/slowly.ts';
+import type { Steps } from '../../shared/rounds/slowly.ts';
 import type { Masks } from '../../shared/rounds/words.ts';
 
 const Secret = z.base64();
@@ -164,9 +164,6 @@ export function* sharingSecrets(round: SiteRound, random: RandomBytes): Steps<St
     },
   };
 }
-export const shareSecrets = (round: SiteRound, random: RandomBytes): Step<Uint8Array> =>
-  atOnce(sharingSecrets(round, random));
-
 const ownCommitment = (round: SiteRound, hash: Uint8Array): string =>
   commitmentOf(hash, round.self, RoundShares.parse(JSON.parse(round.shares ?? '{}')));
 
@@ -217,9 +214,6 @@ export function* acceptingMembers(
   }
   return { round: { ...round, members: [...members], held }, reply: undefined };
 }
-export const acceptMembers = (round: SiteRound, message: RoundMembers): Step<undefined> =>
-  atOnce(acceptingMembers(round, message));
-
 /** Seeds of the masks of its vector: its own, and one for each neighbour that is a member; the site lower in order adds. */
 export const masksOf = (round: SiteRound): Masks => {
   const { plan, hash } = planOf(round);
@@ -283,9 +277,6 @@ export function* confirmingSurvivors(
     reply: toBase64(identity.sign(LABELS.alive, aliveBytes(hash, members, survivorsHash))),
   };
 }
-export const confirmSurvivors = (round: SiteRound, message: RoundSurvivors, signers: Signers): Step<string> =>
-  atOnce(confirmingSurvivors(round, message, signers));
-
 const checkSurvivors = (
   { members = [], self, vector }: SiteRound,
   survivors: RoundSurvivors['survivors'],
@@ -341,5 +332,3 @@ export function* revealing(
     },
   };
 }
-export const reveal = (round: SiteRound, message: RevealRequest, signers: Signers): Step<RevealReply> =>
-  atOnce(revealing(round, message, signers));

@@ -3,6 +3,7 @@
  * of each. One vector of small integers: a count, a histogram or a table of declared bins.
  */
 import { z } from 'zod';
+import { breathe } from '../../shared/breathe.ts';
 import { assert, QflError } from '../../shared/errors.ts';
 import { MICRO_PER_EPSILON } from '../../shared/privacy/epsilon.ts';
 import {
@@ -108,7 +109,7 @@ export const createStatisticWorker = (options: MaskedStatisticsOptions): RoundWo
       const noise: bigint[] = [];
       for (let word = 0; word < plan.words; word += 1) {
         noise.push(draw());
-        if (word % DRAWS_PER_TURN === 0) await new Promise((resolve) => setImmediate(resolve));
+        if (word % DRAWS_PER_TURN === 0) await breathe();
       }
       const planned = await planner(work.query, { limits: options.limits(), blocks: options.blocks(plan) });
       const [exact] = await planned.evaluate(signal);

@@ -1,7 +1,6 @@
 /** Asks a site until it answers: over whatever connection it has, again after each loss. */
-import { QflError, toQflError } from '../../shared/errors.ts';
-import { pause } from '../../shared/rounds/pause.ts';
-import type { z } from 'zod';
+import { type QflError, toQflError } from '../../shared/errors.ts';
+import { pause } from '../../shared/pause.ts';
 import type { SiteId } from '../../shared/ids.ts';
 import type { Received, Reply } from '../../shared/wire/peer.ts';
 import type { Presence } from '../sites/presence.ts';
@@ -31,10 +30,3 @@ export const askingOver =
       await pause(AGAIN_AFTER_MS, signal);
     }
   };
-
-/** What a site said, as it should be. @throws QflError `protocol` */
-export const parse = <Schema extends z.ZodType>(schema: Schema, value: unknown): z.output<Schema> => {
-  const parsed = schema.safeParse(value);
-  if (!parsed.success) throw new QflError('protocol', { detail: 'a message of a sealed round is malformed' });
-  return parsed.data;
-};

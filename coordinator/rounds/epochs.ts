@@ -3,7 +3,7 @@
  * of the same sites for a day; a change of sites, or of a site's identity, needs another.
  */
 import { z } from 'zod';
-import { fromBase64, fromHex, fromUtf8, toHex, utf8 } from '../../shared/bytes.ts';
+import { fromBase64, fromUtf8, toHex, utf8 } from '../../shared/bytes.ts';
 import { type Clock, DAY_MS } from '../../shared/clock.ts';
 import { QflError, toQflError } from '../../shared/errors.ts';
 import { EpochId, SiteId } from '../../shared/ids.ts';
@@ -15,7 +15,7 @@ import {
   SignedOffer,
   transcriptOf,
 } from '../../shared/rounds/epoch.ts';
-import { Hash } from '../../shared/rounds/fields.ts';
+import { Hash, parseMessage } from '../../shared/rounds/fields.ts';
 import type { Store } from '../../shared/store/port.ts';
 import { METHODS } from '../../shared/wire/session.ts';
 import type { Ask } from './ask.ts';
@@ -80,19 +80,19 @@ const make = async (
   const epoch = EpochId.parse(randomHex(random, EPOCH_BYTES));
   const header = (value: object) => ({ header: { epoch, ...value } });
   const offers = await fromEach(sites, 'no keys for the epoch', async (site) =>
-    SignedOffer.parse((await ask(site, METHODS.epochOffer, header({ sites }), signal)).header),
+    parseMessage(SignedOffer, (await ask(site, METHODS.epochOffer, header({ sites }), signal)).header),
   );
   const pairings = await fromEach(
     sites,
     'no keys for the others',
     async (site) =>
-      PairingsReply.parse((await ask(site, METHODS.epochPairings, header({ offers }), signal)).header)
+      parseMessage(PairingsReply, (await ask(site, METHODS.epochPairings, header({ offers }), signal)).header)
         .pairings,
   );
   const nonces = await fromEach(sites, 'the keys of the others were refused', async (site) => {
     const forIt = pairings.flat().filter(({ to }) => to === site);
-    return NonceReply.parse((await ask(site, METHODS.epochNonce, header({ pairings: forIt }), signal)).header)
-      .nonce;
+    const reply = await ask(site, METHODS.epochNonce, header({ pairings: forIt }), signal);
+    return parseMessage(NonceReply, reply.header).nonce;
   });
   await fromEach(sites, 'the epoch was not completed', (site) =>
     ask(site, METHODS.epochGraph, header({ nonces }), signal),
@@ -131,5 +131,3 @@ export const createEpochs = (options: EpochsOptions): Epochs => {
     },
   };
 };
-
-export const graphSeedBytes = ({ graphSeed }: StoredEpoch): Uint8Array => fromHex(graphSeed);

@@ -32,6 +32,8 @@ export interface Live {
   state: RoundState;
   events: number;
   received: Map<SiteId, number>;
+  /** Of vectors on their way: what they hash to, and that their site stands for it. */
+  readonly announced: Map<SiteId, { readonly hash: string; readonly signature: string }>;
   /** Aborted at each change of phase: what was asked in the one before is not waited for any more. */
   phase: AbortController;
   lastMs: number;

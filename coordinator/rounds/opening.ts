@@ -4,7 +4,7 @@ import type { SiteId } from '../../shared/ids.ts';
 import { pairHashOf, type SecretKind, secretHashOf } from '../../shared/rounds/messages.ts';
 import { openSeeds, selfSeedOf } from '../../shared/rounds/secrets.ts';
 import { combining } from '../../shared/rounds/shamir.ts';
-import { atOnce, type Steps } from '../../shared/rounds/slowly.ts';
+import type { Steps } from '../../shared/rounds/slowly.ts';
 import type { Masks } from '../../shared/rounds/words.ts';
 import type { RoundState } from './round.ts';
 
@@ -53,5 +53,3 @@ export function* openingMasks(state: RoundState, graph: Graph): Steps<Opening> {
   }
   return { masks: { plus, minus } };
 }
-
-export const openMasks = (state: RoundState, graph: Graph): Opening => atOnce(openingMasks(state, graph));

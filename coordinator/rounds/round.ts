@@ -23,18 +23,7 @@ import {
   vectorBytes,
 } from '../../shared/rounds/messages.ts';
 import { type PlanBytes, survivorsMin } from '../../shared/rounds/plan.ts';
-
-export const PHASES = [
-  'joining',
-  'sharing',
-  'collecting',
-  'confirming',
-  'revealing',
-  'opening',
-  'done',
-  'aborted',
-] as const;
-export type Phase = (typeof PHASES)[number];
+import type { RoundPhase } from '../../shared/wire/round.ts';
 
 export const RoundEvent = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('joined'), site: SiteId }),
@@ -54,14 +43,14 @@ export type RoundEvent = z.infer<typeof RoundEvent>;
 
 export interface Loss {
   readonly site: SiteId;
-  readonly phase: Phase;
+  readonly phase: RoundPhase;
   readonly code: string;
   readonly detail: string;
 }
 
 export interface RoundState {
   readonly plan: PlanBytes;
-  readonly phase: Phase;
+  readonly phase: RoundPhase;
   readonly joined: ReadonlySet<SiteId>;
   readonly shares: ReadonlyMap<SiteId, RoundShares>;
   readonly members: readonly Member[];
@@ -114,7 +103,7 @@ const lose = (state: RoundState, site: SiteId, code: string, detail: string): Ro
   ...state,
   losses: [...state.losses, { site, phase: state.phase, code, detail }],
 });
-const lostIn = ({ losses }: RoundState, phase: Phase): ReadonlySet<SiteId> =>
+const lostIn = ({ losses }: RoundState, phase: RoundPhase): ReadonlySet<SiteId> =>
   new Set(losses.filter((loss) => loss.phase === phase).map(({ site }) => site));
 
 interface PhaseRule {
@@ -235,7 +224,7 @@ const toOpening = (state: RoundState): RoundState =>
       );
 
 /** Phases in which sites are waited for. */
-const RULES: Readonly<Partial<Record<Phase, PhaseRule>>> = {
+const RULES: Readonly<Partial<Record<RoundPhase, PhaseRule>>> = {
   joining: { asked: ({ plan }) => plan.plan.sites, answered: ({ joined }) => joined, leave: toSharing },
   sharing: { asked: ({ joined }) => [...joined], answered: ({ shares }) => shares, leave: toCollecting },
   collecting: {

@@ -2,6 +2,7 @@
  * Carries sealed rounds from plan to sum. What happened is kept event by event before anything is made of it; after a crash a round goes on from its
  * events and from the vectors that are on the disk. A round ends by itself when nothing comes for as long as its plan says.
  */
+import { setMaxListeners } from 'node:events';
 import { mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
@@ -14,7 +15,7 @@ import { QflError, toQflError } from '../../shared/errors.ts';
 import { type DepartmentId, type Pseudonym, RoundId, SiteId, type TaskId } from '../../shared/ids.ts';
 import type { Logger } from '../../shared/log.ts';
 import { type RandomBytes, randomHex } from '../../shared/random.ts';
-import { LABELS } from '../../shared/rounds/fields.ts';
+import { LABELS, parseMessage } from '../../shared/rounds/fields.ts';
 import { maskGraph } from '../../shared/rounds/mask-graph.ts';
 import {
   chunkHashOf,
@@ -32,7 +33,7 @@ import {
   type RoundWork,
 } from '../../shared/rounds/plan.ts';
 import { slowly } from '../../shared/rounds/slowly.ts';
-import { pause } from '../../shared/rounds/pause.ts';
+import { pause } from '../../shared/pause.ts';
 import { hashSlowly, openApart, robustApart } from '../../shared/rounds/thread.ts';
 import { thresholdOf } from '../../shared/rounds/tolerance.ts';
 import { bytesOf, centred, wordsOf } from '../../shared/rounds/words.ts';
@@ -42,7 +43,7 @@ import { writeWholeFile } from '../../shared/whole-file.ts';
 import { RoundShown } from '../../shared/wire/round.ts';
 import { METHODS } from '../../shared/wire/session.ts';
 import type { Presence } from '../sites/presence.ts';
-import { type Ask, askingOver, parse } from './ask.ts';
+import { type Ask, askingOver } from './ask.ts';
 import { type Live, shown, StoredPlan } from './live.ts';
 import { createUploadCalls, type SiteCalls } from './uploads.ts';
 import { createEpochs } from './epochs.ts';
@@ -191,6 +192,8 @@ export const createRounds = (options: RoundsOptions): Rounds => {
     question: (site: SiteId, signal: AbortSignal) => Promise<RoundEvent | undefined>,
   ): void => {
     const signal = AbortSignal.any([round.phase.signal, stop.signal]);
+    // One for each site that is asked: no leak, however many there are.
+    setMaxListeners(0, signal);
     for (const site of awaited(round.state))
       inBackground('a site could not be asked in a sealed round', async () => {
         try {
@@ -213,7 +216,7 @@ export const createRounds = (options: RoundsOptions): Rounds => {
     sharing: (round) =>
       askAll(round, async (site, signal) => {
         const reply = await ask(site, METHODS.roundShares, { header: { plan: planHex(round) } }, signal);
-        const { signature } = parse(SignedHeader, reply.header);
+        const { signature } = parseMessage(SignedHeader, reply.header);
         return { kind: 'shared', site, text: fromUtf8(reply.payload), signature };
       }),
     collecting: (round) => {
@@ -234,7 +237,7 @@ export const createRounds = (options: RoundsOptions): Rounds => {
       const header = { plan: planHex(round), survivors: round.state.survivors };
       askAll(round, async (site, signal) => {
         const reply = await ask(site, METHODS.roundSurvivors, { header }, signal);
-        return { kind: 'alive', site, signature: parse(SignedHeader, reply.header).signature };
+        return { kind: 'alive', site, signature: parseMessage(SignedHeader, reply.header).signature };
       });
     },
     revealing: (round) => {
@@ -242,7 +245,7 @@ export const createRounds = (options: RoundsOptions): Rounds => {
       const header = { plan: planHex(round), survivors: toHex(survivorsHash(round.state)), alive };
       askAll(round, async (site, signal) => {
         const { header: reply } = await ask(site, METHODS.roundReveal, { header }, signal);
-        return { kind: 'revealed', site, reply: parse(RevealReply, reply) };
+        return { kind: 'revealed', site, reply: parseMessage(RevealReply, reply) };
       });
     },
     opening: (round) => inBackground('a sum could not be opened', () => openSum(round)),
@@ -280,6 +283,7 @@ export const createRounds = (options: RoundsOptions): Rounds => {
   /** To every site, whenever it is there; kept until then. */
   const give = async (id: RoundId, { sites, signed }: PendingReceipt): Promise<void> => {
     const signal = AbortSignal.any([stop.signal, AbortSignal.timeout(RECEIPT_MAX_MS)]);
+    setMaxListeners(0, signal);
     await Promise.all(
       sites.map((site) => ask(site, METHODS.roundReceipt, { header: signed }, signal).catch(() => undefined)),
     );
@@ -345,6 +349,7 @@ export const createRounds = (options: RoundsOptions): Rounds => {
       state: newRound(plan),
       events: 0,
       received: new Map(),
+      announced: new Map(),
       phase: new AbortController(),
       lastMs: clock.monotonicMs(),
       changed: new Set(),

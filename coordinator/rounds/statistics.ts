@@ -21,7 +21,12 @@ export interface RoundStatisticsOptions {
 export const roundStatistics = ({ rounds, check }: RoundStatisticsOptions) => {
   const forgetLater = (id: RoundId): void =>
     void setTimeout(() => void rounds.forget(id).catch(() => undefined), KEPT_MS).unref();
-  return async ({ header, signal }: Call, site: SiteId): Promise<Reply> => {
+  /** What was kept for an answer when the program ended. */
+  const forgetOld = async (): Promise<void> => {
+    for (const { id, task, endedMs } of await rounds.list())
+      if (task === null && endedMs !== null) forgetLater(id);
+  };
+  const answer = async ({ header, signal }: Call, site: SiteId): Promise<Reply> => {
     const parsed = RoundStatsRequest.safeParse(header);
     if (!parsed.success) throw new QflError('protocol', { detail: 'a malformed statistic' });
     const { round, microEpsilon, ...request } = parsed.data;
@@ -48,4 +53,5 @@ export const roundStatistics = ({ rounds, check }: RoundStatisticsOptions) => {
       payload: bytesOf(toWords(Int32Array.from(sum))),
     };
   };
+  return { answer, forgetOld };
 };

@@ -4,7 +4,7 @@
  */
 import { z } from 'zod';
 import { fromUtf8, utf8 } from '../../shared/bytes.ts';
-import { QflError } from '../../shared/errors.ts';
+import { QflError, toQflError } from '../../shared/errors.ts';
 import { type Pseudonym, RoundId, type SiteId, type TaskId } from '../../shared/ids.ts';
 import { rhoBudget } from '../../shared/privacy/conversion.ts';
 import { decode, fitsWords } from '../../shared/rounds/encode.ts';
@@ -121,6 +121,11 @@ export const runTraining = async (
   };
   const work = workOf(whole);
   const grid = gridOf(settings, clip);
+  const cancelled = (): void => {
+    if (state.round !== null && !isStopping())
+      // It may be over already: then there is nothing to end.
+      void rounds.cancel(state.round, 'the training was cancelled').catch(() => undefined);
+  };
   const begin = async (): Promise<RoundId> => {
     const round = await rounds.start(
       {
@@ -137,11 +142,16 @@ export const runTraining = async (
       signal,
     );
     await keep({ ...state, round });
+    // Cancelled while it began: nobody heard of a round then.
+    if (signal.aborted) cancelled();
     return round;
   };
-  const cancelled = (): void => {
-    if (state.round !== null && !isStopping())
-      void rounds.cancel(state.round, 'the training was cancelled').catch(() => undefined);
+  /** A cancelled training is forgotten; one that failed, or took too long, keeps its steps, and begins another round where it is tried again. */
+  const leave = async (): Promise<void> => {
+    if (state.round !== null) await rounds.forget(state.round);
+    const isOver = signal.aborted && toQflError(signal.reason).code !== 'timeout';
+    if (isOver) await store.write([{ type: 'del', key }]);
+    else await keep({ ...state, round: null });
   };
   signal.addEventListener('abort', cancelled, { once: true });
   try {
@@ -166,6 +176,9 @@ export const runTraining = async (
       await keep({ ...state, weights, steps: [...state.steps, step], round: null });
       await rounds.forget(id);
     }
+  } catch (error) {
+    if (!isStopping()) await leave();
+    throw error;
   } finally {
     signal.removeEventListener('abort', cancelled);
   }

@@ -1,8 +1,9 @@
 /** Calls of sites that bring their masked vectors, fetch the model, or say that no vector will come. */
-import { readFile } from 'node:fs/promises';
+import { open } from 'node:fs/promises';
 import { toHex } from '../../shared/bytes.ts';
 import { QflError } from '../../shared/errors.ts';
 import type { RoundId, SiteId } from '../../shared/ids.ts';
+import { parseMessage } from '../../shared/rounds/fields.ts';
 import {
   CHUNK_BYTES,
   ChunkHeader,
@@ -16,7 +17,6 @@ import { WORD_BYTES } from '../../shared/rounds/words.ts';
 import { createSerialByKey } from '../../shared/serial.ts';
 import type { Call, Reply } from '../../shared/wire/peer.ts';
 import { METHODS } from '../../shared/wire/session.ts';
-import { parse } from './ask.ts';
 import type { Live } from './live.ts';
 import { awaited, membersHash, type RoundEvent } from './round.ts';
 
@@ -47,7 +47,6 @@ export const createUploadCalls = ({ roundOf, happen, progressed, modelPath }: Up
     }
     return { chunks, begun, open: round.state.phase === 'collecting' && awaited(round.state).includes(site) };
   };
-  const signatures = new Map<string, { readonly hash: string; readonly signature: string }>();
   /** Whole and as signed: it counts. */
   const complete = async (
     round: Live,
@@ -55,13 +54,12 @@ export const createUploadCalls = ({ roundOf, happen, progressed, modelPath }: Up
     chunks: number,
     hashes: readonly Uint8Array[],
   ): Promise<void> => {
-    const signed = signatures.get(`${round.id} ${site}`);
+    const signed = round.announced.get(site);
     if (chunks < hashes.length || signed === undefined) return;
     await happen(round, { kind: 'vector', site, hash: signed.hash, signature: signed.signature });
-    signatures.delete(`${round.id} ${site}`);
   };
   const vector = async ({ header, payload }: Call, site: SiteId): Promise<Reply> => {
-    const { plan, members, signature } = parse(VectorHeader, header);
+    const { plan, members, signature } = parseMessage(VectorHeader, header);
     const round = roundBy(plan, site);
     if (round.state.phase !== 'collecting' || !awaited(round.state).includes(site))
       return { header: uploadState(round, site, 0) };
@@ -69,13 +67,13 @@ export const createUploadCalls = ({ roundOf, happen, progressed, modelPath }: Up
       throw new QflError('protocol', { detail: 'a vector that was masked for other members' });
     const { hashes, chunks } = await round.spool.begin(site, payload);
     const hash = toHex(vectorHashOf(round.plan.hash, site, round.plan.plan.words, hashes));
-    signatures.set(`${round.id} ${site}`, { hash, signature });
+    round.announced.set(site, { hash, signature });
     const state = uploadState(round, site, chunks);
     await complete(round, site, chunks, hashes);
     return { header: state };
   };
   const chunk = async ({ header, payload }: Call, site: SiteId): Promise<Reply> => {
-    const { plan, index } = parse(ChunkHeader, header);
+    const { plan, index } = parseMessage(ChunkHeader, header);
     const round = roundBy(plan, site);
     if (round.state.phase !== 'collecting') return { header: uploadState(round, site, 0) };
     const upload = await round.spool.add(site, index, payload);
@@ -86,13 +84,24 @@ export const createUploadCalls = ({ roundOf, happen, progressed, modelPath }: Up
     return { header: state };
   };
   const model = async ({ header }: Call, site: SiteId): Promise<Reply> => {
-    const { plan, index } = parse(ModelRequest, header);
+    const { plan, index } = parseMessage(ModelRequest, header);
     const round = roundBy(plan, site);
-    const bytes = await readFile(modelPath(round.id));
-    return { payload: bytes.subarray(index * CHUNK_BYTES, (index + 1) * CHUNK_BYTES) };
+    const file = await open(modelPath(round.id));
+    try {
+      // Of a large model a piece, not the whole for each piece of it.
+      const { buffer, bytesRead } = await file.read(
+        Buffer.alloc(CHUNK_BYTES),
+        0,
+        CHUNK_BYTES,
+        index * CHUNK_BYTES,
+      );
+      return { payload: buffer.subarray(0, bytesRead) };
+    } finally {
+      await file.close();
+    }
   };
   const siteLost = async ({ header }: Call, site: SiteId): Promise<Reply> => {
-    const { plan, code } = parse(RoundLost, header);
+    const { plan, code } = parseMessage(RoundLost, header);
     await happen(roundBy(plan, site), { kind: 'lost', site, code, detail: 'its work failed' });
     return {};
   };

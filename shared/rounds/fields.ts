@@ -1,5 +1,6 @@
 /** Fields that the messages of sealed rounds share, and the labels under which their hashes and signatures are made. */
 import { z } from 'zod';
+import { QflError } from '../errors.ts';
 
 export const ROUND_SITES_MAX = 1_000;
 /** BLAKE2b-256, hex. */
@@ -21,3 +22,10 @@ export const LABELS = {
   reveal: 'qfl round reveal',
   receipt: 'qfl round receipt',
 } as const;
+
+/** What the other side said, as it should be. @throws QflError `protocol` */
+export const parseMessage = <Schema extends z.ZodType>(schema: Schema, value: unknown): z.output<Schema> => {
+  const parsed = schema.safeParse(value);
+  if (!parsed.success) throw new QflError('protocol', { detail: 'a message of a sealed round is malformed' });
+  return parsed.data;
+};

@@ -3,7 +3,7 @@
  * round, so sites that were shown different plans make masks that do not cancel (design: sealed-rounds, section 4).
  */
 import { z } from 'zod';
-import { fromHex, fromUtf8, toHex, utf8 } from '../bytes.ts';
+import { fromUtf8, toHex, utf8 } from '../bytes.ts';
 import { hashOf } from '../crypto/hash.ts';
 import { QflError } from '../errors.ts';
 import { DepartmentId, EpochId, Pseudonym, RoundId, SiteId } from '../ids.ts';
@@ -113,9 +113,3 @@ export const survivorsMin = ({
   masked,
 }: Pick<RoundPlan, 'threshold' | 'minCohort' | 'masked'>): number =>
   masked ? Math.max(threshold, minCohort) : minCohort;
-
-/** The sites with the keys they are known by: two programs with the same hash mean the same sites. */
-export const rosterHashOf = (
-  roster: readonly { readonly site: SiteId; readonly identity: string }[],
-): Uint8Array =>
-  hashOf('qfl round roster', ...roster.flatMap(({ site, identity }) => [utf8(site), fromHex(identity)]));

@@ -4,6 +4,7 @@
  */
 import { Worker } from 'node:worker_threads';
 import { z } from 'zod';
+import { breathe } from '../breathe.ts';
 import { QflError } from '../errors.ts';
 import { createBlake2b, HASH_BYTES } from '../crypto/hash.ts';
 import { ROBUST_RULES, type RobustRule } from './robust.ts';
@@ -63,7 +64,6 @@ const PIECES_WORDS_MAX = 50_000_000;
 /** A piece of so many keystreams takes two to three milliseconds. */
 const PIECES_STREAMS_MAX = 100;
 
-const breathe = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 const isShort = (words: number, streams: number): boolean =>
   streams <= PIECES_STREAMS_MAX && words * streams <= PIECES_WORDS_MAX;
 

@@ -15,8 +15,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { z } from 'zod';
-import { acceptMembers, masksOf, membersHash, signVector } from '../../agent/rounds/site-round.ts';
-import { openMasks } from '../../coordinator/rounds/opening.ts';
+import { masksOf, membersHash, signVector } from '../../agent/rounds/site-round.ts';
 import { createSpool, type Spool } from '../../coordinator/rounds/spool.ts';
 import { toHex, utf8 } from '../../shared/bytes.ts';
 import { blake2b } from '../../shared/crypto/hash.ts';
@@ -39,6 +38,7 @@ import {
   worldOf,
 } from '../unit/rounds/simulation.ts';
 import type { RoundEvent } from '../../coordinator/rounds/round.ts';
+import { acceptMembers, openMasks } from '../unit/rounds/at-once.ts';
 
 export const usage = '--sites N --dim D [--drops K] [--memory]';
 

@@ -1,6 +1,6 @@
 /**
  * A masked vector over a narrow line that is cut every minute: it arrives, and hardly any of it is sent twice. Three sites and a coordinator in this
- * process, with the agents' shelves, the link that comes back and the coordinator's spool as they ship; 40 MB always, 256 MB out of LevelDB by night.
+ * process, with the agents' shelves, the link that comes back and the coordinator's spool as they ship; 40 MB always, 800 MB out of LevelDB by night.
  */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

@@ -1,13 +1,6 @@
 /** What a coordinator that lies would get if a site forgot one of its checks, and that with the check it gets nothing. */
 import { describe, expect, it } from 'vitest';
-import {
-  acceptMembers,
-  confirmSurvivors,
-  masksOf,
-  reveal,
-  signVector,
-  type SiteRound,
-} from '../../agent/rounds/site-round.ts';
+import { masksOf, signVector, type SiteRound } from '../../agent/rounds/site-round.ts';
 import { toBase64, toHex } from '../../shared/bytes.ts';
 import { LABELS } from '../../shared/rounds/fields.ts';
 import {
@@ -20,6 +13,7 @@ import {
 import { openSeeds, pairSeedOf, selfSeedOf } from '../../shared/rounds/secrets.ts';
 import { combinerFor } from '../../shared/rounds/shamir.ts';
 import { mask, type Words } from '../../shared/rounds/words.ts';
+import { acceptMembers, confirmSurvivors, reveal } from '../unit/rounds/at-once.ts';
 import {
   answerOf,
   happen,

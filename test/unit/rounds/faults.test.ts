@@ -4,9 +4,9 @@
  * (`npm run nightly`), some of each kind always.
  */
 import { describe, expect, it } from 'vitest';
-import { openMasks } from '../../../coordinator/rounds/opening.ts';
 import { bytesOf } from '../../../shared/rounds/words.ts';
 import { seeded } from '../../../shared/seeded.ts';
+import { openMasks } from './at-once.ts';
 import {
   doubleReleasesOf,
   type Faults,

@@ -4,18 +4,13 @@
  * keys is stubbed: pair keys are drawn.
  */
 import {
-  acceptMembers,
-  confirmSurvivors,
   joinRound,
   masksOf,
-  reveal,
   type RosterKeys,
-  shareSecrets,
   signVector,
   SiteRound,
   type Step,
 } from '../../../agent/rounds/site-round.ts';
-import { openMasks } from '../../../coordinator/rounds/opening.ts';
 import {
   awaited,
   membersHash,
@@ -48,6 +43,7 @@ import { sealEntrusted } from '../../../shared/rounds/secrets.ts';
 import { minCohortOf, thresholdOf } from '../../../shared/rounds/tolerance.ts';
 import { addWords, bytesOf, mask, type Words } from '../../../shared/rounds/words.ts';
 import { type Seeded, seeded } from '../../../shared/seeded.ts';
+import { acceptMembers, confirmSurvivors, openMasks, reveal, shareSecrets } from './at-once.ts';
 
 export const siteAt = (at: number): SiteId => SiteId.parse(`site-${String(at).padStart(4, '0')}`);
 

@@ -68,7 +68,7 @@ describe('a chunk', () => {
 
   it('of another vector than was begun is refused, also after a crash', async () => {
     await started().begin(SITE, hashes);
-    const other = Buffer.from(hashes).reverse();
+    const other = Buffer.from(hashes.toReversed());
     await expect(started().begin(SITE, other)).rejects.toThrow(/another vector/);
   });
 });
