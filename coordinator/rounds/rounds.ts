@@ -5,26 +5,18 @@
 import { setMaxListeners } from 'node:events';
 import { mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { z } from 'zod';
 import type { AuditLog } from '../../shared/audit/audit-log.ts';
 import { fromBase64, fromHex, fromUtf8, toBase64, toHex, utf8 } from '../../shared/bytes.ts';
-import { type Clock, HOUR_MS, SECOND_MS } from '../../shared/clock.ts';
+import { type Clock, SECOND_MS } from '../../shared/clock.ts';
 import type { Identity, IdentityPublic } from '../../shared/crypto/signature.ts';
 import { createDeferred } from '../../shared/deferred.ts';
 import { QflError, toQflError } from '../../shared/errors.ts';
-import { type DepartmentId, type Pseudonym, RoundId, SiteId, type TaskId } from '../../shared/ids.ts';
+import { type DepartmentId, type Pseudonym, RoundId, type SiteId, type TaskId } from '../../shared/ids.ts';
 import type { Logger } from '../../shared/log.ts';
 import { type RandomBytes, randomHex } from '../../shared/random.ts';
 import { LABELS, parseMessage } from '../../shared/rounds/fields.ts';
 import { maskGraph } from '../../shared/rounds/mask-graph.ts';
-import {
-  chunkHashOf,
-  receiptBytes,
-  RevealReply,
-  type RoundReceipt,
-  SignedHeader,
-  SignedReceipt,
-} from '../../shared/rounds/messages.ts';
+import { chunkHashOf, RevealReply, SignedHeader } from '../../shared/rounds/messages.ts';
 import {
   packPlan,
   parsePlan,
@@ -49,15 +41,13 @@ import { createUploadCalls, type SiteCalls } from './uploads.ts';
 import { createEpochs } from './epochs.ts';
 import { openingMasks } from './opening.ts';
 import { awaited, newRound, roundAfter, RoundEvent, type RoundState, survivorsHash } from './round.ts';
+import { createReceipts, type PendingReceipt } from './receipts.ts';
 import { createSpool } from './spool.ts';
 
 const PREFIX = 'round/';
 const SUMMARY = 'round-summary/';
-const RECEIPT = 'round-receipt/';
 const ROUND_BYTES = 16;
 const ASK_TIMEOUT_MS = 30 * SECOND_MS;
-/** A receipt that a site has not taken by then: it forgets the round by itself. */
-const RECEIPT_MAX_MS = HOUR_MS;
 const LIST_MAX = 200;
 
 export interface RoundRequest {
@@ -120,9 +110,6 @@ export interface RoundsOptions {
   readonly logger: Logger;
 }
 
-const PendingReceipt = z.strictObject({ sites: z.array(SiteId), signed: SignedReceipt });
-type PendingReceipt = z.infer<typeof PendingReceipt>;
-
 const jsonBytes = (value: unknown): Uint8Array => utf8(JSON.stringify(value));
 const eventKey = (id: RoundId, number: number): string =>
   `${PREFIX}${id}/event/${String(number).padStart(8, '0')}`;
@@ -157,7 +144,16 @@ export const createRounds = (options: RoundsOptions): Rounds => {
   };
   const modelPath = (id: RoundId): string => join(options.home, 'rounds', `${id}.model`);
   const sumPath = (id: RoundId): string => join(options.home, 'rounds', `${id}.sum`);
-  const sign = (label: string, bytes: Uint8Array): string => toBase64(options.identity().sign(label, bytes));
+
+  const receipts = createReceipts({
+    store,
+    ask,
+    clock,
+    sign: (label, bytes) => options.identity().sign(label, bytes),
+    stop: stop.signal,
+  });
+  const giveReceipt = (id: RoundId, receipt: PendingReceipt): void =>
+    inBackground('receipts could not be given', () => receipts.give(id, receipt));
 
   const tell = (round: Live): void => {
     for (const changed of round.changed) changed();
@@ -268,27 +264,6 @@ export const createRounds = (options: RoundsOptions): Rounds => {
     await happen(round, { kind: 'opened', sumHash: toHex(await hashSlowly(bytesOf(sum))) });
   };
 
-  const receiptOf = (round: Live): PendingReceipt => {
-    const { state } = round;
-    const receipt: RoundReceipt = {
-      plan: planHex(round),
-      survivors: toHex(survivorsHash(state)),
-      sumHash: state.sumHash!,
-      modelHash: null,
-      atMs: Math.trunc(clock.nowMs()),
-    };
-    const signature = sign(LABELS.receipt, receiptBytes(receipt));
-    return { sites: round.plan.plan.sites, signed: { receipt, signature } };
-  };
-  /** To every site, whenever it is there; kept until then. */
-  const give = async (id: RoundId, { sites, signed }: PendingReceipt): Promise<void> => {
-    const signal = AbortSignal.any([stop.signal, AbortSignal.timeout(RECEIPT_MAX_MS)]);
-    setMaxListeners(0, signal);
-    await Promise.all(
-      sites.map((site) => ask(site, METHODS.roundReceipt, { header: signed }, signal).catch(() => undefined)),
-    );
-    if (!stop.signal.aborted) await store.write([{ type: 'del', key: RECEIPT + id }]);
-  };
   const tellAborted = (round: Live): void => {
     const header = { plan: planHex(round), why: round.state.why ?? '' };
     for (const site of round.plan.plan.sites)
@@ -307,13 +282,11 @@ export const createRounds = (options: RoundsOptions): Rounds => {
     const summary = shown(round, Math.trunc(clock.nowMs()));
     const gone: StoreOperation[] = [];
     for await (const key of store.keys({ prefix: `${PREFIX}${round.id}/` })) gone.push({ type: 'del', key });
-    const receipt = isDone ? receiptOf(round) : undefined;
+    const receipt = isDone ? receipts.of(round) : undefined;
     await store.write([
       ...gone,
       { type: 'put', key: SUMMARY + round.id, value: jsonBytes(summary) },
-      ...(receipt === undefined
-        ? []
-        : [{ type: 'put' as const, key: RECEIPT + round.id, value: jsonBytes(receipt) }]),
+      ...(receipt === undefined ? [] : [receipts.keeping(round.id, receipt)]),
     ]);
     live.delete(round.id);
     byPlan.delete(planHex(round));
@@ -323,7 +296,7 @@ export const createRounds = (options: RoundsOptions): Rounds => {
     await round.spool.remove();
     await rm(modelPath(round.id), { force: true });
     if (receipt === undefined) tellAborted(round);
-    else inBackground('receipts could not be given', () => give(round.id, receipt));
+    else giveReceipt(round.id, receipt);
   };
 
   /** Ends phases in which nothing comes. */
@@ -410,7 +383,7 @@ export const createRounds = (options: RoundsOptions): Rounds => {
     if (model !== null) await writeWholeFile(modelPath(id), model);
     const stored: StoredPlan = {
       plan: toBase64(plan.bytes),
-      signature: sign(LABELS.plan, plan.hash),
+      signature: toBase64(options.identity().sign(LABELS.plan, plan.hash)),
       graphSeed: epoch.graphSeed,
       task,
       startedMs,
@@ -497,12 +470,7 @@ export const createRounds = (options: RoundsOptions): Rounds => {
         if (rest === 'plan') found.push([RoundId.parse(id), StoredPlan.parse(JSON.parse(fromUtf8(value)))]);
       }
       for (const [id, stored] of found) await adopt(id, stored);
-      for await (const { key, value } of store.list({ prefix: RECEIPT })) {
-        const pending = PendingReceipt.parse(JSON.parse(fromUtf8(value)));
-        inBackground('receipts could not be given', () =>
-          give(RoundId.parse(key.slice(RECEIPT.length)), pending),
-        );
-      }
+      for await (const [id, receipt] of receipts.pending()) giveReceipt(id, receipt);
     },
     async close() {
       stop.abort(new QflError('cancelled', { detail: 'the coordinator is stopping' }));
