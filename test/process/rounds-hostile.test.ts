@@ -177,7 +177,11 @@ describe('a site that', () => {
     tellAct(acts.site, 'garbage boxes');
     const ended = await train('--rounds', '1', '--patience', '6');
     expect(ended.task.state).toBe('failed');
-    for (const { phase, sumHash } of ended.rounds) expect([phase, sumHash]).toEqual(['aborted', null]);
+    for (const { phase, sumHash, losses } of ended.rounds) {
+      expect([phase, sumHash]).toEqual(['aborted', null]);
+      for (const { detail } of losses) expect(detail).toMatch(/^south did not entrust this site/);
+      expect(losses.length).toBeGreaterThan(0);
+    }
   });
 
   test('shows garbage for shares changes nothing', async () => {
