@@ -16,9 +16,16 @@ import { minCohortOf, thresholdOf } from '../../shared/rounds/tolerance.ts';
 import { centred, wordsOf } from '../../shared/rounds/words.ts';
 import { RoundStatsReply, type RoundStatsRequest } from '../../shared/wire/round.ts';
 import { METHODS } from '../../shared/wire/session.ts';
-import type { MeasuresQuery, StatsAnswer, StatsResult } from '../../shared/wire/stats.ts';
+import type { MeasuresQuery, Release, StatsAnswer, StatsResult } from '../../shared/wire/stats.ts';
 import type { Link } from '../federation/link.ts';
-import { maskedPrice, maskedSigmaSquared, maskedVector, STATISTIC } from '../rounds/statistics.ts';
+import {
+  maskedParts,
+  type MaskedPart,
+  maskedPrice,
+  maskedSigmaSquared,
+  maskedWords,
+  STATISTIC,
+} from '../rounds/statistics.ts';
 import type { Asker } from './sealing.ts';
 import { figuresOf } from './stats/figures.ts';
 import type { Reach } from './statistics.ts';
@@ -42,6 +49,23 @@ export interface MaskedQuestion {
   readonly reached: Reach;
 }
 
+/** The sum as if one site had answered: each part with the noise that is in it, a share of each survivor, also of those that are not counted on. */
+const releasesOf = (
+  parts: readonly MaskedPart[],
+  sigmaSquared: readonly string[],
+  sum: Int32Array,
+  survivors: number,
+): Release[] => {
+  let from = 0;
+  return parts.map(({ cells, l2Squared }, at) => {
+    const values = [...sum.subarray(from, from + cells.length)].map(String);
+    from += cells.length;
+    const variance = multiply(sigmaOf(sigmaSquared[at]!), rational(BigInt(survivors)));
+    const mechanism = mechanismToText(discreteGaussian(rational(l2Squared), variance));
+    return { cells: [...cells], values, mechanism };
+  });
+};
+
 /** @throws QflError `site_unavailable`, `invalid_request`, and why the round ended without a sum */
 export const createMaskedStatistics =
   ({ self, link, audit, random }: MaskedOptions) =>
@@ -55,7 +79,7 @@ export const createMaskedStatistics =
             : `a masked statistic is the sum of all sites asked, and of these are not there: ${reached.absent.join(', ')}`,
         next: 'Ask when more are connected, or without --masked: each site then answers for itself.',
       });
-    const { cells, l2Squared } = maskedVector(query);
+    const parts = maskedParts(query);
     const party = {
       sites,
       threshold: thresholdOf(sites.length),
@@ -70,7 +94,7 @@ export const createMaskedStatistics =
     const header: RoundStatsRequest = {
       round,
       sites,
-      words: cells.length,
+      words: maskedWords(parts),
       work: { kind: STATISTIC, settings: work },
       privacy: maskedPrice(work, party),
       microEpsilon: query.microEpsilon,
@@ -80,18 +104,10 @@ export const createMaskedStatistics =
     const reply = await link.request(METHODS.roundStats, { header }, { timeoutMs: ROUND_MAX_MS });
     const { survivors } = RoundStatsReply.parse(reply.header);
     const sum = centred(wordsOf(reply.payload));
-    if (sum.length !== cells.length)
+    if (sum.length !== header.words)
       throw new QflError('protocol', { detail: 'the coordinator answered another number of cells' });
-    // Of each survivor a share is in the sum, also of those that are not counted on.
-    const variance = multiply(sigmaOf(work.sigmaSquared), rational(BigInt(survivors.length)));
     const answer: StatsAnswer = {
-      releases: [
-        {
-          cells: [...cells],
-          values: [...sum].map(String),
-          mechanism: mechanismToText(discreteGaussian(rational(l2Squared), variance)),
-        },
-      ],
+      releases: releasesOf(parts, work.sigmaSquared, sum, survivors.length),
       microEpsilon: query.microEpsilon,
       chargedUnits: '0',
       ledgers: [],

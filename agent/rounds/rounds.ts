@@ -152,7 +152,7 @@ export const createSiteRounds = (options: RoundsOptions): SiteRounds => {
       department: plan.department,
       queryId: QueryId.parse(plan.round),
       envelopeHash: toHex(hash),
-      mechanisms: [mechanismOfText(plan.privacy.mechanism)],
+      mechanisms: plan.privacy.mechanisms.map(mechanismOfText),
       ...(blocks === undefined ? {} : { blocks }),
     });
     try {

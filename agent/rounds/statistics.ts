@@ -1,6 +1,6 @@
 /**
- * A statistic as a sealed round: the coordinator and everybody else see the sum over the hospitals only, and the noise in it is that of a few hospitals, not
- * of each. One vector of small integers: a count, a histogram or a table of declared bins.
+ * Statistics as a sealed round: the coordinator and everybody else see the sum over the hospitals only, and the noise in it is that of a few hospitals, not
+ * of each. All figures of a question lie in one vector of integers, one part after another, each noised for its own bound.
  */
 import { z } from 'zod';
 import { breathe } from '../../shared/breathe.ts';
@@ -12,13 +12,15 @@ import {
   mechanismToText,
   noiseOf,
 } from '../../shared/privacy/mechanism.ts';
-import { ceil, rational } from '../../shared/privacy/rational.ts';
+import { ceil, divide, multiply, rational } from '../../shared/privacy/rational.ts';
 import type { RandomBytes } from '../../shared/random.ts';
 import { honestShares, type Party, sigmaOf } from '../../shared/rounds/logistic.ts';
 import type { RoundPlan, RoundPrivacy } from '../../shared/rounds/plan.ts';
-import { MeasuresQuery } from '../../shared/wire/stats.ts';
+import { WORD_BYTES } from '../../shared/rounds/words.ts';
+import { type Measure, MeasuresQuery } from '../../shared/wire/stats.ts';
 import { type Vector, vectorsOf } from '../answer/stats/layout.ts';
 import { createMeasuresPlanner } from '../answer/stats/plan.ts';
+import { epsilonOfVector } from '../answer/stats/price.ts';
 import type { Block } from '../budget/blocks.ts';
 import type { LedgerLimits } from '../budget/ledger.ts';
 import type { Records } from '../records/store.ts';
@@ -26,59 +28,108 @@ import type { RoundWorker } from './work.ts';
 
 export const STATISTIC = 'statistic';
 const DRAWS_PER_TURN = 256;
+/** Patients of the whole federation for which no sum wraps around: more than any has. */
+const PATIENTS_MAX = 1_000_000n;
+const WORD_HALF = 2n ** BigInt(8 * WORD_BYTES - 1);
 
 const StatisticWork = z.strictObject({
   query: MeasuresQuery,
-  /** Variance of each site's share of the noise: an integer in decimal. */
-  sigmaSquared: z.string().regex(/^[1-9]\d{0,17}$/),
+  /** Variance of each site's share of the noise, for each part: integers in decimal. */
+  sigmaSquared: z
+    .array(z.string().regex(/^[1-9]\d{0,17}$/))
+    .min(1)
+    .max(64),
 });
 export type StatisticWork = z.infer<typeof StatisticWork>;
 
-/** What a masked statistic sums. @throws QflError `invalid_request` for figures that are no single vector of small integers */
-export const maskedVector = ({ measures }: MeasuresQuery): Vector => {
-  const [measure, ...others] = measures;
-  const isOne = others.length === 0 && (measure?.measure === 'count' || measure?.measure === 'table');
-  if (measure === undefined || !isOne)
-    throw new QflError('invalid_request', {
-      detail: 'a masked statistic has one figure: a count, a histogram or a table',
-      next: 'Ask for the figures one by one, or without --masked.',
-    });
-  return vectorsOf(measure)[0]!;
+/** A part of the vector: one vector of one measure. */
+export interface MaskedPart extends Vector {
+  readonly measure: Measure;
+  /** Its part of the question's epsilon. */
+  readonly epsilon: ReturnType<typeof epsilonOfVector>;
+}
+
+const refuse = (detail: string, next: string): QflError => new QflError('invalid_request', { detail, next });
+
+const checkPart = ({ measure, l1, candidates, keysMax }: MaskedPart): void => {
+  if (keysMax !== undefined)
+    throw refuse(
+      'keys that only the records know are told by each site above its own threshold, and a sealed sum has no sites in it',
+      'Name the keys, or ask without --masked.',
+    );
+  if (candidates !== undefined)
+    throw refuse('a selected quantile comes from one site', 'Leave its method out: sites add up histograms.');
+  if (measure.noise === 'laplace')
+    throw refuse(
+      'the noise of a sealed sum is Gaussian: shares of Laplace noise do not add up to Laplace noise',
+      'Leave the noise out, or ask without --masked.',
+    );
+  if (l1 * PATIENTS_MAX >= WORD_HALF)
+    throw refuse(
+      `a ${measure.measure} in which one patient counts up to ${l1} steps does not fit into the words of a sealed sum`,
+      'Use a coarser granularity, tighter bounds or fewer rows a patient; or ask without --masked.',
+    );
 };
 
-/** Of a share, for which the sum of the honest ones costs what the epsilon asked for costs: D²/(epsilon²·h), rounded up. */
-export const maskedSigmaSquared = (query: MeasuresQuery, party: Party): string => {
-  const { l2Squared } = maskedVector(query);
-  const epsilon = BigInt(query.microEpsilon);
-  const scale = BigInt(MICRO_PER_EPSILON);
-  const shares = BigInt(honestShares(party));
-  return String(ceil(rational(l2Squared * scale * scale, epsilon * epsilon * shares)));
+/** What a masked statistic sums, in order. @throws QflError `invalid_request` for figures that cannot be summed behind masks */
+export const maskedParts = ({ measures, microEpsilon }: MeasuresQuery): readonly MaskedPart[] => {
+  const parts = measures.flatMap((measure) => {
+    const vectors = vectorsOf(measure);
+    const epsilon = epsilonOfVector(microEpsilon, measures, measure, vectors.length);
+    return vectors.map((vector): MaskedPart => ({ ...vector, measure, epsilon }));
+  });
+  parts.forEach(checkPart);
+  return parts;
 };
 
-export const maskedPrice = ({ query, sigmaSquared }: StatisticWork, party: Party): RoundPrivacy => {
-  const { l2Squared, cells } = maskedVector(query);
-  return {
-    unit: 'patient',
-    mechanism: mechanismToText(
+export const maskedWords = (parts: readonly MaskedPart[]): number =>
+  parts.reduce((sum, { cells }) => sum + cells.length, 0);
+
+/** Of each share, for which the sum of the honest ones costs what the part's epsilon costs: D²/(epsilon²·h), rounded up. */
+export const maskedSigmaSquared = (query: MeasuresQuery, party: Party): string[] => {
+  const shares = rational(BigInt(honestShares(party)));
+  return maskedParts(query).map(({ l2Squared, epsilon }) =>
+    String(ceil(divide(rational(l2Squared), multiply(multiply(epsilon, epsilon), shares)))),
+  );
+};
+
+export const maskedPrice = ({ query, sigmaSquared }: StatisticWork, party: Party): RoundPrivacy => ({
+  unit: 'patient',
+  mechanisms: maskedParts(query).map(({ l2Squared, cells }, at) =>
+    mechanismToText(
       distributedGaussian({
         sensitivitySquared: l2Squared,
-        sigmaSquared: sigmaOf(sigmaSquared),
+        sigmaSquared: sigmaOf(sigmaSquared[at]!),
         shares: honestShares(party),
         words: cells.length,
       }),
     ),
-  };
-};
+  ),
+});
 
 const parseWork = (plan: RoundPlan): StatisticWork => {
   const parsed = StatisticWork.safeParse(plan.work.settings);
   if (!parsed.success)
     throw new QflError('invalid_request', { detail: `not a statistic: ${z.prettifyError(parsed.error)}` });
-  if (maskedVector(parsed.data.query).cells.length !== plan.words)
+  const parts = maskedParts(parsed.data.query);
+  if (maskedWords(parts) !== plan.words || parts.length !== parsed.data.sigmaSquared.length)
     throw new QflError('invalid_request', {
-      detail: 'the plan sums another number of cells than its figure has',
+      detail: 'the plan sums another number of cells than its figures have',
     });
   return parsed.data;
+};
+
+/** Each part's noise, before any record is read: how long drawing takes then says nothing about them. */
+const drawNoise = async ({ query, sigmaSquared }: StatisticWork, random: RandomBytes): Promise<bigint[]> => {
+  const noise: bigint[] = [];
+  for (const [at, { cells }] of maskedParts(query).entries()) {
+    const draw = noiseOf(discreteGaussian(rational(1n), sigmaOf(sigmaSquared[at]!)), random);
+    for (let cell = 0; cell < cells.length; cell += 1) {
+      noise.push(draw());
+      if (noise.length % DRAWS_PER_TURN === 0) await breathe();
+    }
+  }
+  return noise;
 };
 
 export interface MaskedStatisticsOptions {
@@ -104,17 +155,14 @@ export const createStatisticWorker = (options: MaskedStatisticsOptions): RoundWo
     },
     async compute(plan, _model, signal) {
       const work = parseWork(plan);
-      // Before any record is read: how long drawing takes then says nothing about them.
-      const draw = noiseOf(discreteGaussian(rational(1n), sigmaOf(work.sigmaSquared)), options.random);
-      const noise: bigint[] = [];
-      for (let word = 0; word < plan.words; word += 1) {
-        noise.push(draw());
-        if (word % DRAWS_PER_TURN === 0) await breathe();
-      }
+      const noise = await drawNoise(work, options.random);
       const planned = await planner(work.query, { limits: options.limits(), blocks: options.blocks(plan) });
-      const [exact] = await planned.evaluate(signal);
-      assert(Array.isArray(exact) && exact.length === plan.words, 'one integer for each cell');
-      return Int32Array.from(noise, (value, word) => Number(BigInt.asIntN(32, value + BigInt(exact[word]))));
+      const exact = (await planned.evaluate(signal)).flatMap((vector) => {
+        assert(Array.isArray(vector), 'cells that the question names');
+        return [...vector];
+      });
+      assert(exact.length === plan.words, 'one integer for each cell');
+      return Int32Array.from(noise, (value, word) => Number(BigInt.asIntN(32, value + BigInt(exact[word]!))));
     },
   };
 };

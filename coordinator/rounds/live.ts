@@ -44,9 +44,13 @@ export interface Live {
 const UNMASKED_TEXT =
   'Not masked: the coordinator sees the vector of each site, and each site’s own noise is all that protects its patients.';
 
-const rhoOf = ({ mechanism }: RoundPrivacy): number | null => {
-  const made = mechanismOfText(mechanism);
-  return made.kind === 'distributed_gaussian' ? distributedRho(made) : null;
+/** Of all parts together; null where one has none. */
+const rhoOf = ({ mechanisms }: RoundPrivacy): number | null => {
+  const made = mechanisms.map(mechanismOfText);
+  const gaussians = made.filter((one) => one.kind === 'distributed_gaussian');
+  return gaussians.length === made.length
+    ? gaussians.reduce((sum, one) => sum + distributedRho(one), 0)
+    : null;
 };
 
 export const shown = (

@@ -71,14 +71,16 @@ export const logisticPrice = ({ settings, clip, sigmaSquared }: LogisticWork, pl
   const grid = gridOf(settings, clip);
   return {
     unit: 'patient',
-    mechanism: mechanismToText(
-      distributedGaussian({
-        sensitivitySquared: boundSquared(grid),
-        sigmaSquared: sigmaOf(sigmaSquared),
-        shares: honestShares(plan),
-        words: grid.words,
-      }),
-    ),
+    mechanisms: [
+      mechanismToText(
+        distributedGaussian({
+          sensitivitySquared: boundSquared(grid),
+          sigmaSquared: sigmaOf(sigmaSquared),
+          shares: honestShares(plan),
+          words: grid.words,
+        }),
+      ),
+    ],
   };
 };
 

@@ -15,11 +15,13 @@ import { thresholdOf } from './tolerance.ts';
 /** The longest vector: 1.6 GB. */
 export const WORDS_MAX = 400_000_000;
 const COHORT_MIN = 2;
+const MECHANISMS_MAX = 64;
 
 /** Privacy of a round, as every site charges it. `patient`: what one patient can change is bounded; `site`: only what a whole site can. */
 export const RoundPrivacy = z.strictObject({
   unit: z.enum(['patient', 'site']),
-  mechanism: MechanismText,
+  /** Of the vector's parts, each noised for its own bound: all of them are charged. */
+  mechanisms: z.array(MechanismText).min(1).max(MECHANISMS_MAX),
 });
 export type RoundPrivacy = z.infer<typeof RoundPrivacy>;
 

@@ -144,8 +144,19 @@ describe('a training in sealed rounds', () => {
     expect(sealed.high - sealed.low).toBeLessThan((plain.high - plain.low) / 2);
     expect(masked.sites).toEqual([]);
     expect(masked.masked?.survivors).toEqual([...HOSPITALS]);
-    const refusal = await qflError([...question, '--mean', 'age 0..110', '--masked', ...target]);
-    expect(refusal.detail).toMatch(/one figure: a count, a histogram or a table/);
+    const mean = ['--mean', 'age 0..110'];
+    const means = [
+      await qflJson(StatsResult, [...question, ...sure, ...mean, ...target]),
+      await qflJson(StatsResult, [...question, ...sure, ...mean, '--masked', ...target]),
+    ].map(({ measures: [measure] }) => {
+      if (measure?.measure !== 'mean' || measure.interval === null) throw new Error('no mean');
+      return measure.interval;
+    });
+    const [openMean, sealedMean] = means;
+    expect(Number(sealedMean!.low)).toBeLessThanOrEqual(Number(openMean!.high));
+    expect(Number(openMean!.low)).toBeLessThanOrEqual(Number(sealedMean!.high));
+    const refusal = await qflError([...question, '--mean', 'age 0..110 step 0.001', '--masked', ...target]);
+    expect(refusal.detail).toMatch(/does not fit into the words of a sealed sum/);
   });
 
   test('without three hospitals is refused, and says what to do', async () => {

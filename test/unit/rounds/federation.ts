@@ -66,9 +66,11 @@ export interface LocalFederation {
 const WORDS = 16;
 export const PRIVACY: RoundPrivacy = {
   unit: 'patient',
-  mechanism: mechanismToText(
-    distributedGaussian({ sensitivitySquared: 4n, sigmaSquared: rational(100n), shares: 2, words: WORDS }),
-  ),
+  mechanisms: [
+    mechanismToText(
+      distributedGaussian({ sensitivitySquared: 4n, sigmaSquared: rational(100n), shares: 2, words: WORDS }),
+    ),
+  ],
 };
 /** What a site adds: known to the test. */
 export const inputOf = (at: number): Int32Array<ArrayBuffer> =>

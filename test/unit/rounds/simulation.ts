@@ -83,7 +83,7 @@ export const planFor = (sites: number, words: number, rest: Partial<RoundPlan> =
     work: { kind: 'test', settings: {} },
     privacy: {
       unit: 'patient',
-      mechanism: { kind: 'discrete_gaussian', sensitivitySquared: ['1', '1'], sigmaSquared: ['1', '1'] },
+      mechanisms: [{ kind: 'discrete_gaussian', sensitivitySquared: ['1', '1'], sigmaSquared: ['1', '1'] }],
     },
     asker: Pseudonym.parse('0'.repeat(32)),
     department: DepartmentId.parse('research'),
