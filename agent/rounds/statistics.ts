@@ -162,7 +162,7 @@ export const createStatisticWorker = (options: MaskedStatisticsOptions): RoundWo
         return [...vector];
       });
       assert(exact.length === plan.words, 'one integer for each cell');
-      return Int32Array.from(noise, (value, word) => Number(BigInt.asIntN(32, value + BigInt(exact[word]!))));
+      return Int32Array.from(noise, (value, word) => Number(BigInt.asIntN(32, value + exact[word]!)));
     },
   };
 };

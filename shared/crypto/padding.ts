@@ -21,6 +21,12 @@ export const paddedSize = (length: number): number => {
   return bucket + HEADER_ROOM_BYTES;
 };
 
+/** The longest message of at most `length` bytes that fills its bucket, so that nothing is padded; undefined where none is so short. */
+export const filledSize = (length: number): number | undefined =>
+  BUCKETS.map((size) => Math.min(FRAME_BODY_BYTES_MAX, size + HEADER_ROOM_BYTES - LENGTH_BYTES)).findLast(
+    (size) => size <= length,
+  );
+
 const lengthOf = (parts: readonly Uint8Array[]): number =>
   parts.reduce((sum, part) => sum + part.byteLength, 0);
 

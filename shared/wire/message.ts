@@ -4,7 +4,7 @@
  * holds up a token.
  */
 import { fromUtf8, utf8 } from '../bytes.ts';
-import { FRAME_BODY_BYTES_MAX } from '../crypto/padding.ts';
+import { filledSize, FRAME_BODY_BYTES_MAX, paddedSize } from '../crypto/padding.ts';
 import { QflError } from '../errors.ts';
 
 /** Who sends it, when:
@@ -20,6 +20,8 @@ export interface Message {
   readonly id: number;
   readonly header: unknown;
   readonly payload: Uint8Array;
+  /** Anybody may know how long it is: then it travels with hardly any padding. */
+  readonly lengthIsPublic?: boolean;
 }
 
 export const MESSAGE_BYTES_MAX = 16 * 1_048_576;
@@ -27,6 +29,8 @@ export const EMPTY: Uint8Array = new Uint8Array(0);
 const PREFIX_BYTES = 9;
 const PART_PREFIX_BYTES = 5;
 const PART_BODY_BYTES = FRAME_BODY_BYTES_MAX - PART_PREFIX_BYTES;
+/** Padding that is not worth another frame. */
+const PADDING_ALLOWED_BYTES = 4_096;
 const PARTIAL_MESSAGES_MAX = 16;
 const WHOLE = 0;
 const MORE = 1;
@@ -73,22 +77,37 @@ export const decodeMessage = (bytes: Uint8Array): Message => {
 const WHOLE_PREFIX = Uint8Array.of(WHOLE);
 
 /** The one frame of a message that needs no more; undefined for one that has to travel in parts. @throws QflError `too_large` */
-export const wholeFrame = ([head, payload]: readonly [Uint8Array, Uint8Array]):
-  readonly Uint8Array[] | undefined => {
+export const wholeFrame = (
+  [head, payload]: readonly [Uint8Array, Uint8Array],
+  tight = false,
+): readonly Uint8Array[] | undefined => {
   const length = head.byteLength + payload.byteLength;
   if (length > MESSAGE_BYTES_MAX)
     throw new QflError('too_large', { detail: `a message has at most ${MESSAGE_BYTES_MAX} bytes` });
-  return length < FRAME_BODY_BYTES_MAX ? [WHOLE_PREFIX, head, payload] : undefined;
+  const isShort = length < FRAME_BODY_BYTES_MAX && (!tight || tightPart(length) === length);
+  return isShort ? [WHOLE_PREFIX, head, payload] : undefined;
 };
 
-/** The frames of a long message, each at most 256 KiB. */
+/** Bytes of the next part where padding hides nothing: all that is left, or as much of it as fills a frame. */
+const tightPart = (left: number): number => {
+  if (left > PART_BODY_BYTES) return PART_BODY_BYTES;
+  const framed = left + PART_PREFIX_BYTES;
+  const filled = filledSize(framed);
+  return filled === undefined || paddedSize(framed) - framed <= PADDING_ALLOWED_BYTES
+    ? left
+    : filled - PART_PREFIX_BYTES;
+};
+
+/** The frames of a long message, each at most 256 KiB. @param tight hardly any padding: whoever sees the line learns its length */
 export function* partFrames(
   encoded: readonly [Uint8Array, Uint8Array],
   partId: number,
+  tight = false,
 ): Generator<readonly Uint8Array[]> {
   const bytes = Buffer.concat(encoded);
-  for (let offset = 0; offset < bytes.byteLength; offset += PART_BODY_BYTES) {
-    const end = Math.min(offset + PART_BODY_BYTES, bytes.byteLength);
+  for (let offset = 0, end = 0; offset < bytes.byteLength; offset = end) {
+    const left = bytes.byteLength - offset;
+    end = offset + (tight ? tightPart(left) : Math.min(PART_BODY_BYTES, left));
     const prefix = Buffer.alloc(PART_PREFIX_BYTES);
     prefix[0] = end === bytes.byteLength ? LAST : MORE;
     prefix.writeUInt32BE(partId, 1);

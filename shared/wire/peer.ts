@@ -10,6 +10,8 @@ import { EMPTY, type Message } from './message.ts';
 export interface Reply {
   readonly header?: unknown;
   readonly payload?: Uint8Array;
+  /** Of a question: anybody may know how long it is. */
+  readonly lengthIsPublic?: boolean;
 }
 export interface Received {
   readonly header: unknown;
@@ -146,9 +148,13 @@ export const createPeer = (
   let lastId = 0;
   let closed: QflError | undefined;
 
-  const post = (type: Message['type'], id: number, { header, payload = EMPTY }: Reply = {}): void => {
+  const post = (
+    type: Message['type'],
+    id: number,
+    { header, payload = EMPTY, lengthIsPublic = false }: Reply = {},
+  ): void => {
     // After the connection is gone an answer has nowhere to go; the caller has been told already.
-    if (closed === undefined) send({ type, id, header, payload });
+    if (closed === undefined) send({ type, id, header, payload, lengthIsPublic });
   };
   const begin = (method: string, message: Reply, wait: Waiting): number => {
     if (closed !== undefined) throw closed;
@@ -156,7 +162,7 @@ export const createPeer = (
     const id = lastId;
     waiting.set(id, wait);
     try {
-      post('request', id, { header: { m: method, h: message.header }, payload: message.payload ?? EMPTY });
+      post('request', id, { ...message, header: { m: method, h: message.header } });
     } catch (error) {
       // Too large, or the connection went this moment: nothing was asked, so nothing will be answered.
       waiting.delete(id);

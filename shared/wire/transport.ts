@@ -136,10 +136,11 @@ export const createTransport = (
     send(message) {
       if (ended || current === undefined) throw new QflError('not_connected');
       const encoded = encodeMessage(message);
-      const whole = wholeFrame(encoded);
+      const tight = message.lengthIsPublic === true;
+      const whole = wholeFrame(encoded, tight);
       if (whole !== undefined && !bulk.holds(message.id)) return seal(whole);
       lastPartId = (lastPartId + 1) >>> 0;
-      const frames = whole === undefined ? partFrames(encoded, lastPartId) : [whole].values();
+      const frames = whole === undefined ? partFrames(encoded, lastPartId, tight) : [whole].values();
       bulk.add(message.id, encoded[0].byteLength + encoded[1].byteLength, frames);
     },
     install(keys, between) {

@@ -157,13 +157,13 @@ interface Traffic {
   messages: number;
   frames: number;
 }
-/** Counts what a site sends, as bytes of the message and as padded frames. */
-const count = (traffic: Traffic, header: unknown, payload: Uint8Array): void => {
+/** Counts what a site sends, as bytes of the message and as padded frames. @param isVector whose length the plan says: it travels with hardly any padding */
+const count = (traffic: Traffic, header: unknown, payload: Uint8Array, isVector = false): void => {
   const encoded = encodeMessage({ type: 'request', id: 0, header, payload });
   const bytes = encoded[0].byteLength + encoded[1].byteLength;
   traffic.messages += bytes;
-  const whole = wholeFrame(encoded);
-  for (const frame of whole === undefined ? partFrames(encoded, 0) : [whole])
+  const whole = wholeFrame(encoded, isVector);
+  for (const frame of whole === undefined ? partFrames(encoded, 0, isVector) : [whole])
     traffic.frames += paddedSize(frame.reduce((sum, part) => sum + part.byteLength, 0)) + FRAME_BYTES;
 };
 
@@ -230,7 +230,7 @@ const send = async (run: Run, member: Member, vector: Words): Promise<void> => {
   count(run.traffic[member.at]!, { plan: toHex(plan.hash), members, signature }, Buffer.concat(hashes));
   await run.spool.begin(site, Buffer.concat(hashes));
   for (const [index, chunk] of chunks.entries()) {
-    count(run.traffic[member.at]!, { plan: toHex(plan.hash), index }, chunk);
+    count(run.traffic[member.at]!, { plan: toHex(plan.hash), index }, chunk, true);
     await run.spool.add(site, index, chunk);
   }
   if (state.phase !== 'collecting') throw new Error('vectors are sent while they are collected');

@@ -33,7 +33,7 @@ const partyOf = (sites: number) => ({
 const SUMMED = MEASURES.filter(
   ([, one]) => one.measure !== 'keyed_table' && !(one.measure === 'quantiles' && one.method === 'select'),
 );
-const limits = { microEpsilonPerQueryMax: 1e9, rule: 'zcdp' } as unknown as LedgerLimits;
+const limits = { microEpsilonPerQueryMax: 1e12, rule: 'zcdp' } as unknown as LedgerLimits;
 
 describe('a masked statistic', () => {
   it.each([3, 4, 6, 12])(

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { concat, framed } from '../../../shared/bytes.ts';
 import { outcomeOf } from '../../fixtures/outcome.ts';
+import { paddedSize } from '../../../shared/crypto/padding.ts';
 import { unframed } from '../../../shared/wire/framing.ts';
 import {
   Assembler,
@@ -62,6 +63,38 @@ describe('a message', () => {
     expect(() => decodeMessage(long)).toThrowError(expect.objectContaining({ code: 'protocol' }));
     bytes[0] = MESSAGE_TYPES.length;
     expect(() => decodeMessage(bytes)).toThrowError(expect.objectContaining({ code: 'protocol' }));
+  });
+});
+
+const paddedBytes = (message: Message): number => {
+  const encoded = encodeMessage(message);
+  const whole = wholeFrame(encoded, true);
+  const frames = whole === undefined ? [...partFrames(encoded, 1, true)] : [whole];
+  return frames.reduce((sum, parts) => sum + paddedSize(concat(...parts).byteLength), 0);
+};
+
+describe('frames of a message whose length is public', () => {
+  test('carry hardly any padding, and give the same message', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 0, max: 1_500_000 }), (length) => {
+        const message = event(Buffer.alloc(length, 7));
+        expect(paddedBytes(message)).toBeLessThan(length + 4_096 + 1_024 + length / 200);
+        const encoded = encodeMessage(message);
+        const assembler = new Assembler();
+        const whole = wholeFrame(encoded, true);
+        const frames = whole === undefined ? [...partFrames(encoded, 1, true)] : [whole];
+        const arrived = frames.map((parts) => assembler.accept(concat(...parts)));
+        expect(arrived.slice(0, -1).every((one) => one === undefined)).toBe(true);
+        expect(decodeMessage(arrived.at(-1)!).payload.byteLength).toBe(length);
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  test('are as large as before for others: a length that may be told a person is hidden by its bucket', () => {
+    const encoded = encodeMessage(event(new Uint8Array(70_000)));
+    expect(wholeFrame(encoded)).toBeDefined();
+    expect(wholeFrame(encoded, true)).toBeUndefined();
   });
 });
 
