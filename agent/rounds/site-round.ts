@@ -78,6 +78,9 @@ export interface Signers {
 export type RosterKeys = (site: SiteId) => IdentityPublic | undefined;
 
 const refuse = (detail: string): QflError => new QflError('protocol', { detail });
+/** What another site made for this one does not hold: the coordinator is told who, and plans the next round without it. */
+const refuseDealer = (dealer: SiteId, detail: string): QflError =>
+  new QflError('protocol', { detail: `${dealer} ${detail}`, facts: { dealer } });
 const twice = (what: string): QflError =>
   new QflError('conflict', {
     detail: `this site has already ${what} in this round, and never does so twice in two ways`,
@@ -201,10 +204,10 @@ export function* acceptingMembers(
     const sealed = boxes[at];
     const entrusted = openEntrusted(pairKeyTo(round, place), way, fromBase64(sealed?.box ?? ''));
     if (entrusted?.commitment !== commitment)
-      throw refuse(`${site} did not entrust this site with its shares`);
+      throw refuseDealer(site, 'did not entrust this site with its shares');
     const hashes = shareHashesOf(hash, entrusted);
     if (hashes.self !== sealed?.hashes.self || hashes.wrap !== sealed.hashes.wrap)
-      throw refuse(`${site} entrusted this site with other shares than it published`);
+      throw refuseDealer(site, 'entrusted this site with other shares than it published');
     return { self: toBase64(entrusted.self), wrap: toBase64(entrusted.wrap) };
   };
   const held: z.infer<typeof Shares>[] = [];

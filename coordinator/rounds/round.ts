@@ -32,7 +32,14 @@ export const RoundEvent = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('alive'), site: SiteId, signature: SignatureText }),
   z.strictObject({ kind: z.literal('revealed'), site: SiteId, reply: RevealReply }),
   /** It will not answer in this phase: it refused, or what it sent does not hold. */
-  z.strictObject({ kind: z.literal('lost'), site: SiteId, code: z.string(), detail: z.string() }),
+  z.strictObject({
+    kind: z.literal('lost'),
+    site: SiteId,
+    code: z.string(),
+    detail: z.string(),
+    /** Whose work it refused. */
+    blames: SiteId.optional(),
+  }),
   /** Nothing came for as long as the plan allows. */
   z.strictObject({ kind: z.literal('silence') }),
   z.strictObject({ kind: z.literal('opened'), sumHash: Hash }),
@@ -46,6 +53,7 @@ export interface Loss {
   readonly phase: RoundPhase;
   readonly code: string;
   readonly detail: string;
+  readonly blames: SiteId | null;
 }
 
 export interface RoundState {
@@ -99,9 +107,15 @@ const abort = (state: RoundState, why: string): RoundState => ({
   phase: 'aborted',
   why: why + lossesText(state),
 });
-const lose = (state: RoundState, site: SiteId, code: string, detail: string): RoundState => ({
+const lose = (
+  state: RoundState,
+  site: SiteId,
+  code: string,
+  detail: string,
+  blames: SiteId | null = null,
+): RoundState => ({
   ...state,
-  losses: [...state.losses, { site, phase: state.phase, code, detail }],
+  losses: [...state.losses, { site, phase: state.phase, code, detail, blames }],
 });
 const lostIn = ({ losses }: RoundState, phase: RoundPhase): ReadonlySet<SiteId> =>
   new Set(losses.filter((loss) => loss.phase === phase).map(({ site }) => site));
@@ -345,7 +359,7 @@ const take = (state: RoundState, event: RoundEvent, keys: SiteKeysOf): RoundStat
     case 'revealed':
       return takeReveal(state, event, keys);
     case 'lost':
-      return lose(state, event.site, event.code, event.detail);
+      return lose(state, event.site, event.code, event.detail, event.blames ?? null);
     case 'silence':
       return leave(state);
     case 'opened':

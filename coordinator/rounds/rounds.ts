@@ -32,7 +32,7 @@ import { bytesOf, centred, wordsOf } from '../../shared/rounds/words.ts';
 import { createSerial, createSerialByKey } from '../../shared/serial.ts';
 import type { Store, StoreOperation } from '../../shared/store/port.ts';
 import { writeWholeFile } from '../../shared/whole-file.ts';
-import { RoundShown } from '../../shared/wire/round.ts';
+import type { RoundShown } from '../../shared/wire/round.ts';
 import { METHODS } from '../../shared/wire/session.ts';
 import type { Presence } from '../sites/presence.ts';
 import { type Ask, askingOver } from './ask.ts';
@@ -43,9 +43,9 @@ import { openingMasks } from './opening.ts';
 import { awaited, newRound, roundAfter, RoundEvent, type RoundState, survivorsHash } from './round.ts';
 import { createReceipts, type PendingReceipt } from './receipts.ts';
 import { createSpool } from './spool.ts';
+import { createSummaries } from './summaries.ts';
 
 const PREFIX = 'round/';
-const SUMMARY = 'round-summary/';
 const ROUND_BYTES = 16;
 const ASK_TIMEOUT_MS = 30 * SECOND_MS;
 const LIST_MAX = 200;
@@ -145,6 +145,7 @@ export const createRounds = (options: RoundsOptions): Rounds => {
   const modelPath = (id: RoundId): string => join(options.home, 'rounds', `${id}.model`);
   const sumPath = (id: RoundId): string => join(options.home, 'rounds', `${id}.sum`);
 
+  const summaries = createSummaries(store);
   const receipts = createReceipts({
     store,
     ask,
@@ -178,8 +179,15 @@ export const createRounds = (options: RoundsOptions): Rounds => {
     });
 
   const lost = async (round: Live, site: SiteId, thrown: unknown): Promise<void> => {
-    const { code, detail, title } = toQflError(thrown);
-    await happen(round, { kind: 'lost', site, code, detail: (detail ?? title).slice(0, 500) });
+    const { code, detail, title, facts } = toQflError(thrown);
+    const dealer = round.plan.plan.sites.find((one) => one === facts?.['dealer']);
+    await happen(round, {
+      kind: 'lost',
+      site,
+      code,
+      detail: (detail ?? title).slice(0, 500),
+      ...(dealer === undefined ? {} : { blames: dealer }),
+    });
   };
 
   /** Asks every site that the phase waits for; what each answers is an event. */
@@ -285,9 +293,10 @@ export const createRounds = (options: RoundsOptions): Rounds => {
     const receipt = isDone ? receipts.of(round) : undefined;
     await store.write([
       ...gone,
-      { type: 'put', key: SUMMARY + round.id, value: jsonBytes(summary) },
+      ...summaries.keeping(summary),
       ...(receipt === undefined ? [] : [receipts.keeping(round.id, receipt)]),
     ]);
+    await summaries.trim();
     live.delete(round.id);
     byPlan.delete(planHex(round));
     round.phase.abort();
@@ -341,7 +350,7 @@ export const createRounds = (options: RoundsOptions): Rounds => {
 
   const begin = async (request: RoundRequest, signal: AbortSignal): Promise<RoundId> => {
     const { id: wanted } = request;
-    if (wanted !== undefined && (live.has(wanted) || (await store.get(SUMMARY + wanted)) !== undefined))
+    if (wanted !== undefined && (live.has(wanted) || (await summaries.get(wanted)) !== undefined))
       return wanted;
     const sites = [...new Set(request.sites)].toSorted();
     const epoch = await epochs.take(sites, signal);
@@ -396,9 +405,9 @@ export const createRounds = (options: RoundsOptions): Rounds => {
   const summaryOf = async (id: RoundId): Promise<RoundShown> => {
     const round = live.get(id);
     if (round !== undefined) return shown(round, null);
-    const value = await store.get(SUMMARY + id);
-    if (value === undefined) throw notFound();
-    return RoundShown.parse(JSON.parse(fromUtf8(value)));
+    const ended = await summaries.get(id);
+    if (ended === undefined) throw notFound();
+    return ended;
   };
 
   return {
@@ -420,9 +429,10 @@ export const createRounds = (options: RoundsOptions): Rounds => {
     underWay: (task) => [...live.values()].find(({ stored }) => stored.task === task)?.id,
     forget: (id) => rm(sumPath(id), { force: true }),
     async list() {
-      const found: RoundShown[] = [...live.values()].map((round) => shown(round, null));
-      for await (const { value } of store.list({ prefix: SUMMARY }))
-        found.push(RoundShown.parse(JSON.parse(fromUtf8(value))));
+      const found = [
+        ...[...live.values()].map((round) => shown(round, null)),
+        ...(await summaries.newest(LIST_MAX)),
+      ];
       return found.toSorted((left, right) => right.startedMs - left.startedMs).slice(0, LIST_MAX);
     },
     show: summaryOf,

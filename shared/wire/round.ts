@@ -16,6 +16,15 @@ export const RoundPhase = z.enum([
 ]);
 export type RoundPhase = z.infer<typeof RoundPhase>;
 
+const RoundLoss = z.strictObject({
+  site: SiteId,
+  phase: RoundPhase,
+  code: z.string(),
+  detail: z.string(),
+  /** The site whose work it refused. */
+  blames: SiteId.nullable().default(null),
+});
+
 export const RoundShown = z.strictObject({
   id: RoundId,
   /** The training that it is a part of. */
@@ -44,7 +53,7 @@ export const RoundShown = z.strictObject({
   receivedBytes: z.int().nonnegative(),
   expectedBytes: z.int().nonnegative(),
   survivors: z.array(SiteId),
-  losses: z.array(z.strictObject({ site: SiteId, phase: RoundPhase, code: z.string(), detail: z.string() })),
+  losses: z.array(RoundLoss),
   startedMs: z.int(),
   endedMs: z.int().nullable(),
   /** BLAKE2b-256 of the sum's bytes; null until it is open. */
