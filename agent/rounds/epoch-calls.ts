@@ -1,4 +1,5 @@
 /** Calls of the coordinator that make pair keys, in their order (`site-epoch.ts`). Each state is on the disk before its answer leaves. */
+import type { Clock } from '../../shared/clock.ts';
 import { QflError } from '../../shared/errors.ts';
 import type { EpochId } from '../../shared/ids.ts';
 import type { Vault } from '../../shared/keys/vault.ts';
@@ -17,6 +18,7 @@ export interface EpochCallOptions extends PolicyFacts {
   /** Of sites in force in the directory that enough hospitals have confirmed. */
   readonly keys: RosterKeys;
   readonly random: RandomBytes;
+  readonly clock: Clock;
   /** @throws QflError `directory_stale`, `lockdown` */
   directoryReady(): Promise<void>;
 }
@@ -34,7 +36,12 @@ export const createEpochCalls = (
     checkCompared(request.sites, options);
     const known = await shelf.epoch(request.epoch);
     if (known !== undefined) return { header: known.offer };
-    const made = offerEpoch(request, self, federation, { identity: vault.identity, keys, random });
+    const made = offerEpoch(request, self, federation, {
+      identity: vault.identity,
+      keys,
+      random,
+      nowMs: Math.max(0, Math.trunc(options.clock.nowMs())),
+    });
     await shelf.putEpoch(made.epoch);
     return { header: made.reply };
   };
@@ -60,7 +67,7 @@ export const createEpochCalls = (
     const { epoch, nonces } = parseMessage(GraphRequest, header);
     const made = drawGraph(await epochOf(epoch), nonces);
     await shelf.putEpoch(made.epoch);
-    await shelf.forgetOtherEpochs(epoch);
+    await shelf.forgetOldEpochs(epoch);
     return {};
   };
   return {

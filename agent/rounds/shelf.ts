@@ -1,6 +1,7 @@
 /** What a site keeps of sealed rounds, encrypted like all of its store: epochs, rounds, and the chunks of vectors that are not received yet. */
 import { z } from 'zod';
 import { fromUtf8, utf8 } from '../../shared/bytes.ts';
+import { DAY_MS } from '../../shared/clock.ts';
 import { type EpochId, RoundId } from '../../shared/ids.ts';
 import type { Store, StoreOperation } from '../../shared/store/port.ts';
 import { SiteEpoch } from './site-epoch.ts';
@@ -9,6 +10,10 @@ import { SiteRound } from './site-round.ts';
 const EPOCHS = 'round-epochs/';
 const ROUNDS = 'rounds/';
 const CHUNKS = 'round-chunks/';
+/** Sets of sites that this site shares keys with at a time. */
+const EPOCHS_MAX = 8;
+/** The coordinator uses an epoch for a day; a round that began with it ends within another. */
+const EPOCH_KEPT_MS = 2 * DAY_MS;
 const RESTORES = 'round-restores';
 
 /** A round that is over: enough to refuse its plan and its messages for ever. */
@@ -23,10 +28,13 @@ const chunkKey = (round: RoundId, index: number): string =>
 
 export interface RoundShelf {
   epoch(id: EpochId): Promise<SiteEpoch | undefined>;
-  /** Keeps an epoch that began anew; those before it go once it is complete. */
+  /** Keeps an epoch that began anew; those it replaces go once it is complete. */
   putEpoch(epoch: SiteEpoch): Promise<void>;
-  /** All other epochs, and the space their keys were in. */
-  forgetOtherEpochs(id: EpochId): Promise<void>;
+  /**
+   * Epochs that this one takes the place of, with the space their keys were in: those of the same sites, those that are older than any is used, and the
+   * oldest beyond a few. Others stay: two trainings may go on side by side with different sites.
+   */
+  forgetOldEpochs(id: EpochId): Promise<void>;
   round(id: RoundId): Promise<StoredRound | undefined>;
   putRound(id: RoundId, round: SiteRound): Promise<void>;
   /** A round and the epoch that its keys were taken from, in one: a number is never used twice. */
@@ -63,8 +71,21 @@ export const createRoundShelf = (store: Store): RoundShelf => {
   return {
     epoch: (id) => read(EPOCHS + id, SiteEpoch),
     putEpoch: (epoch) => store.write([put(EPOCHS + epoch.epoch, epoch)]),
-    async forgetOtherEpochs(id) {
-      await remove((await keysBelow(EPOCHS)).filter((key) => key !== EPOCHS + id));
+    async forgetOldEpochs(id) {
+      const epochs: SiteEpoch[] = [];
+      for await (const { value } of store.list({ prefix: EPOCHS }))
+        epochs.push(SiteEpoch.parse(JSON.parse(fromUtf8(value))));
+      const newest = epochs.find(({ epoch }) => epoch === id);
+      const isKept = (one: SiteEpoch): boolean =>
+        newest !== undefined &&
+        one.sites.join() !== newest.sites.join() &&
+        newest.madeMs - one.madeMs < EPOCH_KEPT_MS;
+      const kept = epochs
+        .filter((one) => one.epoch !== id && isKept(one))
+        .toSorted((left, right) => right.madeMs - left.madeMs)
+        .slice(0, EPOCHS_MAX - 1);
+      const stays = new Set([id, ...kept.map(({ epoch }) => epoch)]);
+      await remove(epochs.filter(({ epoch }) => !stays.has(epoch)).map(({ epoch }) => EPOCHS + epoch));
       // Keys that were replaced are gone from the files too: what a thief finds later opens no round before.
       await store.compact(EPOCHS);
     },

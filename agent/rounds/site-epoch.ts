@@ -54,6 +54,8 @@ export const SiteEpoch = z.strictObject({
   /** The next round's number is at least this. */
   position: z.int().positive(),
   graphSeed: Hash.optional(),
+  /** By this site's clock. */
+  madeMs: z.int().nonnegative().default(0),
 });
 export type SiteEpoch = z.infer<typeof SiteEpoch>;
 
@@ -85,7 +87,13 @@ export const offerEpoch = (
     identity,
     keys,
     random,
-  }: { readonly identity: Identity; readonly keys: RosterKeys; readonly random: RandomBytes },
+    nowMs,
+  }: {
+    readonly identity: Identity;
+    readonly keys: RosterKeys;
+    readonly random: RandomBytes;
+    readonly nowMs: number;
+  },
 ): EpochStep<SignedOffer> => {
   if (sites.some((site, at) => at > 0 && site <= sites[at - 1]!))
     throw refuse('sites are not in order, each once');
@@ -117,6 +125,7 @@ export const offerEpoch = (
       nonce: toBase64(nonce),
       seed: toBase64(seed),
       position: 1,
+      madeMs: nowMs,
     },
   };
 };

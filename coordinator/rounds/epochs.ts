@@ -5,6 +5,7 @@
 import { z } from 'zod';
 import { fromBase64, fromUtf8, toHex, utf8 } from '../../shared/bytes.ts';
 import { type Clock, DAY_MS } from '../../shared/clock.ts';
+import { hashOf } from '../../shared/crypto/hash.ts';
 import { QflError, toQflError } from '../../shared/errors.ts';
 import { EpochId, SiteId } from '../../shared/ids.ts';
 import { type RandomBytes, randomHex } from '../../shared/random.ts';
@@ -20,7 +21,10 @@ import type { Store } from '../../shared/store/port.ts';
 import { METHODS } from '../../shared/wire/session.ts';
 import type { Ask } from './ask.ts';
 
-const KEY = 'round-epoch';
+/** Then a hash of the sites: each set of sites has an epoch of its own, so that trainings with different sites go on side by side. */
+const PREFIX = 'round-epoch/';
+/** Sites keep as many at most. */
+const EPOCHS_MAX = 8;
 const EPOCH_MAX_MS = DAY_MS;
 const EPOCH_BYTES = 16;
 
@@ -43,6 +47,8 @@ export interface Epochs {
    * @throws QflError `site_unavailable` with the sites that did not answer, and why
    */
   take(sites: readonly SiteId[], signal: AbortSignal): Promise<StoredEpoch>;
+  /** A site has lost its keys of this epoch: the next round of these sites gets another. */
+  forget(sites: readonly SiteId[]): Promise<void>;
 }
 
 export interface EpochsOptions {
@@ -111,22 +117,36 @@ const make = async (
 
 export const createEpochs = (options: EpochsOptions): Epochs => {
   const { store, clock, identityOf } = options;
-  const read = async (): Promise<StoredEpoch | undefined> => {
-    const value = await store.get(KEY);
-    return value === undefined ? undefined : StoredEpoch.parse(JSON.parse(fromUtf8(value)));
+  const keyOf = (sites: readonly SiteId[]): string =>
+    PREFIX + toHex(hashOf('qfl epoch sites', ...sites.map(utf8)));
+  const parse = (value: Uint8Array): StoredEpoch => StoredEpoch.parse(JSON.parse(fromUtf8(value)));
+  const read = async (sites: readonly SiteId[]): Promise<StoredEpoch | undefined> => {
+    const value = await store.get(keyOf(sites));
+    return value === undefined ? undefined : parse(value);
+  };
+  /** Those that serve no more, and the oldest beyond what sites keep. */
+  const forgetOld = async (): Promise<void> => {
+    const epochs: StoredEpoch[] = [];
+    for await (const { value } of store.list({ prefix: PREFIX })) epochs.push(parse(value));
+    const old = epochs
+      .toSorted((left, right) => right.madeMs - left.madeMs)
+      .filter((one, at) => at >= EPOCHS_MAX || clock.nowMs() - one.madeMs >= EPOCH_MAX_MS);
+    if (old.length > 0) await store.write(old.map(({ sites }) => ({ type: 'del', key: keyOf(sites) })));
   };
   const serves = (epoch: StoredEpoch, sites: readonly SiteId[]): boolean =>
     epoch.sites.join() === sites.join() &&
     epoch.identities.every((identity, at) => identity === identityOf(epoch.sites[at]!)) &&
     clock.nowMs() - epoch.madeMs < EPOCH_MAX_MS;
   return {
+    forget: (sites) => store.write([{ type: 'del', key: keyOf(sites) }]),
     async take(sites, signal) {
-      const known = await read();
-      const epoch = known !== undefined && serves(known, sites) ? known : await make(sites, options, signal);
+      const known = await read(sites);
+      const isKnown = known !== undefined && serves(known, sites);
+      const epoch = isKnown ? known : await make(sites, options, signal);
       // On the disk before it is used: a number is given once, whatever happens.
-      await store.write([
-        { type: 'put', key: KEY, value: utf8(JSON.stringify({ ...epoch, number: epoch.number + 1 })) },
-      ]);
+      const value = utf8(JSON.stringify({ ...epoch, number: epoch.number + 1 }));
+      await store.write([{ type: 'put', key: keyOf(sites), value }]);
+      if (!isKnown) await forgetOld();
       return epoch;
     },
   };

@@ -180,6 +180,7 @@ export const createRounds = (options: RoundsOptions): Rounds => {
 
   const lost = async (round: Live, site: SiteId, thrown: unknown): Promise<void> => {
     const { code, detail, title, facts } = toQflError(thrown);
+    if (code === 'unknown_key') await epochs.forget(round.plan.plan.sites);
     const dealer = round.plan.plan.sites.find((one) => one === facts?.['dealer']);
     await happen(round, {
       kind: 'lost',

@@ -61,6 +61,34 @@ describe('a round between programs', () => {
     expect(second.id).not.toBe(first.id);
   });
 
+  it('with other hospitals leaves the keys of the first where they are', async () => {
+    federation = await startLocalFederation(4);
+    const names = federation.hospitals.map(({ site }) => site);
+    let offers = 0;
+    federation.line.toSite = (_, method, message) => {
+      if (method === METHODS.epochOffer) offers += 1;
+      return message;
+    };
+    const [left, right] = [names.slice(0, 3), names.slice(1)];
+    const begun = [await begin({ sites: left }), await begin({ sites: right }), await begin({ sites: left })];
+    const sums = await Promise.all(begun.map((id) => federation.rounds.sum(id)));
+    expect(sums.map(({ sum }) => [...sum])).toEqual([sumOf(0, 1, 2), sumOf(1, 2, 3), sumOf(0, 1, 2)]);
+    expect(offers).toBe(6);
+    for (const id of begun) expect((await federation.rounds.show(id)).losses).toEqual([]);
+  });
+
+  it('makes other keys after one in which a hospital had lost its own', async () => {
+    federation = await startLocalFederation(4);
+    await opened();
+    const [hospital] = federation.hospitals;
+    for await (const key of hospital!.store.keys({ prefix: 'round-epochs/' }))
+      await hospital!.store.write([{ type: 'del', key }]);
+    const second = await opened();
+    expect(second.sum).toEqual(sumOf(1, 2, 3));
+    const third = await opened();
+    expect(third.sum).toEqual(sumOf(0, 1, 2, 3));
+  });
+
   it('of a name that was given before is that round, and charges nothing more', async () => {
     federation = await startLocalFederation(3);
     const id = RoundId.parse('ab'.repeat(16));
