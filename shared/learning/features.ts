@@ -79,21 +79,15 @@ const TAKES: Readonly<Record<Take, (found: readonly Measurement[], bounds: Bound
   known: (found) => (found.length > 0 ? 1 : 0),
 };
 
+const isValue = (last: number, value: number): number => (Number.isNaN(last) ? last : Number(last === value));
+
 const rawFeature = (feature: Feature, facts: PatientFacts, all: ByCode): number => {
-  switch (feature.kind) {
-    case 'age':
-      return (facts.age ?? Number.NaN) / feature.scale;
-    case 'sex':
-      return facts.sex === undefined ? Number.NaN : Number(facts.sex === feature.is);
-    case 'condition':
-      return Number(facts.conditions.has(feature.code));
-    case 'is': {
-      const last = TAKES.last(measured(all, feature), FLAG);
-      return Number.isNaN(last) ? last : Number(last === feature.value);
-    }
-    default:
-      return TAKES[feature.take](measured(all, feature), feature);
-  }
+  if (feature.kind === 'age') return (facts.age ?? Number.NaN) / feature.scale;
+  if (feature.kind === 'sex') return facts.sex === undefined ? Number.NaN : Number(facts.sex === feature.is);
+  if (feature.kind === 'condition') return Number(facts.conditions.has(feature.code));
+  const found = measured(all, feature);
+  if (feature.kind === 'is') return isValue(TAKES.last(found, FLAG), feature.value);
+  return TAKES[feature.take](found, feature);
 };
 
 const rawFeatures = (features: readonly Feature[], facts: PatientFacts, all: ByCode): Float64Array =>
