@@ -1,7 +1,7 @@
 /** What a model learns from, and what it is: said once by whoever begins a training, the same at every site. */
 import { z } from 'zod';
 
-const Code = z.string().regex(/^[\w.-]{1,40}$/);
+export const Code = z.string().regex(/^[\w.-]{1,40}$/);
 const Unit = z.string().max(40);
 /** Public bounds of a measured value: what lies beyond counts as the bound. */
 const Bounds = { low: z.number(), high: z.number() };
