@@ -1,6 +1,7 @@
 import { QflError } from '../errors.ts';
 import type { ModelSpec } from '../wire/learning.ts';
 import { cfcCell } from './liquid/cfc.ts';
+import { ltcCell } from './liquid/ltc.ts';
 import { liquidModel, type SequenceModel } from './liquid/model.ts';
 import { logisticModel } from './logistic.ts';
 import type { InputShape, Model } from './model.ts';
@@ -15,11 +16,10 @@ export const liquidOf = (spec: LiquidSpec, shape: InputShape): SequenceModel => 
       detail: 'a liquid model follows measurements in the course of time, and the data names none',
       next: 'Name the channels of a series, or choose a logistic or perceptron model.',
     });
-  if (spec.cell === 'ltc' || spec.qubits > 0)
-    throw new QflError('invalid_request', {
-      detail: 'only the closed-form cell without qubits is built yet',
-    });
-  return liquidModel(shape, (width) => cfcCell({ ...spec, width }));
+  if (spec.qubits > 0)
+    throw new QflError('invalid_request', { detail: 'a liquid model with qubits is not built yet' });
+  const makeCell = spec.cell === 'cfc' ? cfcCell : ltcCell;
+  return liquidModel(shape, (width) => makeCell({ ...spec, width }));
 };
 
 /**

@@ -17,6 +17,15 @@ export interface Course {
   stateSlopes: Float64Array;
 }
 
+export interface CellShape {
+  /** Inputs of a step. */
+  readonly width: number;
+  readonly units: number;
+  /** Share of the connections from state to cell, and within the cell, that are never there. */
+  readonly sparsity: number;
+  readonly wiringSeed: number;
+}
+
 export interface Cell {
   readonly units: number;
   /** Numbers of its part of the flat vector. */

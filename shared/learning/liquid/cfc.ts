@@ -4,29 +4,22 @@
  * state before, g and h through tanh, and t is the time that has passed, in hours. The state reaches the backbone, and the backbone the
  * heads, through sparse wiring.
  */
-import { layoutOf } from '../layout.ts';
+import { fillGlorot } from '../glorot.ts';
+import { layoutOf, viewOf } from '../layout.ts';
 import { sigmoid } from '../logit.ts';
-import type { Cell, Course } from './cell.ts';
+import type { Cell, CellShape, Course } from './cell.ts';
 import { beginHeads, headShapes, headsOf, headSums, sumHeads, sumHeadsSlopes } from './heads.ts';
 import { beginListening, listen, listeningOf, listeningShapes, listenSlopes } from './listening.ts';
+import { addSparse, addSparseSlopes } from './sparse.ts';
 import { wiringOf } from './wiring.ts';
-
-export interface CellShape {
-  /** Inputs of a step. */
-  readonly width: number;
-  readonly units: number;
-  /** Share of the connections from state to cell and within the cell that are never there. */
-  readonly sparsity: number;
-  readonly wiringSeed: number;
-}
 
 /** What a forward pass leaves for the way back: units numbers a step. */
 interface Kept {
-  backbone: Float64Array;
-  g: Float64Array;
-  h: Float64Array;
+  readonly backbone: Float64Array;
+  readonly g: Float64Array;
+  readonly h: Float64Array;
   /** σ(−f·t). */
-  gate: Float64Array;
+  readonly gate: Float64Array;
 }
 
 const keptFor = (length: number): Kept => ({
@@ -40,7 +33,11 @@ const keptFor = (length: number): Kept => ({
 export const cfcCell = ({ width, units, sparsity, wiringSeed }: CellShape): Cell => {
   const hearing = wiringOf(units, units, sparsity, wiringSeed);
   const inner = wiringOf(units, units, sparsity, wiringSeed + 1);
-  const layout = layoutOf([...listeningShapes(width, hearing), ...headShapes(inner)]);
+  const layout = layoutOf([
+    ...listeningShapes(width, units),
+    ['recurrent.weight', [hearing.column.length]] as const,
+    ...headShapes(inner),
+  ]);
   const sums = headSums(units);
   const backboneSlopes = new Float64Array(units);
   let kept = keptFor(0);
@@ -71,37 +68,38 @@ export const cfcCell = ({ width, units, sparsity, wiringSeed }: CellShape): Cell
   };
   const forward = (weights: Float64Array, course: Course): void => {
     const listening = listeningOf(layout, weights);
+    const recurrent = viewOf(layout, 'recurrent.weight', weights);
     const heads = headsOf(layout, weights);
     if (kept.gate.length < course.steps * units) kept = keptFor(course.steps * units);
     const { backbone } = kept;
     course.states.fill(0, 0, units);
     for (let step = 0; step < course.steps; step += 1) {
       const at = step * units;
-      listen(listening, hearing, width, course, step, backbone, at);
+      listen(listening, width, course, step, backbone, at);
+      addSparse(hearing, recurrent, course.states, at, backbone, at);
       for (let unit = at; unit < at + units; unit += 1) backbone[unit] = Math.tanh(backbone[unit]!);
       sumHeads(inner, heads, backbone, at, sums);
       blend(at, course.elapsed[step]!, course.states);
     }
   };
-  const backward = (
-    weights: Float64Array,
-    course: Course,
-    into: Float64Array,
-    rateSlopes: Float64Array,
-  ): void => {
+  const backward: Cell['backward'] = (weights, course, into, rateSlopes) => {
     const listening = listeningOf(layout, weights);
+    const recurrent = viewOf(layout, 'recurrent.weight', weights);
     const heads = headsOf(layout, weights);
     const listeningInto = listeningOf(layout, into);
+    const recurrentInto = viewOf(layout, 'recurrent.weight', into);
     const headsInto = headsOf(layout, into);
     const { backbone } = kept;
+    const { states, stateSlopes } = course;
     for (let step = course.steps - 1; step >= 0; step -= 1) {
       const at = step * units;
-      blendSlopes(at, course.elapsed[step]!, course.stateSlopes);
+      blendSlopes(at, course.elapsed[step]!, stateSlopes);
       backboneSlopes.fill(0);
       sumHeadsSlopes(inner, heads, backbone, at, sums, headsInto, backboneSlopes);
       for (let unit = 0; unit < units; unit += 1)
         backboneSlopes[unit]! *= 1 - backbone[at + unit]! * backbone[at + unit]!;
-      listenSlopes(listening, hearing, width, course, step, backboneSlopes, listeningInto, rateSlopes);
+      listenSlopes(listening, width, course, step, backboneSlopes, listeningInto, rateSlopes);
+      addSparseSlopes(hearing, recurrent, states, at, backboneSlopes, 0, recurrentInto, stateSlopes, at);
     }
   };
   return {
@@ -109,7 +107,9 @@ export const cfcCell = ({ width, units, sparsity, wiringSeed }: CellShape): Cell
     size: layout.size,
     tensors: layout.tensors,
     begin(weights, random) {
-      beginListening(listeningOf(layout, weights), width, hearing, random);
+      beginListening(listeningOf(layout, weights), width, random);
+      const fan = units * hearing.density;
+      fillGlorot(viewOf(layout, 'recurrent.weight', weights), fan, fan, random);
       beginHeads(headsOf(layout, weights), inner, random);
     },
     forward,
