@@ -54,10 +54,11 @@ import { type Federation, startFederation } from './federation/federation.ts';
 import { createLedgerWitness } from './federation/ledger-witness.ts';
 import { identitiesIn } from './federation/identities.ts';
 import { policyOf } from './federation/policy.ts';
-import { createLogistic } from './rounds/logistic.ts';
+import { createLearners } from './rounds/learning.ts';
 import { createStatisticWorker } from './rounds/statistics.ts';
 import { createSiteRounds } from './rounds/rounds.ts';
 import { workersOf } from './rounds/work.ts';
+import { createExamples } from './training/examples.ts';
 import { type Block, blockAt, blocksBetween } from './budget/blocks.ts';
 import { QflError } from '../shared/errors.ts';
 import type { RoundPlan } from '../shared/rounds/plan.ts';
@@ -265,7 +266,7 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
       random,
       logger,
       workers: workersOf(
-        createLogistic({ records, random, blocks: roundBlocks }),
+        ...createLearners({ examples: createExamples(records, clock), random, blocks: roundBlocks }),
         createStatisticWorker({ records, random, limits: () => ledger.limits(), blocks: roundBlocks }),
       ),
       policy: () => ({

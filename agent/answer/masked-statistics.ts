@@ -11,7 +11,7 @@ import { MICRO_PER_EPSILON } from '../../shared/privacy/epsilon.ts';
 import { discreteGaussian, mechanismToText } from '../../shared/privacy/mechanism.ts';
 import { multiply, rational } from '../../shared/privacy/rational.ts';
 import { type RandomBytes, randomHex } from '../../shared/random.ts';
-import { sigmaOf } from '../../shared/rounds/logistic.ts';
+import { sigmaOf } from '../../shared/rounds/noise.ts';
 import { minCohortOf, thresholdOf } from '../../shared/rounds/tolerance.ts';
 import { centred, wordsOf } from '../../shared/rounds/words.ts';
 import { RoundStatsReply, type RoundStatsRequest } from '../../shared/wire/round.ts';

@@ -36,10 +36,10 @@ export const decodeRecord = (value: Uint8Array): { header: RecordHeader; json: U
 };
 
 /**
- * What a type's marker holds from the version on whose rows hold names and whose components are rows. Before, it was '2' (values were kept)
+ * What a type's marker holds from the version on whose rows hold times. Before, it was '3' (names, and components as rows), '2' (values were kept)
  * or empty.
  */
-export const VALUES_KEPT = utf8('3');
+export const VALUES_KEPT = utf8('4');
 export const keepsValues = (marker: Uint8Array | undefined): boolean =>
   marker !== undefined && Buffer.compare(marker, VALUES_KEPT) === 0;
 
@@ -47,6 +47,8 @@ const Row = z.strictObject({
   counted: z.boolean(),
   status: z.string().optional(),
   date: z.string().optional(),
+  /** Absent in rows written before times were kept. */
+  seconds: z.number().optional(),
   gender: z.string().optional(),
   birthDate: z.string().optional(),
   systems: z.array(z.string()).optional(),

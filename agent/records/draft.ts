@@ -12,6 +12,8 @@ export interface MeasuredValue {
 export interface RowAttributes {
   readonly status?: string | undefined;
   readonly date?: string | undefined;
+  /** Of what is dated to the second: seconds since 1970, UTC. */
+  readonly seconds?: number | undefined;
   readonly gender?: string | undefined;
   readonly birthDate?: string | undefined;
   readonly value?: MeasuredValue | undefined;

@@ -27,6 +27,8 @@ export interface Records {
   readonly store: Store;
   readonly keys: RecordKeys;
   newRun(): string;
+  /** Grows with everything that is written: what was read at the same number is what would be read now. */
+  revision(): number;
   /**
    * All changes in order, in one atomic durable write together with `alongside(outcomes)`.
    * @throws QflError `storage_failed`; then nothing of the batch was applied.
@@ -88,7 +90,18 @@ export const createRecords = ({
   random = secureRandomBytes,
 }: RecordsOptions): Records => {
   const keys = createRecordKeys(blindingKey);
-  const oneAtATime = createSerial();
+  const inTurn = createSerial();
+  let revision = 0;
+  const oneAtATime = <Result>(task: () => Promise<Result>): Promise<Result> =>
+    inTurn(async () => {
+      revision += 1;
+      try {
+        return await task();
+      } finally {
+        // Once more: what was read in between may be half of it.
+        revision += 1;
+      }
+    });
 
   const apply: Records['apply'] = (run, changes, alongside) =>
     oneAtATime(async () => {
@@ -107,6 +120,7 @@ export const createRecords = ({
     store,
     keys,
     newRun: () => randomHex(random, 8),
+    revision: () => revision,
     apply,
     exclusively: oneAtATime,
     async get(type, id) {

@@ -48,6 +48,8 @@ export interface TakenRow {
 }
 
 export interface VisitedPerson {
+  /** Blinded; the same at every visit while nobody links the person to others. */
+  readonly key: string;
   /** The Patient row, of linked records the first in blinded order; undefined when nothing looks at patients. */
   readonly patient: Row | undefined;
   /** Per source. */
@@ -189,6 +191,7 @@ const takeRows = async (
 };
 
 interface Visit {
+  readonly key: string;
   readonly leaves: boolean[];
   readonly patient: Row | undefined;
   readonly rows: (readonly TakenRow[])[];
@@ -196,6 +199,7 @@ interface Visit {
 
 /** Two records of one person: what either holds, and the rows of both, cut again. */
 const joined = (left: Visit, right: Visit, sources: readonly RowSource[], cut: Truncate): Visit => ({
+  key: left.key,
   leaves: left.leaves.map((value, at) => value || right.leaves[at] === true),
   patient: left.patient ?? right.patient,
   rows: sources.map((source, at) => cut([...(left.rows[at] ?? []), ...(right.rows[at] ?? [])], source)),
@@ -232,7 +236,8 @@ export async function* walkPersons(
         held.push((await hasRow(rows, present.patient)) && patientConditionsHold(leaf, present.row));
       const taken: (readonly TakenRow[])[] = [];
       for (const open of openSources) taken.push(await takeRows(open, present, cut));
-      return { leaves: held, patient: present.row, rows: taken };
+      const key = persons.personOf(present.patient) ?? present.patient;
+      return { key, leaves: held, patient: present.row, rows: taken };
     };
     const linked = new Map<string, { visit: Visit | undefined; inside: number; outside: number }>();
     const present = without(presentPatients(store, withRows), ({ patient }) => patient, optedOut(store));

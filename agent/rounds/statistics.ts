@@ -14,7 +14,7 @@ import {
 } from '../../shared/privacy/mechanism.ts';
 import { ceil, divide, multiply, rational } from '../../shared/privacy/rational.ts';
 import type { RandomBytes } from '../../shared/random.ts';
-import { honestShares, type Party, sigmaOf } from '../../shared/rounds/logistic.ts';
+import { honestShares, type Party, sigmaOf } from '../../shared/rounds/noise.ts';
 import type { RoundPlan, RoundPrivacy } from '../../shared/rounds/plan.ts';
 import { WORD_BYTES } from '../../shared/rounds/words.ts';
 import { type Measure, MeasuresQuery } from '../../shared/wire/stats.ts';

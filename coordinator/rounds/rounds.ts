@@ -133,6 +133,8 @@ export const createRounds = (options: RoundsOptions): Rounds => {
   const oneStart = createSerial();
   const perRound = createSerialByKey<RoundId>();
   const stop = new AbortController();
+  // Each round under way listens to it.
+  setMaxListeners(0, stop.signal);
   const background = new Set<Promise<void>>();
   const inBackground = (what: string, work: () => Promise<void>): void => {
     const done = work()

@@ -1,44 +1,35 @@
 /**
- * A training: sealed rounds one after another, each a step along the sum of the patients' clipped gradients. Weights and the round under way are kept, so that
- * after a crash the training goes on with the same round.
+ * Carries a training through its rounds. What there is so far, and the round under way, are kept: after a crash it goes on with the same round. A round that
+ * ends because hospitals refused what one of them had made for them is followed by one without that hospital.
  */
-import { z } from 'zod';
-import { fromUtf8, utf8 } from '../../shared/bytes.ts';
 import { QflError, toQflError } from '../../shared/errors.ts';
-import { type Pseudonym, RoundId, type SiteId, type TaskId } from '../../shared/ids.ts';
-import { rhoBudget } from '../../shared/privacy/conversion.ts';
-import { decode, fitsWords } from '../../shared/rounds/encode.ts';
-import {
-  gridOf,
-  honestShares,
-  lengthOf,
-  LOGISTIC,
-  type LogisticWork,
-  logisticPrice,
-  readSum,
-  sigmaSquaredFor,
-  turnSeed,
-  weightBytes,
-  weightsOf,
-} from '../../shared/rounds/logistic.ts';
-import { minCohortOf, thresholdOf } from '../../shared/rounds/tolerance.ts';
-import { MASKED_RULE } from '../../shared/rounds/plan.ts';
+import type { Pseudonym, RoundId, SiteId, TaskId } from '../../shared/ids.ts';
+import { tensorsOf } from '../../shared/learning/tensors.ts';
+import { decode } from '../../shared/rounds/encode.ts';
+import { turnSeed, weightBytes } from '../../shared/rounds/noise.ts';
+import { toleranceOf } from '../../shared/rounds/tolerance.ts';
 import type { Store } from '../../shared/store/port.ts';
-import { type TrainingRequest, type TrainingResult, TrainingStep } from '../../shared/wire/round.ts';
+import type { RoundShown } from '../../shared/wire/round.ts';
+import {
+  isOfSites,
+  type TrainingRequest,
+  type TrainingResult,
+  WEIGHTS_SHOWN_MAX,
+} from '../../shared/wire/training.ts';
 import type { Rounds } from './rounds.ts';
-
-const PREFIX = 'training/';
-const SITES_MIN = 3;
-/** Patients of the whole federation for which sums must not wrap around: more than any has. */
-const PATIENTS_MAX = 1_000_000;
-
-const Progress = z.strictObject({
-  weights: z.array(z.number()),
-  steps: z.array(TrainingStep),
-  /** The round under way. */
-  round: RoundId.nullable(),
-});
-type Progress = z.infer<typeof Progress>;
+import {
+  afterFailure,
+  nextStage,
+  NOTHING_YET,
+  partyOf,
+  planStage,
+  type Stage,
+  takeMoments,
+  takeScores,
+  takeStep,
+  withSites,
+} from './training-plan.ts';
+import { beginNumbers, createTrainingShelf, type Figures, type Numbers } from './training-shelf.ts';
 
 export interface TrainingOptions {
   readonly rounds: Rounds;
@@ -47,6 +38,8 @@ export interface TrainingOptions {
   readonly sitesNow: () => readonly SiteId[];
   /** The program is ending: what is under way goes on at the next start. */
   readonly isStopping: () => boolean;
+  /** Keeps the model of a training that is done; called again where a crash came between. */
+  readonly register?: (made: TrainedModel) => Promise<void>;
 }
 
 export interface TrainingRun {
@@ -56,84 +49,63 @@ export interface TrainingRun {
   readonly progress: (done: number, total: number) => void;
 }
 
-/** The request with the sites that take part: those it names, or all that are there. @throws QflError `site_unavailable`, `invalid_request` */
-export const withSites = (request: TrainingRequest, sitesNow: readonly SiteId[]): TrainingRequest => {
-  const sites = [...new Set(request.sites ?? sitesNow)].toSorted();
-  if (sites.length < SITES_MIN)
-    throw new QflError('site_unavailable', {
-      detail: `a sealed round needs ${SITES_MIN} sites, and ${sites.length} with records ${sites.length === 1 ? 'is' : 'are'} there`,
-      next: 'Wait until more are connected (qfl site list), or name them with --site.',
-    });
-  if (request.masked && request.rule !== 'sum')
-    throw new QflError('invalid_request', {
-      detail: MASKED_RULE,
-      next: 'Leave the rule out; or give up hiding single hospitals with --unmasked, which each hospital has to allow (rounds.unmasked).',
-    });
-  if ((request.minCohort ?? 0) > sites.length)
-    throw new QflError('invalid_request', {
-      detail: `no sum of ${request.minCohort} sites comes of ${sites.length}`,
-    });
-  return { ...request, sites };
+export interface TrainedModel {
+  readonly task: TaskId;
+  readonly request: TrainingRequest;
+  readonly weights: Float64Array<ArrayBuffer>;
+  readonly result: TrainingResult;
+}
+
+/** Hospitals that so many others refused that an honest one was among these. */
+export const refusedSites = ({ losses, sites }: RoundShown): SiteId[] => {
+  const { corruptTolerated } = toleranceOf(sites.length);
+  const blamers = new Map<SiteId, Set<SiteId>>();
+  for (const { site, blames } of losses)
+    if (blames !== null) blamers.set(blames, (blamers.get(blames) ?? new Set()).add(site));
+  return [...blamers].filter(([, by]) => by.size > Math.max(1, corruptTolerated)).map(([site]) => site);
 };
 
-/** Who takes part, and under what rules. */
-const partyOf = ({ sites = [], minCohort, masked, rule }: TrainingRequest) => ({
-  sites,
-  masked,
-  rule,
-  threshold: thresholdOf(sites.length),
-  minCohort: minCohort ?? minCohortOf(sites.length),
-});
-
-/** What each round says to its sites, with the noise that makes the whole training lose (epsilon, delta) at most. */
-export const workOf = (request: TrainingRequest): LogisticWork => {
-  const party = partyOf(request);
-  const { settings, clip, epsilon, delta, rounds } = request;
-  const grid = gridOf(settings, clip);
-  const shares = honestShares(party);
-  const sigmaSquared = sigmaSquaredFor(rhoBudget(epsilon, delta) / rounds, grid, shares);
-  const noise = { sigmaSquared: Number(sigmaSquared), shares: party.sites.length };
-  if (!fitsWords(grid, PATIENTS_MAX, noise))
-    throw new QflError('invalid_request', {
-      detail: 'so much noise does not fit into the words of a sealed round',
-      next: 'Ask for a larger epsilon, or fewer rounds.',
-    });
-  return { settings, clip, sigmaSquared };
-};
+const averageOf = ({ averagedSteps }: Figures, { averaged, server }: Numbers): Float64Array<ArrayBuffer> =>
+  averagedSteps === 0 ? server.weights : averaged.map((value) => value / averagedSteps);
 
 export const runTraining = async (
   request: TrainingRequest,
-  { rounds, store, sitesNow, isStopping }: TrainingOptions,
+  { rounds, store, sitesNow, isStopping, register }: TrainingOptions,
   { task, asker, signal, progress }: TrainingRun,
 ): Promise<TrainingResult> => {
-  const { settings, clip, learningRate, epsilon, delta, silenceMs, department } = request;
-  const key = PREFIX + task;
-  const value = await store.get(key);
-  let state: Progress =
-    value === undefined
-      ? { weights: Array.from({ length: weightsOf(settings) }, () => 0), steps: [], round: null }
-      : Progress.parse(JSON.parse(fromUtf8(value)));
-  const whole = withSites(request, sitesNow());
-  const party = partyOf(whole);
-  const keep = async (next: Progress): Promise<void> => {
-    state = next;
-    await store.write([{ type: 'put', key, value: utf8(JSON.stringify(next)) }]);
+  const shelf = createTrainingShelf(store);
+  const tensors = tensorsOf(request.model, request.data);
+  const kept = await shelf.get(task, tensors.size);
+  let figures: Figures = kept?.figures ?? {
+    ...NOTHING_YET,
+    steps: [],
+    without: [],
+    round: null,
+    averagedSteps: 0,
   };
-  const work = workOf(whole);
-  const grid = gridOf(settings, clip);
+  let numbers: Numbers = kept?.numbers ?? beginNumbers(tensors.initial(request.seed));
+  let isKept = kept !== undefined;
+  const keep = async (next: Figures, changed?: Numbers): Promise<void> => {
+    figures = next;
+    numbers = changed ?? numbers;
+    await shelf.put(task, figures, changed ?? (isKept ? undefined : numbers));
+    isKept = true;
+  };
+
   const cancelled = (): void => {
-    if (state.round !== null && !isStopping())
+    if (figures.round !== null && !isStopping())
       // It may be over already: then there is nothing to end.
-      void rounds.cancel(state.round, 'the training was cancelled').catch(() => undefined);
+      void rounds.cancel(figures.round, 'the training was cancelled').catch(() => undefined);
   };
-  const begin = async (): Promise<RoundId> => {
+  const begin = async (whole: TrainingRequest, stage: Stage): Promise<RoundId> => {
+    const { silenceMs, department } = request;
     const round = await rounds.start(
       {
-        ...party,
-        words: grid.words,
-        work: { kind: LOGISTIC, settings: { ...work } },
-        privacy: logisticPrice(work, party),
-        model: weightBytes(Float64Array.from(state.weights)),
+        ...partyOf(whole),
+        words: stage.grid.words,
+        work: stage.work,
+        privacy: stage.privacy,
+        model: stage.needsWeights ? weightBytes(stageWeights(stage)) : null,
         silenceMs,
         asker,
         department,
@@ -141,48 +113,99 @@ export const runTraining = async (
       },
       signal,
     );
-    await keep({ ...state, round });
+    await keep({ ...figures, round });
     // Cancelled while it began: nobody heard of a round then.
     if (signal.aborted) cancelled();
     return round;
   };
-  /** A cancelled training is forgotten; one that failed, or took too long, keeps its steps, and begins another round where it is tried again. */
-  const leave = async (): Promise<void> => {
-    if (state.round !== null) await rounds.forget(state.round);
-    const isOver = signal.aborted && toQflError(signal.reason).code !== 'timeout';
-    if (isOver) await store.write([{ type: 'del', key }]);
-    else await keep({ ...state, round: null });
+  /** What is measured at the end is what will be used: the average, where there is one. */
+  const stageWeights = ({ name }: Stage): Float64Array<ArrayBuffer> =>
+    name === 'scores' ? averageOf(figures, numbers) : numbers.server.weights;
+
+  const take = async (stage: Stage, id: RoundId, sum: Int32Array, survivors: number): Promise<void> => {
+    const decoded = decode(sum, stage.grid, turnSeed(id), stage.length);
+    const base = { ...figures, round: null };
+    if (stage.name === 'moments') return keep({ ...base, scaling: takeMoments(request, decoded) });
+    if (stage.name === 'scores')
+      return keep({ ...base, isScored: true, evaluation: { round: id, ...takeScores(decoded) } });
+    const stepped = takeStep(request, decoded, numbers.server);
+    const steps = [...figures.steps, { round: id, ...stepped.figures, survivors }];
+    const isAveraged = steps.length + figures.failed > request.rounds - request.averageLast;
+    const { averaged } = numbers;
+    const { weights } = stepped.server;
+    return keep(
+      { ...base, steps, averagedSteps: figures.averagedSteps + (isAveraged ? 1 : 0) },
+      {
+        server: stepped.server,
+        averaged: isAveraged ? averaged.map((value, at) => value + weights[at]!) : averaged,
+      },
+    );
   };
+
+  /** True where the training goes on after a round without a sum. */
+  const goesOnAfter = async (id: RoundId, stage: Stage): Promise<boolean> => {
+    const shown = await rounds.show(id);
+    const refused = refusedSites(shown);
+    // Before anybody was in, nothing was computed, and the sites took their charges back.
+    const next = shown.members > 0 ? afterFailure(request, figures, stage.name) : figures;
+    const without = [...new Set([...figures.without, ...refused])].toSorted();
+    await keep({ ...figures, ...next, steps: [...next.steps], without, round: null });
+    return refused.length > 0;
+  };
+  const runStage = async (whole: TrainingRequest, stage: Stage): Promise<void> => {
+    // A crash may have come between a round and the note of it.
+    const id = figures.round ?? rounds.underWay(task) ?? (await begin(whole, stage));
+    try {
+      const { sum, survivors } = await rounds.sum(id);
+      await take(stage, id, sum, survivors.length);
+      await rounds.forget(id);
+    } catch (error) {
+      if (signal.aborted || isStopping() || toQflError(error).code !== 'site_unavailable') throw error;
+      if (!(await goesOnAfter(id, stage))) throw error;
+    }
+  };
+  /** A cancelled training is forgotten; one that failed, or took too long, keeps what it has, and begins another round where it is tried again. */
+  const leave = async (): Promise<void> => {
+    if (figures.round !== null) await rounds.forget(figures.round);
+    const isOver = signal.aborted && toQflError(signal.reason).code !== 'timeout';
+    if (isOver) await shelf.remove(task);
+    else await keep({ ...figures, round: null });
+  };
+
+  const total = request.rounds;
   signal.addEventListener('abort', cancelled, { once: true });
   try {
-    while (state.steps.length < request.rounds) {
+    for (let name = nextStage(request, figures); name !== undefined; name = nextStage(request, figures)) {
       signal.throwIfAborted();
-      progress(state.steps.length, request.rounds);
-      // A crash may have come between a round and the note of it.
-      const id = state.round ?? rounds.underWay(task) ?? (await begin());
-      const { sum, survivors } = await rounds.sum(id);
-      const found = readSum(decode(sum, grid, turnSeed(id), lengthOf(settings)), settings, clip);
-      const count = Math.max(1, found.patients);
-      const weights = state.weights.map(
-        (weight, at) => weight - (learningRate * found.gradient[at]!) / count,
-      );
-      const step = {
-        round: id,
-        patients: found.patients,
-        loss: found.loss,
-        accuracy: found.accuracy,
-        survivors: survivors.length,
-      };
-      await keep({ ...state, weights, steps: [...state.steps, step], round: null });
-      await rounds.forget(id);
+      progress(Math.min(total, figures.steps.length + figures.failed), total);
+      const whole = withSites(request, sitesNow(), figures.without);
+      await runStage(whole, planStage(whole, figures, name));
     }
+    if (figures.steps.length === 0)
+      throw new QflError('site_unavailable', {
+        detail: 'no round of this training gave a sum, and what they cost is used up',
+        next: 'See why in "qfl round list"; then begin another training.',
+      });
   } catch (error) {
     if (!isStopping()) await leave();
     throw error;
   } finally {
     signal.removeEventListener('abort', cancelled);
   }
-  progress(request.rounds, request.rounds);
-  await store.write([{ type: 'del', key }]);
-  return { weights: state.weights, steps: state.steps, epsilon, delta, unit: 'patient' };
+  progress(total, total);
+  const weights = averageOf(figures, numbers);
+  const result: TrainingResult = {
+    weights: weights.length <= WEIGHTS_SHOWN_MAX ? [...weights] : null,
+    scaling: figures.scaling,
+    steps: figures.steps,
+    evaluation: figures.evaluation,
+    epsilon: request.epsilon,
+    delta: request.delta,
+    unit: isOfSites(request.strategy) ? 'site' : 'patient',
+    failedRounds: figures.failed,
+    without: figures.without,
+  };
+  await register?.({ task, request, weights, result });
+  await shelf.remove(task);
+  return result;
 };

@@ -1,113 +1,15 @@
 /** `qfl round …`: trainings in sealed rounds. */
-import { readFile } from 'node:fs/promises';
 import type { Command } from 'commander';
-import { z } from 'zod';
 import { QflError, toQflError } from '../errors.ts';
 import { errorOfProblem } from '../http/problem.ts';
-import { RoundPage, RoundShown, TrainingRequest, TrainingResult } from '../wire/round.ts';
+import { RoundPage, RoundShown } from '../wire/round.ts';
+import { TrainingResult } from '../wire/training.ts';
 import { TaskShown } from '../wire/task.ts';
 import { connect, type TargetOptions, withClient, withTarget } from './connect.ts';
 import { ago, EXIT_FAILED, note, printJson, run, say, table } from './output.ts';
 import { watchTask } from './task.ts';
 import { taskText } from './task-text.ts';
-
-interface StartOptions extends TargetOptions {
-  readonly target?: string;
-  readonly feature?: string[];
-  readonly rounds?: string;
-  readonly epsilon?: string;
-  readonly delta?: string;
-  readonly learningRate?: string;
-  readonly clip?: string;
-  readonly site?: string[];
-  readonly minCohort?: string;
-  readonly department?: string;
-  readonly unmasked?: boolean;
-  readonly rule?: string;
-  readonly patience?: string;
-  readonly file?: string;
-  readonly watch?: boolean;
-}
-
-/** `age`, `sex=female`, `condition=CODE`. @throws QflError `invalid_request` */
-export const featureOf = (text: string): unknown => {
-  const [kind = '', value] = text.split('=');
-  if (kind === 'age' && value === undefined) return { kind };
-  if (kind === 'sex' && value !== undefined) return { kind, is: value };
-  if (kind === 'condition' && value !== undefined) return { kind, code: value };
-  throw new QflError('invalid_request', {
-    detail: `"${text}" is no feature`,
-    next: 'Write age, sex=female, sex=male or condition=CODE, once for each.',
-  });
-};
-
-const numbers = (given: Readonly<Record<string, string | undefined>>): Record<string, number> =>
-  Object.fromEntries(
-    Object.entries(given).flatMap(([name, text]) => (text === undefined ? [] : [[name, Number(text)]])),
-  );
-
-const EXAMPLE =
-  'Such as: qfl round start --target 44054006 --feature age condition=38341003 --epsilon 1 --rounds 5 --watch';
-
-export const requestOf = async (
-  options: Omit<StartOptions, keyof TargetOptions>,
-): Promise<TrainingRequest> => {
-  const { rounds, epsilon, delta, learningRate, clip, minCohort, site, department } = options;
-  const fromFile: unknown =
-    options.file === undefined
-      ? {}
-      : JSON.parse(
-          await readFile(options.file, 'utf8').catch((cause: unknown) => {
-            throw new QflError('invalid_request', { detail: `${options.file} cannot be read`, cause });
-          }),
-        );
-  if (options.file === undefined && (options.target === undefined || epsilon === undefined))
-    throw new QflError('invalid_request', {
-      detail: 'a training needs a target, features and an epsilon',
-      next: EXAMPLE,
-    });
-  const base = z.record(z.string(), z.unknown()).parse(fromFile);
-  const settings =
-    options.target === undefined
-      ? {}
-      : { settings: { target: options.target, features: (options.feature ?? []).map(featureOf) } };
-  const parsed = TrainingRequest.safeParse({
-    ...base,
-    ...settings,
-    ...numbers({ rounds, epsilon, delta, learningRate, clip, minCohort }),
-    ...(options.patience === undefined ? {} : { silenceMs: Number(options.patience) * 1_000 }),
-    ...(site === undefined ? {} : { sites: site }),
-    ...(department === undefined ? {} : { department }),
-    ...(options.unmasked === true ? { masked: false } : {}),
-    ...(options.rule === undefined ? {} : { rule: options.rule }),
-  });
-  if (parsed.success) return parsed.data;
-  throw new QflError('invalid_request', {
-    detail: z.prettifyError(parsed.error),
-    next: EXAMPLE,
-  });
-};
-
-const short = (value: number): string => Number(value.toPrecision(4)).toString();
-
-/** A training's figures; each is a noisy sum over all patients of the sites that stayed. */
-export const trainingText = ({ steps, weights, epsilon, delta, unit }: TrainingResult): string =>
-  [
-    table(
-      ['step', 'patients', 'loss', 'accuracy', 'sites', 'round'],
-      steps.map(({ patients, loss, accuracy, survivors, round }, at) => [
-        String(at + 1),
-        patients.toFixed(0),
-        short(loss),
-        `${(accuracy * 100).toFixed(1)} %`,
-        String(survivors),
-        round,
-      ]),
-    ),
-    '',
-    `weights  ${weights.map(short).join('  ')}`,
-    `privacy  epsilon ${epsilon}, delta ${delta} for each ${unit}, of the whole training`,
-  ].join('\n');
+import { requestOf, type StartOptions, trainingText } from './training-request.ts';
 
 const start = (options: StartOptions): Promise<void> =>
   run(async () => {
@@ -143,7 +45,7 @@ export const roundText = (round: RoundShown, nowMs: number): string =>
     `Round ${round.id} (${round.work}, ${round.masked ? 'masked' : 'NOT MASKED'}, ${round.rule}): ${round.phase}${round.why === null ? '' : `, ${round.why}`}`,
     `begun ${ago(nowMs - round.startedMs)} ago${round.endedMs === null ? '' : `, took ${((round.endedMs - round.startedMs) / 1_000).toFixed(1)} s`}`,
     round.tolerance.text,
-    `privacy: unit ${round.privacy.unit}${round.rho === null ? '' : `, rho ${short(round.rho)} charged at each site`}`,
+    `privacy: unit ${round.privacy.unit}${round.rho === null ? '' : `, rho ${Number(round.rho.toPrecision(4))} charged at each site`}`,
     `${round.joined} of ${round.sites.length} sites agreed, ${round.members} shared their secrets, ${round.survivors.length} are in the sum`,
     `received ${round.receivedBytes} of ${round.expectedBytes} bytes of masked vectors (${round.words} words each)`,
     ...round.losses.map(
@@ -228,12 +130,22 @@ export const registerRound = (program: Command): void => {
     round.command('start').description('begin a training at all sites that are there'),
     'coordinator',
   )
-    .option('--target <CODE>', 'the condition that is to be told')
-    .option('--feature <FEATURE...>', 'age, sex=female, sex=male, condition=CODE; once for each')
+    .option('--target <CODE>', 'the condition that is to be told; or CODE>NUMBER, a measured value above it')
+    .option(
+      '--feature <FEATURE...>',
+      'age, sex=female, condition=CODE, is=CODE:VALUE, observation=CODE:LOW..HIGH[:TAKE][:UNIT] with TAKE first, last, mean, min, max, count or known',
+    )
+    .option('--model <MODEL>', 'logistic (when left out), perceptron, cfc or ltc')
+    .option(
+      '--strategy <STRATEGY>',
+      'fedsgd (when left out), fedadam, fedyogi; fedavg and fedprox protect whole hospitals only, which each has to allow',
+    )
+    .option('--name <NAME>', 'of the model in the registry')
     .option('--rounds <COUNT>', 'steps; 10 when left out')
     .option('--epsilon <EPSILON>', 'privacy of the whole training for each patient')
     .option('--delta <DELTA>', 'and its delta')
     .option('--learning-rate <RATE>', 'length of a step')
+    .option('--momentum <SHARE>', 'of the last direction that is kept')
     .option('--clip <LENGTH>', "length that a patient's gradient is clipped to")
     .option('--site <SITE...>', 'only these sites, three at least')
     .option('--min-cohort <COUNT>', 'no sum of fewer sites is opened')
@@ -244,6 +156,8 @@ export const registerRound = (program: Command): void => {
     .option('--department <NAME>', 'whose budget at each site it counts on')
     .option('--unmasked', 'the coordinator sees the vector of each hospital; hospitals have to allow it')
     .option('--rule <RULE>', 'of unmasked rounds: sum (when left out), median, trimmed_mean or krum')
+    .option('--no-standardise', 'no round for means and spreads before the first step')
+    .option('--no-evaluate', 'nobody is held out, and no round measures the model at the end')
     .option('--file <FILE>', 'the request as JSON; options on top of it')
     .option('--watch', 'follow it to its end and show what came of it')
     .action((options: StartOptions) => start(options));

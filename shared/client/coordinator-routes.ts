@@ -13,6 +13,7 @@ import * as keys from '../wire/keys.ts';
 import * as plans from '../wire/plan.ts';
 import * as reports from '../wire/reports.ts';
 import * as rounds from '../wire/round.ts';
+import { TrainingRequest } from '../wire/training.ts';
 import * as tasks from '../wire/task.ts';
 import { route } from './route.ts';
 
@@ -164,7 +165,7 @@ export const COORDINATOR_ROUTES = {
     optimization: route('GET', '/quantum/optimization/status', { answer: plans.OptimizationStatus }),
   },
   rounds: {
-    start: route('POST', '/v1/rounds', { body: rounds.TrainingRequest, answer: tasks.TaskShown }),
+    start: route('POST', '/v1/rounds', { body: TrainingRequest, answer: tasks.TaskShown }),
     list: route('GET', '/v1/rounds', { answer: rounds.RoundPage }),
     show: route('GET', '/v1/rounds/:id', { answer: rounds.RoundShown }),
     cancel: route('POST', '/v1/rounds/:id/cancel', { answer: rounds.RoundShown }),

@@ -1,5 +1,5 @@
 /** What a table with a declared schema says of each patient. Pure, and in pieces: no more than one patient's rows are held at a time. */
-import { QflError } from '../errors.ts';
+import type { QflError } from '../errors.ts';
 import { Code } from '../wire/learning.ts';
 import type { Column, CsvSchema, LongCode, TableColumn } from '../wire/csv-schema.ts';
 import { createCsvRows, type CsvRow, refuseLine } from './csv-rows.ts';

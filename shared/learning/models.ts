@@ -28,6 +28,11 @@ export const liquidOf = (spec: LiquidSpec, shape: InputShape): SequenceModel => 
  */
 export const modelOf = (spec: ModelSpec, shape: InputShape): Model => {
   if (spec.kind === 'liquid') return liquidOf(spec, shape);
+  if (spec.kind === 'external')
+    throw new QflError('invalid_request', {
+      detail: `only the command of the trainer ${spec.trainer} knows this model`,
+      next: 'Pull its weights and use them where they came from; or train a model that is built in.',
+    });
   if (shape.features === 0)
     throw new QflError('invalid_request', {
       detail: `a ${spec.kind} model looks at features, and the data names none`,

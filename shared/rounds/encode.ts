@@ -94,7 +94,15 @@ export const createEncoder = (grid: Grid, seed: Uint8Array, random: RandomBytes)
   const truncate = (): void => {
     for (let at = 0; at < words; at += 1) rounded[at] = Math.trunc(turned[at]!);
   };
-  const squaredLength = (): bigint => rounded.reduce((total, value) => total + BigInt(value) ** 2n, 0n);
+  /**
+   * In doubles, and still as good as exact: squares of integers, added up, are exact below 2^53, and one that is not only comes out at 2^53 or more, which
+   * is beyond every bound here.
+   */
+  const squaredLength = (): number => {
+    let squared = 0;
+    for (let at = 0; at < words; at += 1) squared += rounded[at]! ** 2;
+    return squared;
+  };
 
   return {
     sum,
@@ -112,11 +120,8 @@ export const createEncoder = (grid: Grid, seed: Uint8Array, random: RandomBytes)
       let isWithin = false;
       for (let attempt = 0; attempt < TRIES && !isWithin; attempt += 1) isWithin = round() <= bound;
       if (!isWithin) truncate();
-      // Exact, whatever the doubles above did: the noise is made for this.
-      assert(
-        squaredLength() <= BigInt(bound),
-        'a patient moves the sum by no more than its noise is made for',
-      );
+      // Of the integers themselves, whatever the doubles above did: the noise is made for this.
+      assert(squaredLength() <= bound, 'a patient moves the sum by no more than its noise is made for');
       for (let at = 0; at < words; at += 1) sum[at] = (sum[at]! + rounded[at]!) | 0;
     },
   };

@@ -83,5 +83,28 @@ export const ModelSpec = z.discriminatedUnion('kind', [
     /** Fixes the wiring, the same at every site. */
     wiringSeed: z.int().nonnegative().default(1),
   }),
+  /** Trained by a command of the site's own, under this name in its configuration. */
+  z.strictObject({
+    kind: z.literal('external'),
+    trainer: z.string().regex(/^[a-z][a-z0-9_-]{0,39}$/),
+    tensors: z
+      .array(z.strictObject({ name: z.string().min(1).max(200), shape: z.array(z.int().positive()).max(8) }))
+      .min(1)
+      .max(4_096),
+  }),
 ]);
 export type ModelSpec = z.infer<typeof ModelSpec>;
+
+/** How a site trains on its own between two sums. */
+export const LocalTraining = z.strictObject({
+  epochs: z.int().min(1).max(1_000).default(1),
+  batch: z.int().min(1).max(65_536).default(32),
+  learningRate: z.number().positive().max(100).default(0.01),
+  /** FedProx (Li et al. 2020): pull towards the common weights, mu/2·|w − w0|². */
+  proximal: z.number().nonnegative().max(1_000).default(0),
+  l2: z.number().nonnegative().max(1_000).default(0),
+  seed: z.int().nonnegative().default(1),
+  /** A site of so many patients or more counts as one, a smaller one as its share of it; 0: all sites count alike. */
+  patientsMax: z.int().nonnegative().max(10_000_000).default(0),
+});
+export type LocalTraining = z.infer<typeof LocalTraining>;

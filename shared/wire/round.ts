@@ -65,66 +65,6 @@ export type RoundShown = z.infer<typeof RoundShown>;
 
 export const RoundPage = z.strictObject({ rounds: z.array(RoundShown) });
 
-const Code = z.string().regex(/^[\w.-]{1,40}$/);
-/** What a model looks at of each patient. */
-export const Feature = z.discriminatedUnion('kind', [
-  /** Age in years at the end of the records, divided by `scale`. */
-  z.strictObject({ kind: z.literal('age'), scale: z.number().positive().default(100) }),
-  z.strictObject({ kind: z.literal('sex'), is: z.enum(['female', 'male']) }),
-  /** Has the patient this condition? */
-  z.strictObject({ kind: z.literal('condition'), code: Code }),
-]);
-export type Feature = z.infer<typeof Feature>;
-
-export const LogisticSettings = z.strictObject({
-  /** The condition that is told from the features. */
-  target: Code,
-  features: z.array(Feature).min(1).max(256),
-});
-export type LogisticSettings = z.infer<typeof LogisticSettings>;
-
-/** A training: some rounds, one after another, each a step. */
-export const TrainingRequest = z.strictObject({
-  trainer: z.literal('logistic').default('logistic'),
-  settings: LogisticSettings,
-  rounds: z.int().min(1).max(1_000).default(10),
-  learningRate: z.number().positive().max(100).default(1),
-  /** Length that a patient's gradient is clipped to. */
-  clip: z.number().positive().max(1_000).default(1),
-  /** Privacy of the whole training for each patient, in (0, 100] with this delta. */
-  epsilon: z.number().positive().max(100),
-  delta: z.number().gt(0).lt(1).default(1e-6),
-  /** All that are there when left out. */
-  sites: z.array(SiteId).min(3).max(1_000).optional(),
-  minCohort: z.int().min(2).max(1_000).optional(),
-  /** False: the coordinator sees single vectors; each hospital has to allow that. */
-  masked: z.boolean().default(true),
-  rule: z.enum(['sum', ...ROBUST_RULES]).default('sum'),
-  department: DepartmentId.default(DepartmentId.parse('research')),
-  /** A step of a round ends when nothing came for so long. */
-  silenceMs: z.int().min(1_000).max(86_400_000).default(60_000),
-});
-export type TrainingRequest = z.infer<typeof TrainingRequest>;
-
-export const TrainingStep = z.strictObject({
-  round: RoundId,
-  /** Patients in the sum, with noise. */
-  patients: z.number(),
-  /** Mean loss and share of right predictions before the step, with noise. */
-  loss: z.number(),
-  accuracy: z.number(),
-  survivors: z.int(),
-});
-export type TrainingStep = z.infer<typeof TrainingStep>;
-export const TrainingResult = z.strictObject({
-  weights: z.array(z.number()),
-  steps: z.array(TrainingStep),
-  epsilon: z.number(),
-  delta: z.number(),
-  unit: z.enum(['patient', 'site']),
-});
-export type TrainingResult = z.infer<typeof TrainingResult>;
-
 /** An agent's statistic as a sealed round. Each site holds the price against its own; the coordinator passes it on. */
 export const RoundStatsRequest = z.strictObject({
   round: RoundId,

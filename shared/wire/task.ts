@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { type ErrorCode, isErrorCode } from '../errors.ts';
 import { TaskId } from '../ids.ts';
-import { TrainingRequest } from './round.ts';
+import { TrainingRequest } from './training.ts';
 
 export const TaskKind = z.enum(['chat', 'stats', 'ask', 'train', 'quantum', 'export']);
 export type TaskKind = z.infer<typeof TaskKind>;

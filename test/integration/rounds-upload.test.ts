@@ -207,9 +207,7 @@ const begin = (words = WORDS): Promise<RoundId> =>
       work: { kind: 'test', settings: {} },
       privacy: {
         unit: 'patient',
-        mechanisms: [
-        { kind: 'discrete_gaussian', sensitivitySquared: ['1', '1'], sigmaSquared: ['1', '1'] },
-      ],
+        mechanisms: [{ kind: 'discrete_gaussian', sensitivitySquared: ['1', '1'], sigmaSquared: ['1', '1'] }],
       },
       model: null,
       masked: true,

@@ -8,7 +8,8 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import { METHODS } from '../../shared/wire/session.ts';
-import { RoundPage, type RoundShown, TrainingResult } from '../../shared/wire/round.ts';
+import { RoundPage, type RoundShown } from '../../shared/wire/round.ts';
+import { TrainingResult } from '../../shared/wire/training.ts';
 import { TaskShown } from '../../shared/wire/task.ts';
 import { answersTo, hostileEnvironment, tellAct } from '../fixtures/hostile-act.ts';
 import { eventually, qfl, qflJson } from '../fixtures/processes.ts';
@@ -35,7 +36,17 @@ interface Ended {
   readonly rounds: readonly RoundShown[];
 }
 const train = async (...options: string[]): Promise<Ended> => {
-  const question = ['--target', '44054006', '--feature', 'age', 'sex=female', '--epsilon', '20'];
+  const question = [
+    '--target',
+    '44054006',
+    '--feature',
+    'age',
+    'sex=female',
+    '--epsilon',
+    '20',
+    '--no-standardise',
+    '--no-evaluate',
+  ];
   const { home } = federation.coordinator;
   const { id } = await qflJson(TaskShown, ['round', 'start', ...question, '--home', home, ...options]);
   const task = await eventually('the training ends', async () => {

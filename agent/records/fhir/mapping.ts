@@ -21,6 +21,10 @@ const FhirDate = z
   .string()
   .max(64)
   .regex(/^\d{4}(-(0[1-9]|1[0-2])(-(0[1-9]|[12]\d|3[01])(T.*)?)?)?$/);
+const FhirInstant = z
+  .string()
+  .max(64)
+  .regex(/^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:\d{2})$/);
 const Token = z
   .string()
   .min(1)
@@ -108,6 +112,21 @@ const dateOf = (
   for (const field of fields) {
     const parsed = FhirDate.safeParse(at(resource, field));
     if (parsed.success) return dayOf(parsed.data);
+  }
+  return undefined;
+};
+
+const SECOND_MS = 1_000;
+
+/** The moment of a FHIR dateTime that has one: the time of day with its zone. */
+const secondsOf = (
+  resource: Readonly<Record<string, unknown>>,
+  fields: readonly string[],
+): number | undefined => {
+  for (const field of fields) {
+    const parsed = FhirInstant.safeParse(at(resource, field));
+    const ms = parsed.success ? Date.parse(parsed.data) : Number.NaN;
+    if (Number.isFinite(ms)) return Math.trunc(ms / SECOND_MS);
   }
   return undefined;
 };
@@ -272,6 +291,7 @@ const mapOther = (type: string, rule: TypeRule, value: unknown): Mapped => {
   const attributes = {
     status: statusOf(resource, rule),
     date: dateOf(resource, rule.date),
+    ...(type === 'Observation' ? { seconds: secondsOf(resource, rule.date) } : {}),
     value: valueOf(type, resource),
     name: nameOf(codes),
   };

@@ -1,7 +1,8 @@
 /** A training as a task: it waits for its turn, can be cancelled and watched, and goes on after a restart. */
 import { assert, QflError } from '../../../shared/errors.ts';
 import type { Pseudonym } from '../../../shared/ids.ts';
-import { runTraining, type TrainingOptions, withSites, workOf } from '../../rounds/training.ts';
+import { runTraining, type TrainingOptions } from '../../rounds/training.ts';
+import { checkTraining, withSites } from '../../rounds/training-plan.ts';
 import type { TaskExecutor } from '../executor.ts';
 
 const MAY_TRAIN: ReadonlySet<string> = new Set(['admin', 'operator', 'researcher']);
@@ -22,7 +23,7 @@ export const createTrainExecutor = ({ training, pseudonymOf }: TrainExecutorOpti
     // Named now: after a restart the hospitals come back one by one.
     const request = withSites(spec.training, training().sitesNow());
     // Refuses what cannot be planned before anything waits for it.
-    workOf(request);
+    checkTraining(request);
     return { ...spec, training: request };
   },
   async run({ id, task, spec, signal, progress }) {

@@ -6,7 +6,7 @@ import { z } from 'zod';
 import { QflError } from '../../errors.ts';
 import { createHttpClient } from '../../http/client.ts';
 import { readControlFile } from '../../http/control.ts';
-import { TrainingResult } from '../../wire/round.ts';
+import { TrainingResult } from '../../wire/training.ts';
 import { qfl } from './children.ts';
 import type { UpFederation, UpSite } from './federation.ts';
 
@@ -181,6 +181,8 @@ const sealedRound = async ({ coordinator, sites }: UpFederation, survivorsMin: n
     '0.5',
     '--rounds',
     '1',
+    '--no-standardise',
+    '--no-evaluate',
     '--patience',
     String(PATIENCE_S),
     '--department',

@@ -6,7 +6,8 @@ import { Command, CommanderError } from 'commander';
 import { describe, expect, it } from 'vitest';
 import { registerAuditExport } from '../../../shared/cli/audit-export.ts';
 import { registerKeys } from '../../../shared/cli/keys.ts';
-import { registerRound, requestOf } from '../../../shared/cli/round.ts';
+import { registerRound } from '../../../shared/cli/round.ts';
+import { requestOf } from '../../../shared/cli/training-request.ts';
 
 const quiet = (command: Command): Command => {
   command.exitOverride().configureOutput({ writeErr: () => undefined });
@@ -58,10 +59,10 @@ describe('a rotation', () => {
 describe('a training from a file', () => {
   it('takes what the file says where no option says otherwise', async () => {
     const file = join(await mkdtemp(join(tmpdir(), 'qfl-options-')), 'training.json');
-    const settings = { target: '44054006', features: [{ kind: 'age' }] };
+    const data = { target: '44054006', features: [{ kind: 'age' }] };
     await writeFile(
       file,
-      JSON.stringify({ settings, rounds: 3, epsilon: 2, silenceMs: 5_000, rule: 'median' }),
+      JSON.stringify({ data, rounds: 3, epsilon: 2, silenceMs: 5_000, rule: 'median' }),
     );
     const given = (words: readonly string[]) => {
       const program = new Command('qfl');
@@ -74,8 +75,23 @@ describe('a training from a file', () => {
     };
     expect(await given([])).toMatchObject({ rounds: 3, epsilon: 2, silenceMs: 5_000, rule: 'median' });
     expect(await given(['--rounds', '7', '--patience', '9'])).toMatchObject({ rounds: 7, silenceMs: 9_000 });
+    const measured = ['observation=4548-4:3..20:mean:%', 'is=cp:4'];
+    expect(
+      await given(['--target', 'num>0.5', '--feature', ...measured, '--model', 'cfc', '--no-evaluate']),
+    ).toMatchObject({
+      data: {
+        target: { code: 'num', above: 0.5 },
+        features: [
+          { kind: 'observation', code: '4548-4', low: 3, high: 20, take: 'mean', unit: '%' },
+          { kind: 'is', code: 'cp', value: 4 },
+        ],
+      },
+      model: { kind: 'liquid', cell: 'cfc' },
+      evaluate: null,
+    });
+    await expect(given(['--model', 'oracle'])).rejects.toThrow(/there is no model oracle/);
     expect(await given(['--feature', 'sex=male', '--target', '1'])).toMatchObject({
-      settings: { target: '1', features: [{ kind: 'sex', is: 'male' }] },
+      data: { target: '1', features: [{ kind: 'sex', is: 'male' }] },
     });
   });
 });

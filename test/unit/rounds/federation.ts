@@ -9,7 +9,7 @@ import { randomBytes } from 'node:crypto';
 import pino from 'pino';
 import type { RoundPolicy } from '../../../agent/rounds/policy.ts';
 import { createSiteRounds, type SiteRounds } from '../../../agent/rounds/rounds.ts';
-import { workersOf } from '../../../agent/rounds/work.ts';
+import { type RoundWorkers, workersOf } from '../../../agent/rounds/work.ts';
 import type { ChargeRequest, Ledger, Reservation } from '../../../agent/budget/ledger.ts';
 import { createRounds, type RoundRequest, type Rounds } from '../../../coordinator/rounds/rounds.ts';
 import type { Connection } from '../../../coordinator/sites/presence.ts';
@@ -118,7 +118,18 @@ const ledgerOf = (hospital: Pick<Hospital, 'charges' | 'refunds'>): Ledger => {
   return { reserve } as unknown as Ledger;
 };
 
-export const startLocalFederation = async (count: number): Promise<LocalFederation> => {
+export interface LocalOptions {
+  /** What a hospital computes; adds `inputOf` where left out. */
+  readonly workersAt?: (at: number) => RoundWorkers;
+  /** Its ledger; a counter where left out. */
+  readonly ledgerAt?: (at: number) => Ledger;
+  readonly allowsSiteUnit?: boolean;
+}
+
+export const startLocalFederation = async (
+  count: number,
+  { workersAt, ledgerAt, allowsSiteUnit = false }: LocalOptions = {},
+): Promise<LocalFederation> => {
   const coordinator = createIdentity(Buffer.alloc(32, 99));
   const sites = Array.from({ length: count }, (_, at) =>
     SiteId.parse(`hospital-${String.fromCharCode(97 + at)}`),
@@ -131,7 +142,7 @@ export const startLocalFederation = async (count: number): Promise<LocalFederati
       minCohort: null,
       onlyCompared: false,
       allowsUnmasked: false,
-      allowsSiteUnit: false,
+      allowsSiteUnit,
     } as RoundPolicy,
   };
   const compared = new Set<SiteId>();
@@ -164,11 +175,13 @@ export const startLocalFederation = async (count: number): Promise<LocalFederati
       clock: systemClock,
       random: (size) => randomBytes(size),
       logger,
-      workers: workersOf({
-        kind: 'add',
-        priceOf: () => PRIVACY,
-        compute: () => Promise.resolve(inputOf(at)),
-      }),
+      workers:
+        workersAt?.(at) ??
+        workersOf({
+          kind: 'add',
+          priceOf: () => PRIVACY,
+          compute: () => Promise.resolve(inputOf(at)),
+        }),
       policy: () => policy.value,
       isCompared: (site) => compared.has(site),
       coordinatorAt: always(coordinator.publicKeys),
@@ -186,7 +199,7 @@ export const startLocalFederation = async (count: number): Promise<LocalFederati
       restores: 0,
       online: true,
     } as unknown as Hospital & { ledger: Ledger };
-    hospital.ledger = ledgerOf(hospital);
+    hospital.ledger = ledgerAt?.(at) ?? ledgerOf(hospital);
     hospital.rounds = startSite(hospital, at);
     return hospital;
   });

@@ -1,19 +1,21 @@
 /** What is left of a training when it ends in the middle, and how it goes on. The rounds are not: sums of zeros, or an error. */
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { RoundRequest, Rounds } from '../../../coordinator/rounds/rounds.ts';
-import { runTraining, withSites } from '../../../coordinator/rounds/training.ts';
+import { runTraining } from '../../../coordinator/rounds/training.ts';
+import { withSites } from '../../../coordinator/rounds/training-plan.ts';
 import { QflError } from '../../../shared/errors.ts';
 import { Pseudonym, RoundId, SiteId, TaskId } from '../../../shared/ids.ts';
 import { createMemoryStore } from '../../../shared/store/memory.ts';
 import type { Store } from '../../../shared/store/port.ts';
-import { TrainingRequest, type TrainingResult } from '../../../shared/wire/round.ts';
+import { TrainingRequest, type TrainingResult } from '../../../shared/wire/training.ts';
 
 const SITES = ['east', 'north', 'west'].map((name) => SiteId.parse(name));
 const TASK = TaskId.parse('0'.repeat(32));
 const ROUNDS = 3;
 const request = withSites(
   TrainingRequest.parse({
-    settings: { target: '44054006', features: [{ kind: 'sex', is: 'female' }] },
+    data: { target: '44054006', features: [{ kind: 'sex', is: 'female' }] },
+    evaluate: null,
     rounds: ROUNDS,
     epsilon: 20,
   }),
@@ -37,7 +39,7 @@ beforeEach(() => {
 /** @param sumOf what the sum of each round does before it is there */
 const train = (
   sumOf: (round: number) => Promise<unknown>,
-  options: { signal?: AbortSignal; isStopping?: boolean; onStart?: () => void } = {},
+  options: { signal?: AbortSignal; isStopping?: boolean; onStart?: () => void; members?: number } = {},
 ): Promise<TrainingResult> => {
   const rounds = {
     start(asked: RoundRequest) {
@@ -51,6 +53,7 @@ const train = (
       if (cancelled.length > 0) throw new QflError('site_unavailable', { detail: 'cancelled' });
       return { sum: new Int32Array(started[length - 1]!.words), survivors: SITES };
     },
+    show: () => Promise.resolve({ losses: [], sites: SITES, members: options.members ?? SITES.length }),
     underWay: () => undefined,
     forget: (id: RoundId) => Promise.resolve(void forgotten.push(id)),
     cancel: (id: RoundId) => Promise.resolve(void cancelled.push(id)),
@@ -79,9 +82,16 @@ describe('a training', () => {
   it('of which a round failed begins another when it is tried again, and keeps the steps it had', async () => {
     await expect(train(failing(2))).rejects.toThrow(/too few/);
     expect(await noted(store)).toBe(1);
+    const { steps, failedRounds } = await train(fine);
+    // What the failed round cost is gone: the training has one step less, and stays within its budget.
+    expect(steps.map(({ round }) => Number(round))).toEqual([1, 3]);
+    expect([started.length, failedRounds, await noted(store)]).toEqual([3, 1, 0]);
+  });
+
+  it('of which a round failed before anybody was charged for good has all its steps', async () => {
+    await expect(train(failing(2), { members: 0 })).rejects.toThrow(/too few/);
     const { steps } = await train(fine);
     expect(steps.map(({ round }) => Number(round))).toEqual([1, 3, 4]);
-    expect([started.length, await noted(store)]).toEqual([4, 0]);
   });
 
   it('that is cancelled ends its round, and is forgotten', async () => {
