@@ -4,6 +4,7 @@ import { z } from 'zod';
 import type { Actor } from '../../shared/access/actor.ts';
 import type { AuditLog } from '../../shared/audit/audit-log.ts';
 import type { AuditOutcome } from '../../shared/audit/entry.ts';
+import { systemClock } from '../../shared/clock.ts';
 import { QflError, toQflError } from '../../shared/errors.ts';
 import type { ApiKeys } from '../../shared/http/api-keys.ts';
 import { RoleName } from '../../shared/http/role-name.ts';
@@ -14,7 +15,9 @@ import { DataClass } from '../../shared/wire/envelope.ts';
 import type { Pseudonyms } from '../access/pseudonyms.ts';
 import type { AgentHome } from '../home.ts';
 import type { Outbox } from '../answer/outbox.ts';
+import { importCsv } from '../records/import-csv.ts';
 import { importFolder, type ImportProgress } from '../records/import-fhir.ts';
+import { CsvSchema } from '../../shared/wire/csv-schema.ts';
 import { importDocuments } from '../retrieval/import-documents.ts';
 
 export interface AdminOptions {
@@ -112,10 +115,18 @@ const progressStream = (
   return out;
 };
 
-/** Records and documents of a folder, logged before and after. */
+const ImportAsked = z.strictObject({
+  /** Or a table, where there is a schema. */
+  folder: z.string().min(1),
+  documents: z.boolean().default(false),
+  schema: CsvSchema.optional(),
+});
+export type ImportAsked = z.infer<typeof ImportAsked>;
+
+/** Records and documents of a folder, or records of a table, logged before and after. */
 export const importAll = async (
   home: { audit: AuditLog } & Pick<AgentHome, 'records' | 'documents'>,
-  request: { folder: string; documents: boolean },
+  request: ImportAsked,
   by: Partial<Actor>,
   tell: (progress: ImportProgress) => void,
   signal: AbortSignal,
@@ -123,9 +134,13 @@ export const importAll = async (
   const log = (outcome: AuditOutcome) => home.audit.record({ action: 'records.imported', outcome, ...by });
   await log('begun');
   try {
-    const result = request.documents
-      ? await importDocuments(home.documents, request.folder, { signal })
-      : await importFolder(home.records, request.folder, { onProgress: tell, signal });
+    const { folder: path, documents, schema } = request;
+    const today = new Date(systemClock.nowMs()).toISOString().slice(0, 10);
+    const result = documents
+      ? await importDocuments(home.documents, path, { signal })
+      : schema === undefined
+        ? await importFolder(home.records, path, { onProgress: tell, signal })
+        : await importCsv(home.records, { file: path, schema, today }, { onProgress: tell, signal });
     await log('ok');
     return result;
   } catch (error) {
@@ -136,9 +151,7 @@ export const importAll = async (
 
 const importRoutes = ({ fastify }: HttpApp, { home, pseudonyms }: AdminOptions): void => {
   let importing = false;
-  const schema = {
-    body: z.strictObject({ folder: z.string().min(1), documents: z.boolean().default(false) }),
-  };
+  const schema = { body: ImportAsked };
   fastify.post('/v1/admin/import', { config: { access: 'machine.files' }, schema }, (request, reply) => {
     if (importing)
       throw new QflError('conflict', {

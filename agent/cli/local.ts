@@ -2,12 +2,14 @@
 import { accessRulesOf } from '../../shared/access/rules.ts';
 import type { Command } from 'commander';
 import { z } from 'zod';
+import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { connect, type TargetOptions, withClient, withTarget } from '../../shared/cli/connect.ts';
 import { printJson, run, say, table } from '../../shared/cli/output.ts';
 import { isErrorCode, QflError } from '../../shared/errors.ts';
 import { readControlFile } from '../../shared/http/control.ts';
 import { DepartmentId } from '../../shared/ids.ts';
+import { CsvSchema } from '../../shared/wire/csv-schema.ts';
 import { DataClass } from '../../shared/wire/envelope.ts';
 import { loadConfig } from '../../shared/config/load.ts';
 import { checkRole, importAll } from '../api/admin.ts';
@@ -69,8 +71,33 @@ const importThrough = (
     });
   });
 
-const importFrom = async (folder: string, documents: boolean, options: TargetOptions): Promise<void> => {
-  const body = { folder: resolve(folder), documents };
+interface ImportCommand extends TargetOptions {
+  readonly schema?: string;
+}
+
+/** @throws QflError `invalid_request` */
+const schemaOf = async (file: string): Promise<CsvSchema> => {
+  const next = 'See "Tables" in deploy/training.md for what a schema says.';
+  const text = await readFile(file, 'utf8').catch((cause: unknown) => {
+    throw new QflError('invalid_request', { detail: `the schema ${file} cannot be read`, next, cause });
+  });
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw new QflError('invalid_request', { detail: `the schema ${file} is no JSON`, next, cause });
+  }
+  const parsed = CsvSchema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  throw new QflError('invalid_request', {
+    detail: `the schema ${file}: ${z.prettifyError(parsed.error)}`,
+    next,
+  });
+};
+
+const importFrom = async (folder: string, documents: boolean, options: ImportCommand): Promise<void> => {
+  const schema = options.schema === undefined ? undefined : await schemaOf(options.schema);
+  const body = { folder: resolve(folder), documents, ...(schema === undefined ? {} : { schema }) };
   const bar = options.json === true || documents ? undefined : createImportProgressBar(process.stderr);
   const tell = (progress: ImportProgress): void => bar?.onProgress(progress);
   try {
@@ -188,12 +215,16 @@ export const registerLocal = (agent: Command): void => {
     );
   withTarget(
     agent
-      .command('import <DIR>')
-      .description('FHIR R4 records: bulk NDJSON (gzip or not) and transaction bundles'),
+      .command('import <PATH>')
+      .description(
+        'FHIR R4 records of a folder: bulk NDJSON (gzip or not) and transaction bundles; or, with --schema, a CSV table',
+      ),
     'agent',
-  ).action((folder: string, options: TargetOptions) =>
-    run(() => importFrom(folder, false, options), options.json ?? false),
-  );
+  )
+    .option('--schema <FILE>', 'what the columns of the table PATH mean, as JSON')
+    .action((path: string, options: ImportCommand) =>
+      run(() => importFrom(path, false, options), options.json ?? false),
+    );
   withTarget(
     agent
       .command('documents <DIR>')
