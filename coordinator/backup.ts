@@ -5,6 +5,7 @@ import type { BackupSource } from '../shared/backup/write.ts';
 import { beginAuditAnew } from '../shared/backup/finish.ts';
 import type { Clock } from '../shared/clock.ts';
 import { QflError } from '../shared/errors.ts';
+import { MODELS_FOLDER } from './models/shelf.ts';
 import { type CoordinatorHome, createRestoredAudit, type HomeOptions } from './home.ts';
 
 const RESULTS = 'task-results';
@@ -16,13 +17,17 @@ export const coordinatorBackup = async (
   generator: string,
 ): Promise<BackupSource> => {
   const results = await readdir(join(home.folder, RESULTS)).catch(() => []);
+  const models = await readdir(join(home.folder, MODELS_FOLDER)).catch(() => []);
   const anchors = (await readdir(home.folder)).filter((name) => /^(audit|keys)\.checkpoint/.test(name));
   return {
     head: { program: 'coordinator', name: home.name, createdMs: Math.trunc(clock.nowMs()), generator },
     folder: home.folder,
     filesBefore: anchors,
     stores: [{ name: 'store', store: home.store }],
-    filesAfter: results.map((name) => `${RESULTS}/${name}`),
+    filesAfter: [
+      ...results.map((name) => `${RESULTS}/${name}`),
+      ...models.map((name) => `${MODELS_FOLDER}/${name}`),
+    ],
   };
 };
 

@@ -29,6 +29,7 @@ import { registerReportRoutes } from './api/reports.ts';
 import { DEFAULT_COSIGNING_RULES, startCosigning } from './audit/cosigning.ts';
 import { createExportLogs } from './audit/export.ts';
 import { registerPlanRoutes } from './api/plans.ts';
+import { registerModelRoutes } from './api/models.ts';
 import { registerQuantumRoutes } from './api/quantum.ts';
 import { registerRoutes } from './api/routes.ts';
 import { registerRoundRoutes } from './api/rounds.ts';
@@ -59,6 +60,8 @@ import { acceptSocket } from './sites/link.ts';
 import { createPresence } from './sites/presence.ts';
 import { roundStatistics } from './rounds/statistics.ts';
 import { METHODS } from '../shared/wire/session.ts';
+import { createModelCalls } from './models/calls.ts';
+import { type ModelRegistry, openModelRegistry } from './models/registry.ts';
 import { createRounds } from './rounds/rounds.ts';
 import { openRegistry } from './sites/registry.ts';
 import { attachSocketServer } from './sites/socket.ts';
@@ -76,6 +79,7 @@ export interface RunningCoordinator {
   readonly address: HttpAddress;
   readonly fingerprintPhrase: string;
   readonly home: CoordinatorHome;
+  readonly models: ModelRegistry;
   /** What is asked for each time follows a new configuration at once; what needs a restart is said in the log. */
   reload(config: CoordinatorConfig): Promise<void>;
   close(): Promise<void>;
@@ -204,6 +208,14 @@ export const startCoordinator = async (
     });
     undo.push(() => rounds.close());
     await rounds.resume();
+    const models = await openModelRegistry({
+      home: settings.home,
+      federation: home.name,
+      store,
+      identity: () => vault.identityNow(),
+      audit,
+      clock,
+    });
     const work = await startTasks(settings, {
       train: {
         training: () => ({
@@ -317,7 +329,11 @@ export const startCoordinator = async (
     });
     await statistics.forgetOld();
     const handlersFor = siteHandlers({
-      roundCalls: { ...rounds.calls, [METHODS.roundStats]: statistics.answer },
+      roundCalls: {
+        ...rounds.calls,
+        [METHODS.roundStats]: statistics.answer,
+        ...createModelCalls(models),
+      },
       recoveries,
       registry,
       presence,
@@ -448,6 +464,7 @@ export const startCoordinator = async (
     registerPlanRoutes(app, planner);
     registerQuantumRoutes(app, { planner, presence, planSeconds: meters.planSeconds });
     registerRoundRoutes(app, { rounds, tasks: work.tasks });
+    registerModelRoutes(app, { registry: models, audit, actorOf: pseudonyms.actorOf });
     registerTaskRoutes(app, {
       tasks: work.tasks,
       audit,
@@ -485,6 +502,6 @@ export const startCoordinator = async (
         logger.warn({ parts }, 'these parts of the configuration need a restart to change');
       return Promise.resolve();
     };
-    return { address, fingerprintPhrase: fingerprintPhrase(home.fingerprint), home, reload, close };
+    return { address, fingerprintPhrase: fingerprintPhrase(home.fingerprint), home, models, reload, close };
   }
 };

@@ -120,6 +120,58 @@ const TRAINING = {
   result: null,
 };
 
+const MODEL_RECORD = {
+  v: 1,
+  federation: 'demo',
+  name: 'logistic-44054006',
+  version: 3,
+  digest: '8b7df143d91c716ecfa5fc1730022f6b421b05cedee8fd52b1fc65a96030ad52',
+  bytes: 184,
+  createdMs: 1795745493044,
+  lineage: {
+    training: '01a21b462e9c4b37510f49c9659e37a4',
+    rounds: [
+      {
+        round: '7274322a63cba9495d55d5dc0941ba6c',
+        planHash: '0e5751c026e543b2e8ab2eb06099daa1d1e5df47778f7787faab45cdf12fe3a8',
+        sumHash: '5dca1bd3c4b5d9d1ed8b3f0a5fd7c4a1c8f9d0d1a3f6bdc5e1a6f6c7d8e9f0a1',
+        survivors: 3,
+        lost: [],
+      },
+    ],
+    sites: ['east-hospital', 'north-hospital', 'west-hospital'],
+    model: { kind: 'logistic' },
+    data: { target: '44054006', features: [{ kind: 'age', scale: 100 }] },
+    dataHash: 'c2f5e9a7b3d1048f6a9c7e5b3d1f08a6c4e2b0d9f7a5c3e1b9d7f5a3c1e9b7d5',
+    scaling: null,
+    privacy: { unit: 'patient', epsilon: 1, delta: 0.000001 },
+  },
+  metrics: [{ step: 1, values: { patients: 312, loss: 0.61, accuracy: 0.71, survivors: 3 } }],
+} as const;
+
+const MODEL_SIGNATURE = { ed25519: 'cN6Yl3Wd0w==', mldsa65: 'mJ0fGk5xQw==' };
+const MODEL_SHOWN = {
+  record: MODEL_RECORD,
+  stage: 'production',
+  stageMs: 1795745499120,
+  signature: MODEL_SIGNATURE,
+};
+const MODEL_SUMMARY = {
+  name: 'logistic-44054006',
+  version: 3,
+  digest: MODEL_RECORD.digest,
+  bytes: 184,
+  createdMs: 1795745493044,
+  stage: 'production',
+  stageMs: 1795745499120,
+  kind: 'logistic',
+  training: '01a21b462e9c4b37510f49c9659e37a4',
+  sites: 3,
+  rounds: 1,
+  privacy: MODEL_RECORD.lineage.privacy,
+  metrics: MODEL_RECORD.metrics[0].values,
+};
+
 export const EXAMPLES: Examples = {
   'DELETE /security/audit/holds/:id': {
     response: {
@@ -1517,6 +1569,32 @@ export const EXAMPLES: Examples = {
       result: null,
     },
   },
+  'GET /v1/registry': {
+    response: {
+      models: [
+        {
+          name: 'logistic-44054006',
+          versions: 3,
+          latest: 3,
+          production: 3,
+          staging: null,
+          updatedMs: 1795745499120,
+        },
+      ],
+      next: null,
+    },
+  },
+  'GET /v1/registry/:name/versions': { response: { versions: [MODEL_SUMMARY], next: null } },
+  'GET /v1/registry/:name/versions/:version': { response: MODEL_SHOWN },
+  'GET /v1/registry/:name/versions/:version/record': {
+    response: { text: '{"bytes":184,"createdMs":1795745493044,…}', signature: MODEL_SIGNATURE },
+  },
+  'POST /v1/registry/:name/versions/:version/promote': {
+    body: { stage: 'production' },
+    response: MODEL_SHOWN,
+  },
+  'POST /v1/registry/:name/rollback': { response: MODEL_SHOWN },
+  'DELETE /v1/registry/:name/versions/:version': { response: { ...MODEL_SUMMARY, stage: 'archived' } },
   'POST /v1/tasks/import': {
     body: {
       v: 1,

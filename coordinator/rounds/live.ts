@@ -1,5 +1,6 @@
 /** A round that is under way, as the coordinator holds it, and as it is shown. */
 import { z } from 'zod';
+import { toHex } from '../../shared/bytes.ts';
 import type { Deferred } from '../../shared/deferred.ts';
 import type { RoundId, SiteId } from '../../shared/ids.ts';
 import { TaskId } from '../../shared/ids.ts';
@@ -54,7 +55,7 @@ const rhoOf = ({ mechanisms }: RoundPrivacy): number | null => {
 };
 
 export const shown = (
-  { id, stored, plan: { plan }, state, received }: Live,
+  { id, stored, plan: { plan, hash }, state, received }: Live,
   endedMs: number | null,
 ): RoundShown => {
   const tolerance = toleranceOf(plan.sites.length, plan.minCohort);
@@ -62,6 +63,7 @@ export const shown = (
     id,
     task: stored.task,
     work: plan.work.kind,
+    planHash: toHex(hash),
     phase: state.phase,
     sites: plan.sites,
     words: plan.words,

@@ -49,6 +49,9 @@ export const OPERATIONS = {
   'rounds.read': rule('signed_in', 'public'),
   /** Who may train is decided by role beside it (`executors/train.ts`). */
   'rounds.change': rule('query'),
+  // Trained models: at the coordinator the registry, at a site what it fetched of it
+  'registry.read': rule('signed_in', 'public'),
+  'registry.change': rule('administration'),
   // The federation
   'sites.read': rule('view'),
   'sites.change': rule('administration'),

@@ -89,6 +89,15 @@ export const AUDIT_ACTIONS = [
   'round.sent',
   'round.revealed',
   'round.ended',
+  'model.registered',
+  'model.promoted',
+  'model.rolled_back',
+  'model.deleted',
+  'model.exported',
+  'model.pulled',
+  'model.removed',
+  'model.refused',
+  'model.used',
 ] as const;
 export const AuditAction = z.enum(AUDIT_ACTIONS);
 export type AuditAction = z.infer<typeof AuditAction>;

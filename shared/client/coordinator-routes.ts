@@ -10,6 +10,7 @@ import * as compliance from '../wire/compliance.ts';
 import * as emergency from '../wire/emergency.ts';
 import { FederationInfo } from '../wire/federation-info.ts';
 import * as keys from '../wire/keys.ts';
+import * as models from '../wire/model.ts';
 import * as plans from '../wire/plan.ts';
 import * as reports from '../wire/reports.ts';
 import * as rounds from '../wire/round.ts';
@@ -170,6 +171,22 @@ export const COORDINATOR_ROUTES = {
     show: route('GET', '/v1/rounds/:id', { answer: rounds.RoundShown }),
     cancel: route('POST', '/v1/rounds/:id/cancel', { answer: rounds.RoundShown }),
     watch: route('GET', '/v1/rounds/:id/watch', { answer: 'events' }),
+  },
+  models: {
+    list: route('GET', '/v1/registry', { query: models.ModelListQuery, answer: models.ModelPage }),
+    versions: route('GET', '/v1/registry/:name/versions', {
+      query: models.VersionListQuery,
+      answer: models.VersionPage,
+    }),
+    show: route('GET', '/v1/registry/:name/versions/:version', { answer: models.ModelShown }),
+    record: route('GET', '/v1/registry/:name/versions/:version/record', { answer: models.SignedModel }),
+    tensors: route('GET', '/v1/registry/:name/versions/:version/tensors', { answer: 'bytes' }),
+    promote: route('POST', '/v1/registry/:name/versions/:version/promote', {
+      body: models.StageRequest,
+      answer: models.ModelShown,
+    }),
+    rollback: route('POST', '/v1/registry/:name/rollback', { answer: models.ModelShown }),
+    remove: route('DELETE', '/v1/registry/:name/versions/:version', { answer: models.ModelSummary }),
   },
   tasks: {
     create: route('POST', '/v1/tasks', {

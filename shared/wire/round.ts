@@ -30,6 +30,8 @@ export const RoundShown = z.strictObject({
   /** The training that it is a part of. */
   task: TaskId.nullable(),
   work: z.string(),
+  /** Of the plan's bytes, as the coordinator signed it and the sites agreed to it; null for rounds from before it was kept. */
+  planHash: z.string().nullable().default(null),
   phase: RoundPhase,
   sites: z.array(SiteId),
   words: z.int().positive(),

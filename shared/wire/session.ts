@@ -67,6 +67,10 @@ export const METHODS = {
   roundStats: 'round.stats',
   /** Site: its work failed, and no vector will come. `RoundLost` */
   roundLost: 'round.lost',
+  /** Site: the signed record of a model version. `ModelRecordRequest`, answered with a `SignedModel` as payload (`model.ts`). */
+  modelRecord: 'model.record',
+  /** Site: a piece of its file. `ModelChunkRequest`, answered with the piece as payload. */
+  modelChunk: 'model.chunk',
 } as const;
 
 /** M2's content. Sent by the coordinator only to a site whose key it has. */

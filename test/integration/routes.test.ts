@@ -42,6 +42,8 @@ const addressOf = (path: string): string =>
     .replace('{site}', 'nobody')
     .replace('{provider}', 'none')
     .replace('{queryId}', '0'.repeat(32))
+    .replace('{name}', 'none')
+    .replace('{version}', '1')
     .replace('{index}', '999999999')
     .replace('*', '0/x')
     .replace(/\{id\}/, path.startsWith('/v1/tasks') ? '0'.repeat(32) : '0'.repeat(16));
@@ -50,7 +52,7 @@ const bodyOf = (method: string): Record<string, unknown> =>
   method === 'get' || method === 'delete' ? {} : { body: { nothing: 'of this' } };
 
 beforeAll(async () => {
-  coordinator = await startTestCoordinator();
+  coordinator = await startTestCoordinator('limits:\n  requests_per_minute: 6000\n');
   const document = Document.parse((await coordinator.call('/docs/json')).body);
   version = document.openapi;
   routes = Object.entries(document.paths).flatMap(([path, methods]) =>

@@ -17,7 +17,10 @@ const EXPECTED: Readonly<Record<string, { readonly highest: string; readonly may
     highest: 'restricted',
     may: ['chat.ask', 'models.read', 'tasks.create', 'rounds.change', 'statistics.ask', 'records.ask'],
   },
-  nurse: { highest: 'confidential', may: ['chat.ask', 'models.read', 'tasks.create', 'rounds.change'] },
+  nurse: {
+    highest: 'confidential',
+    may: ['chat.ask', 'models.read', 'tasks.create', 'rounds.change'],
+  },
   researcher: { highest: 'internal', may: ['chat.ask', 'models.read', 'tasks.create', 'rounds.change'] },
   user: { highest: 'internal', may: ['chat.ask', 'models.read', 'tasks.create', 'rounds.change'] },
   viewer: {
@@ -49,6 +52,7 @@ const EVERYBODY: readonly Operation[] = [
   'privacy.read',
   'tasks.read',
   'rounds.read',
+  'registry.read',
   'lockdown.read',
 ];
 

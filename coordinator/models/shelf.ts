@@ -1,0 +1,44 @@
+/** Files of models in the coordinator's home, each under its digest: there whole or not at all. */
+import { createReadStream } from 'node:fs';
+import { mkdir, open, readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Readable } from 'node:stream';
+import { writeWholeFile } from '../../shared/whole-file.ts';
+
+export const MODELS_FOLDER = 'models';
+const SUFFIX = '.safetensors';
+
+export interface ModelShelf {
+  write(digest: string, file: Uint8Array): Promise<void>;
+  read(digest: string): Readable;
+  /** At most `length` bytes from `at` on. */
+  piece(digest: string, at: number, length: number): Promise<Uint8Array>;
+  remove(digest: string): Promise<void>;
+}
+
+/** Opens the folder, and takes out what no version owns: what a crash left between a file and its record. */
+export const openModelShelf = async (
+  home: string,
+  isOwned: (digest: string) => boolean,
+): Promise<ModelShelf> => {
+  const folder = join(home, MODELS_FOLDER);
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  for (const name of await readdir(folder))
+    if (!name.endsWith(SUFFIX) || !isOwned(name.slice(0, -SUFFIX.length)))
+      await rm(join(folder, name), { force: true });
+  const pathOf = (digest: string): string => join(folder, digest + SUFFIX);
+  return {
+    write: async (digest, file) => void (await writeWholeFile(pathOf(digest), file)),
+    read: (digest) => createReadStream(pathOf(digest)),
+    async piece(digest, at, length) {
+      const handle = await open(pathOf(digest));
+      try {
+        const { buffer, bytesRead } = await handle.read(Buffer.alloc(length), 0, length, at);
+        return buffer.subarray(0, bytesRead);
+      } finally {
+        await handle.close();
+      }
+    },
+    remove: (digest) => rm(pathOf(digest), { force: true }),
+  };
+};
