@@ -237,6 +237,19 @@ const agentOf = (file: AgentFile) => ({
     allowsUnmasked: file.rounds.unmasked,
     allowsSiteUnit: file.rounds.site_unit,
   },
+  training: {
+    external: new Map(
+      Object.entries(file.training.external).map(([name, one]) => [
+        name,
+        {
+          command: one.command,
+          timeLimitMs: Math.ceil(one.time_limit_seconds * SECOND_MS),
+          memoryLimitBytes: one.memory_limit_mb === null ? null : one.memory_limit_mb * 1024 * 1024,
+          dtype: one.dtype,
+        },
+      ]),
+    ),
+  },
 });
 
 export type AgentConfig = DeepReadonly<ReturnType<typeof agentOf>>;

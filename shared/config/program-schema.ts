@@ -124,6 +124,23 @@ const llm = section({
   price_per_thousand_tokens: z.number().nonnegative().max(1_000).nullable().default(null),
 });
 
+/** A program of the site's own that trains: deploy/training.md. */
+const externalTrainer = section({
+  /** An absolute path and its arguments. It is started by nothing but this file. */
+  command: z
+    .array(z.string().min(1).max(4_096))
+    .min(1)
+    .max(64)
+    .refine(([program]) => program?.startsWith('/') === true, {
+      error: 'the program of a trainer is named by its whole path',
+    }),
+  time_limit_seconds: z.number().positive().max(604_800).default(600),
+  /** Of address space; null: as much as the machine gives. */
+  memory_limit_mb: z.int().min(16).nullable().default(2_048),
+  /** How the weights are written for it. */
+  dtype: z.enum(['F32', 'F64']).default('F32'),
+});
+
 export const AgentFile = z.strictObject({
   ...shared,
   listen: listen(7070),
@@ -147,6 +164,9 @@ export const AgentFile = z.strictObject({
     unmasked: z.boolean().default(false),
     /** Rounds that protect whole sites, not patients. */
     site_unit: z.boolean().default(false),
+  }).prefault({}),
+  training: section({
+    external: z.record(z.string().regex(/^[\w.-]{1,64}$/), externalTrainer).default({}),
   }).prefault({}),
   /** Priority of a department's questions, 0 (background) to 9 (emergency; 8 and 9 may use the slots that are kept for emergencies). */
   department_priorities: z
