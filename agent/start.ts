@@ -59,6 +59,7 @@ import { createStatisticWorker } from './rounds/statistics.ts';
 import { createSiteRounds } from './rounds/rounds.ts';
 import { workersOf } from './rounds/work.ts';
 import { createExamples } from './training/examples.ts';
+import { openExternalTrainers } from './training/external.ts';
 import { type Block, blockAt, blocksBetween } from './budget/blocks.ts';
 import { QflError } from '../shared/errors.ts';
 import type { RoundPlan } from '../shared/rounds/plan.ts';
@@ -248,6 +249,11 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
         });
       return blocksBetween(first, blockAt(plan.madeMs)).filter((block) => !ledger.isRetired(block));
     };
+    const trainers = await openExternalTrainers({
+      home: home.path,
+      trainers: config.training.external,
+      logger,
+    });
     const rounds = createSiteRounds({
       self,
       restores: home.restored.epoch,
@@ -266,7 +272,12 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
       random,
       logger,
       workers: workersOf(
-        ...createLearners({ examples: createExamples(records, clock), random, blocks: roundBlocks }),
+        ...createLearners({
+          examples: createExamples(records, clock),
+          random,
+          blocks: roundBlocks,
+          external: trainers,
+        }),
         createStatisticWorker({ records, random, limits: () => ledger.limits(), blocks: roundBlocks }),
       ),
       policy: () => ({

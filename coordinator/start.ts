@@ -61,6 +61,7 @@ import { createPresence } from './sites/presence.ts';
 import { roundStatistics } from './rounds/statistics.ts';
 import { METHODS } from '../shared/wire/session.ts';
 import { createModelCalls } from './models/calls.ts';
+import { trainedModelKeeper } from './models/register.ts';
 import { type ModelRegistry, openModelRegistry } from './models/registry.ts';
 import { createRounds } from './rounds/rounds.ts';
 import { openRegistry } from './sites/registry.ts';
@@ -221,6 +222,7 @@ export const startCoordinator = async (
         training: () => ({
           rounds,
           store,
+          register: trainedModelKeeper(models, rounds),
           isStopping: () => isStopping,
           sitesNow: () =>
             registry

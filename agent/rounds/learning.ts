@@ -6,7 +6,7 @@ import { breathe } from '../../shared/breathe.ts';
 import { QflError } from '../../shared/errors.ts';
 import { standardise } from '../../shared/learning/features.ts';
 import { objectiveOf, trainLocal } from '../../shared/learning/local.ts';
-import type { Example, Model, TensorPart } from '../../shared/learning/model.ts';
+import type { Example, Model } from '../../shared/learning/model.ts';
 import { modelOf } from '../../shared/learning/models.ts';
 import { groupsOf, momentsVector, plainScaling } from '../../shared/learning/moments.ts';
 import { scoreVector } from '../../shared/learning/scores.ts';
@@ -32,35 +32,19 @@ import type { RoundPlan } from '../../shared/rounds/plan.ts';
 import { type Steps, slowly } from '../../shared/rounds/slowly.ts';
 import type { LearningData, LocalTraining, Scaling } from '../../shared/wire/learning.ts';
 import type { Examples, SitePatient } from '../training/examples.ts';
+import type { ExternalTrainers } from '../training/external.ts';
 import type { RoundWorker } from './work.ts';
 
 const DRAWS_PER_TURN = 256;
 const HALF = 0.5;
-
-/** A command of this site that trains a model of its own. */
-export interface ExternalTrainer {
-  /**
-   * How far it moves the weights. @throws QflError `not_found` for a name that this site has not configured, `trainer_failed`
-   */
-  train(
-    asked: {
-      readonly trainer: string;
-      readonly tensors: readonly TensorPart[];
-      readonly weights: Float64Array;
-      readonly data: LearningData;
-      readonly examples: readonly Example[];
-    },
-    signal: AbortSignal,
-  ): Promise<Float64Array>;
-}
 
 export interface LearnerOptions {
   readonly examples: Examples;
   readonly random: RandomBytes;
   /** The data blocks that a round reads; undefined where the site keeps none. */
   readonly blocks: (plan: RoundPlan) => readonly string[] | undefined;
-  /** Undefined where the site has none. */
-  readonly external?: ExternalTrainer | undefined;
+  /** Commands of this site that train models of their own. */
+  readonly external?: Pick<ExternalTrainers, 'train'> | undefined;
 }
 
 interface Task<Work> {
@@ -177,7 +161,7 @@ const weightOf = ({ patientsMax }: LocalTraining, patients: number): number =>
 
 const addUpdate = async (
   { work, model: bytes, patients, encoder, signal }: Task<UpdateWork>,
-  external: ExternalTrainer | undefined,
+  external: LearnerOptions['external'],
 ): Promise<void> => {
   const { model: spec, data, clip, local } = work;
   const { size, tensors } = tensorsOf(spec, data);
@@ -189,7 +173,14 @@ const addUpdate = async (
         detail: `this site has no trainer ${trainer}`,
         next: 'The site names its command under training.external in its configuration.',
       });
-    const moved = await external.train({ trainer, tensors, weights, data, examples }, signal);
+    const moved = await external.train(trainer, {
+      parts: tensors,
+      weights,
+      examples,
+      shape: inputShapeOf(data),
+      settings: { ...local },
+      signal,
+    });
     return { moved, account: { loss: 0, right: 0 } };
   };
   const { moved, account } =

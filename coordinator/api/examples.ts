@@ -58,7 +58,7 @@ const PLAN = {
 const ROUND = {
   id: '7274322a63cba9495d55d5dc0941ba6c',
   task: '01a21b462e9c4b37510f49c9659e37a4',
-  work: 'logistic',
+  work: 'gradient',
   phase: 'done',
   sites: ['hill-university', 'lakeside-clinic', 'north-hospital'],
   words: 8,
@@ -66,13 +66,15 @@ const ROUND = {
   rule: 'sum',
   privacy: {
     unit: 'patient',
-    mechanism: {
-      kind: 'distributed_gaussian',
-      sensitivitySquared: '1049603',
-      shares: 2,
-      sigmaSquared: ['14883311', '1'],
-      words: 8,
-    },
+    mechanisms: [
+      {
+        kind: 'distributed_gaussian',
+        sensitivitySquared: '1049603',
+        shares: 2,
+        sigmaSquared: ['14883311', '1'],
+        words: 8,
+      },
+    ],
   },
   rho: 0.01763053,
   tolerance: {
@@ -1478,7 +1480,7 @@ export const EXAMPLES: Examples = {
   },
   'POST /v1/rounds': {
     body: {
-      settings: { target: '44054006', features: [{ kind: 'age' }, { kind: 'condition', code: '38341003' }] },
+      data: { target: '44054006', features: [{ kind: 'age' }, { kind: 'condition', code: '38341003' }] },
       epsilon: 2,
       rounds: 5,
     },

@@ -3,16 +3,18 @@ import type { RoundId, SiteId, TaskId } from '../../shared/ids.ts';
 import type { TensorPart } from '../../shared/learning/model.ts';
 import { learningDataHash } from '../../shared/models/record.ts';
 import { writeFlat } from '../../shared/tensor/safetensors.ts';
-import type { LearningData, Scaling } from '../../shared/wire/learning.ts';
+import type { LearningData, ModelSpec, Scaling } from '../../shared/wire/learning.ts';
 import {
   type LineageRound,
   type ModelMetric,
   ModelName,
   type ModelRecord,
   type ModelShown,
-  type RegisteredSpec,
 } from '../../shared/wire/model.ts';
+import { tensorsOf } from '../../shared/learning/tensors.ts';
+import type { TrainingResult } from '../../shared/wire/training.ts';
 import type { Rounds } from '../rounds/rounds.ts';
+import type { TrainedModel } from '../rounds/training.ts';
 import type { ModelRegistry } from './registry.ts';
 
 /** One step: its round, and whatever figures the training measured. */
@@ -22,18 +24,20 @@ export interface FinishedTraining {
   readonly task: TaskId;
   /** As the request says; made of the target where it says none. */
   readonly name?: ModelName | undefined;
-  readonly model: RegisteredSpec;
+  readonly model: ModelSpec;
   readonly data: LearningData | null;
   readonly scaling: Scaling | null;
   readonly tensors: readonly TensorPart[];
   readonly weights: Float64Array;
   readonly sites: readonly SiteId[];
   readonly steps: readonly FinishedStep[];
+  /** Rounds before the first step: of means and spreads. */
+  readonly before?: readonly RoundId[];
   readonly privacy: ModelRecord['lineage']['privacy'];
 }
 
 /** Such as `logistic-44054006`: what kind of model tells what. */
-export const modelNameFor = (model: RegisteredSpec, data: LearningData | null): ModelName => {
+export const modelNameFor = (model: ModelSpec, data: LearningData | null): ModelName => {
   const kind = model.kind === 'external' ? model.trainer : model.kind;
   const target = data === null ? '' : typeof data.target === 'string' ? data.target : data.target.code;
   const name = `${kind}${target === '' ? '' : '-'}${target}`.toLowerCase().replaceAll(/[^a-z0-9._-]/g, '-');
@@ -71,9 +75,10 @@ export const registerTraining = async (
   rounds: Pick<Rounds, 'show'>,
   finished: FinishedTraining,
 ): Promise<ModelShown> => {
-  const { task, model, data, scaling, tensors, weights, sites, steps, privacy } = finished;
+  const { task, model, data, scaling, tensors, weights, sites, steps, before = [], privacy } = finished;
   const lineageRounds: LineageRound[] = [];
-  for (const { round } of steps) lineageRounds.push(await roundOf(rounds, round));
+  for (const round of [...before, ...steps.map((step) => step.round)])
+    lineageRounds.push(await roundOf(rounds, round));
   return registry.register({
     name: finished.name ?? modelNameFor(model, data),
     lineage: {
@@ -90,3 +95,41 @@ export const registerTraining = async (
     file: writeFlat(tensors, weights),
   });
 };
+
+/** As the trainings call it. */
+export const trainedModelKeeper =
+  (registry: Pick<ModelRegistry, 'register'>, rounds: Pick<Rounds, 'show'>) =>
+  async ({
+    task,
+    request,
+    weights,
+    result,
+  }: TrainedModel): Promise<NonNullable<TrainingResult['version']>> => {
+    const { data, model, epsilon, delta, sites = [] } = request;
+    const { scaling, scalingRound, steps, evaluation, unit, without } = result;
+    const measured =
+      evaluation === null
+        ? []
+        : [
+            {
+              round: evaluation.round,
+              heldOutAuc: evaluation.auc,
+              heldOutAccuracy: evaluation.accuracy,
+              heldOutPatients: evaluation.patients,
+            },
+          ];
+    const { record } = await registerTraining(registry, rounds, {
+      task,
+      name: request.name,
+      model,
+      data,
+      scaling,
+      tensors: tensorsOf(model, data).tensors,
+      weights,
+      sites: sites.filter((site) => !without.includes(site)),
+      steps: [...steps, ...measured],
+      before: scalingRound === null ? [] : [scalingRound],
+      privacy: { unit, epsilon, delta },
+    });
+    return { name: record.name, version: record.version, digest: record.digest };
+  };

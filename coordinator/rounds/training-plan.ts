@@ -3,7 +3,7 @@
  * its round says, and what is made of its sum, from the request and what there is so far.
  */
 import { QflError } from '../../shared/errors.ts';
-import type { SiteId } from '../../shared/ids.ts';
+import type { RoundId, SiteId } from '../../shared/ids.ts';
 import { standardisedBounds } from '../../shared/learning/features.ts';
 import { scalingFrom } from '../../shared/learning/moments.ts';
 import { figuresOfScores } from '../../shared/learning/scores.ts';
@@ -44,6 +44,7 @@ const WEIGHTS_MIN = 0.1;
 
 export interface TrainingState {
   readonly scaling: Scaling | null;
+  readonly scalingRound: RoundId | null;
   readonly steps: readonly TrainingStep[];
   readonly evaluation: Evaluation | null;
   /** The evaluation's round is over, with figures or without. */
@@ -55,6 +56,7 @@ export interface TrainingState {
 }
 export const NOTHING_YET: TrainingState = {
   scaling: null,
+  scalingRound: null,
   steps: [],
   evaluation: null,
   isScored: false,

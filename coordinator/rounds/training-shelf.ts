@@ -14,6 +14,7 @@ const NUMBERS = 'training-numbers/';
 
 const Figures = z.strictObject({
   scaling: Scaling.nullable(),
+  scalingRound: RoundId.nullable(),
   steps: z.array(TrainingStep),
   evaluation: Evaluation.nullable(),
   isScored: z.boolean(),

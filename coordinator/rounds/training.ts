@@ -39,7 +39,7 @@ export interface TrainingOptions {
   /** The program is ending: what is under way goes on at the next start. */
   readonly isStopping: () => boolean;
   /** Keeps the model of a training that is done; called again where a crash came between. */
-  readonly register?: (made: TrainedModel) => Promise<void>;
+  readonly register?: (made: TrainedModel) => Promise<NonNullable<TrainingResult['version']>>;
 }
 
 export interface TrainingRun {
@@ -125,7 +125,8 @@ export const runTraining = async (
   const take = async (stage: Stage, id: RoundId, sum: Int32Array, survivors: number): Promise<void> => {
     const decoded = decode(sum, stage.grid, turnSeed(id), stage.length);
     const base = { ...figures, round: null };
-    if (stage.name === 'moments') return keep({ ...base, scaling: takeMoments(request, decoded) });
+    if (stage.name === 'moments')
+      return keep({ ...base, scaling: takeMoments(request, decoded), scalingRound: id });
     if (stage.name === 'scores')
       return keep({ ...base, isScored: true, evaluation: { round: id, ...takeScores(decoded) } });
     const stepped = takeStep(request, decoded, numbers.server);
@@ -197,6 +198,7 @@ export const runTraining = async (
   const result: TrainingResult = {
     weights: weights.length <= WEIGHTS_SHOWN_MAX ? [...weights] : null,
     scaling: figures.scaling,
+    scalingRound: figures.scalingRound,
     steps: figures.steps,
     evaluation: figures.evaluation,
     epsilon: request.epsilon,
@@ -204,8 +206,9 @@ export const runTraining = async (
     unit: isOfSites(request.strategy) ? 'site' : 'patient',
     failedRounds: figures.failed,
     without: figures.without,
+    version: null,
   };
-  await register?.({ task, request, weights, result });
+  const version = (await register?.({ task, request, weights, result })) ?? null;
   await shelf.remove(task);
-  return result;
+  return { ...result, version };
 };

@@ -86,7 +86,7 @@ export const ModelSpec = z.discriminatedUnion('kind', [
   /** Trained by a command of the site's own, under this name in its configuration. */
   z.strictObject({
     kind: z.literal('external'),
-    trainer: z.string().regex(/^[a-z][a-z0-9_-]{0,39}$/),
+    trainer: z.string().regex(/^[\w.-]{1,64}$/),
     tensors: z
       .array(z.strictObject({ name: z.string().min(1).max(200), shape: z.array(z.int().positive()).max(8) }))
       .min(1)

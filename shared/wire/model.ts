@@ -26,13 +26,6 @@ export type ModelStage = z.infer<typeof ModelStage>;
 
 const Hash = z.string().regex(/^[0-9a-f]{64}$/);
 
-/** What the weights are of: a model that this software knows, or one that a hospital's own trainer knows. */
-export const RegisteredSpec = z.discriminatedUnion('kind', [
-  ModelSpec,
-  z.strictObject({ kind: z.literal('external'), trainer: z.string().regex(/^[\w.-]{1,64}$/) }),
-]);
-export type RegisteredSpec = z.infer<typeof RegisteredSpec>;
-
 /** A sealed round that the weights came of. */
 export const LineageRound = z.strictObject({
   round: RoundId,
@@ -49,7 +42,7 @@ export const ModelLineage = z.strictObject({
   training: TaskId.nullable(),
   rounds: z.array(LineageRound).max(1_000),
   sites: z.array(SiteId).max(1_000),
-  model: RegisteredSpec,
+  model: ModelSpec,
   /** What it learned from; null for a trainer of a hospital's own that says nothing of it. */
   data: LearningData.nullable(),
   /** BLAKE2b-256 of `data` in canonical JSON. */

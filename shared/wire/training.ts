@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { DepartmentId, RoundId, SiteId } from '../ids.ts';
 import { ROBUST_RULES } from '../rounds/robust.ts';
 import { LearningData, LocalTraining, ModelSpec, Scaling } from './learning.ts';
+import { ModelName } from './model.ts';
 
 /** Whose unit is the patient: each round sums the patients' clipped gradients. */
 export const PATIENT_STRATEGIES = ['fedsgd', 'fedadam', 'fedyogi'] as const;
@@ -16,8 +17,6 @@ const Share = z.number().gt(0).lt(0.9);
 const EPSILON_MAX = 100;
 /** So much that the noise is nothing: a site whose unit is the site may still charge it. */
 const SITE_EPSILON_MAX = 1e9;
-
-export const ModelName = z.string().regex(/^[a-z][a-z0-9._-]{0,63}$/);
 
 export const TrainingRequest = z
   .strictObject({
@@ -108,6 +107,8 @@ export const WEIGHTS_SHOWN_MAX = 1_024;
 export const TrainingResult = z.strictObject({
   weights: z.array(z.number()).max(WEIGHTS_SHOWN_MAX).nullable(),
   scaling: Scaling.nullable(),
+  /** The round of the means and spreads. */
+  scalingRound: RoundId.nullable(),
   steps: z.array(TrainingStep),
   evaluation: Evaluation.nullable(),
   epsilon: z.number(),
@@ -117,5 +118,7 @@ export const TrainingResult = z.strictObject({
   failedRounds: z.int(),
   /** Hospitals that the others refused to go on with. */
   without: z.array(SiteId),
+  /** The version in the model registry; null where none is kept. */
+  version: z.strictObject({ name: z.string(), version: z.int(), digest: z.string() }).nullable(),
 });
 export type TrainingResult = z.infer<typeof TrainingResult>;

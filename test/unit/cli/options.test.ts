@@ -60,10 +60,7 @@ describe('a training from a file', () => {
   it('takes what the file says where no option says otherwise', async () => {
     const file = join(await mkdtemp(join(tmpdir(), 'qfl-options-')), 'training.json');
     const data = { target: '44054006', features: [{ kind: 'age' }] };
-    await writeFile(
-      file,
-      JSON.stringify({ data, rounds: 3, epsilon: 2, silenceMs: 5_000, rule: 'median' }),
-    );
+    await writeFile(file, JSON.stringify({ data, rounds: 3, epsilon: 2, silenceMs: 5_000, rule: 'median' }));
     const given = (words: readonly string[]) => {
       const program = new Command('qfl');
       registerRound(program);

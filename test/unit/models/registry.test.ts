@@ -200,11 +200,12 @@ describe('a finished training', () => {
     ]);
   });
 
+  const TENSORS = [{ name: 'lora.a', shape: [8, 16] }];
   test.each([
     [{ kind: 'logistic' as const }, DATA, 'logistic-44054006'],
     [{ kind: 'logistic' as const }, { ...DATA, target: { code: 'A/B c', above: 1 } }, 'logistic-a-b-c'],
-    [{ kind: 'external' as const, trainer: 'LoRA_7b' }, null, 'lora_7b'],
-    [{ kind: 'external' as const, trainer: '__' }, null, 'model'],
+    [{ kind: 'external' as const, trainer: 'LoRA_7b', tensors: TENSORS }, null, 'lora_7b'],
+    [{ kind: 'external' as const, trainer: '__', tensors: TENSORS }, null, 'model'],
   ])('gets a name of what it is', (model, data, name) => {
     expect(modelNameFor(model, data)).toBe(ModelName.parse(name));
   });

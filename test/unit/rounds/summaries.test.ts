@@ -9,6 +9,7 @@ const summaryAt = (at: number): RoundShown => ({
   id: RoundId.parse(String(at).padStart(32, '0')),
   task: null,
   work: 'statistic',
+  planHash: null,
   phase: 'done',
   sites: [],
   words: 1,
