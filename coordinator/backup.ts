@@ -5,7 +5,7 @@ import type { BackupSource } from '../shared/backup/write.ts';
 import { beginAuditAnew } from '../shared/backup/finish.ts';
 import type { Clock } from '../shared/clock.ts';
 import { QflError } from '../shared/errors.ts';
-import { MODELS_FOLDER } from './models/shelf.ts';
+import { MODELS_FOLDER } from '../shared/models/shelf.ts';
 import { type CoordinatorHome, createRestoredAudit, type HomeOptions } from './home.ts';
 
 const RESULTS = 'task-results';

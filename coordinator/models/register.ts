@@ -13,8 +13,8 @@ import {
 } from '../../shared/wire/model.ts';
 import { tensorsOf } from '../../shared/learning/tensors.ts';
 import type { TrainingResult } from '../../shared/wire/training.ts';
-import type { Rounds } from '../rounds/rounds.ts';
 import type { TrainedModel } from '../rounds/training.ts';
+import type { RoundShown } from '../../shared/wire/round.ts';
 import type { ModelRegistry } from './registry.ts';
 
 /** One step: its round, and whatever figures the training measured. */
@@ -41,10 +41,15 @@ export const modelNameFor = (model: ModelSpec, data: LearningData | null): Model
   const kind = model.kind === 'external' ? model.trainer : model.kind;
   const target = data === null ? '' : typeof data.target === 'string' ? data.target : data.target.code;
   const name = `${kind}${target === '' ? '' : '-'}${target}`.toLowerCase().replaceAll(/[^a-z0-9._-]/g, '-');
-  return ModelName.parse(name.replace(/^[^a-z0-9]+/, '').slice(0, 64) || 'model');
+  return ModelName.parse(name.slice(0, 64));
 };
 
-const roundOf = async (rounds: Pick<Rounds, 'show'>, id: RoundId): Promise<LineageRound> => {
+/** Where rounds are looked up: `Rounds` has it. */
+export interface RoundFacts {
+  show(id: RoundId): Promise<Pick<RoundShown, 'planHash' | 'sumHash' | 'survivors' | 'sites'>>;
+}
+
+const roundOf = async (rounds: RoundFacts, id: RoundId): Promise<LineageRound> => {
   const { planHash, sumHash, survivors, sites } = await rounds.show(id);
   const there = new Set(survivors);
   return {
@@ -72,7 +77,7 @@ const metricOf = (step: FinishedStep, at: number): ModelMetric => ({
  */
 export const registerTraining = async (
   registry: Pick<ModelRegistry, 'register'>,
-  rounds: Pick<Rounds, 'show'>,
+  rounds: RoundFacts,
   finished: FinishedTraining,
 ): Promise<ModelShown> => {
   const { task, model, data, scaling, tensors, weights, sites, steps, before = [], privacy } = finished;
@@ -98,7 +103,7 @@ export const registerTraining = async (
 
 /** As the trainings call it. */
 export const trainedModelKeeper =
-  (registry: Pick<ModelRegistry, 'register'>, rounds: Pick<Rounds, 'show'>) =>
+  (registry: Pick<ModelRegistry, 'register'>, rounds: RoundFacts) =>
   async ({
     task,
     request,

@@ -23,7 +23,7 @@ import {
   type VersionRef,
 } from '../../shared/wire/model.ts';
 import { openModelBook } from './book.ts';
-import { openModelShelf } from './shelf.ts';
+import { openModelShelf } from '../../shared/models/shelf.ts';
 import { added, EMPTY_HEAD, type ModelHead, promoted, removed, rolledBack, versionAt } from './stages.ts';
 
 export const MODELS_MAX = 1_000;

@@ -1,9 +1,10 @@
-/** Files of models in the coordinator's home, each under its digest: there whole or not at all. */
+/** Files of models in a program's home, each under its digest: there whole or not at all. */
 import { createReadStream } from 'node:fs';
-import { mkdir, open, readdir, rm } from 'node:fs/promises';
+import { mkdir, open, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
-import { writeWholeFile } from '../../shared/whole-file.ts';
+import { QflError } from '../errors.ts';
+import { isMissing, writeWholeFile } from '../whole-file.ts';
 
 export const MODELS_FOLDER = 'models';
 const SUFFIX = '.safetensors';
@@ -11,6 +12,8 @@ const SUFFIX = '.safetensors';
 export interface ModelShelf {
   write(digest: string, file: Uint8Array): Promise<void>;
   read(digest: string): Readable;
+  /** @throws QflError `not_found` */
+  whole(digest: string): Promise<Uint8Array>;
   /** At most `length` bytes from `at` on. */
   piece(digest: string, at: number, length: number): Promise<Uint8Array>;
   remove(digest: string): Promise<void>;
@@ -30,6 +33,18 @@ export const openModelShelf = async (
   return {
     write: async (digest, file) => void (await writeWholeFile(pathOf(digest), file)),
     read: (digest) => createReadStream(pathOf(digest)),
+    async whole(digest) {
+      try {
+        return await readFile(pathOf(digest));
+      } catch (cause) {
+        if (!isMissing(cause)) throw cause;
+        throw new QflError('not_found', {
+          detail: 'the file of this model is not here any more',
+          next: 'Fetch it again: qfl agent model pull',
+          cause,
+        });
+      }
+    },
     async piece(digest, at, length) {
       const handle = await open(pathOf(digest));
       try {
