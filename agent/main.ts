@@ -19,6 +19,7 @@ import { registerDirectoryCopy } from './cli/directory.ts';
 import { registerBudget } from './cli/budget.ts';
 import { registerLedger } from './cli/ledger.ts';
 import { registerLocal } from './cli/local.ts';
+import { registerSiteModel } from './cli/model.ts';
 import { registerRecover } from './cli/recover.ts';
 import { registerReceipts } from './cli/receipts.ts';
 import { registerUsage } from './cli/usage.ts';
@@ -126,6 +127,7 @@ export const register = (program: Command): void => {
   registerBudget(agent);
   registerDirectoryCopy(agent);
   registerReceipts(agent);
+  registerSiteModel(agent);
   registerLedger(agent);
   registerRecover(program);
 };

@@ -44,6 +44,7 @@ import { registerChat } from './api/chat.ts';
 import { registerAgentKeys } from './api/keys.ts';
 import { registerDirectory } from './api/directory.ts';
 import { registerPrivacyExplain } from './api/privacy-explain.ts';
+import { registerSiteModels } from './api/models.ts';
 import { registerPrivacy } from './api/privacy.ts';
 import { registerStats } from './api/stats.ts';
 import { registerStatus } from './api/status.ts';
@@ -69,6 +70,10 @@ import { lifetimeReading, openAgentLedger, verifyDaily } from './ledger.ts';
 import { createEmbeddedBackend } from './llm/embedded.ts';
 import { createExtractiveAnswerer } from './llm/extractive.ts';
 import { createModels } from './llm/models.ts';
+import { registerInferenceMetrics } from './inference/metrics.ts';
+import { createInferenceService } from './inference/service.ts';
+import { openPulledModels } from './models/pulled.ts';
+import { modelOf } from '../shared/learning/models.ts';
 import { createOpenAiBackend } from './llm/openai.ts';
 import { createAgentMetrics } from './metrics.ts';
 import { GENERATOR, VERSION } from '../shared/version.ts';
@@ -473,6 +478,20 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
       pseudonyms,
       defaultEpsilon: config.privacy.epsilonPerQuery,
     });
+    const pulled = await openPulledModels({
+      home: config.home,
+      store,
+      audit,
+      clock,
+      trust: () => ({
+        federation: home.profile.federation.name,
+        identitiesAt: (atMs) => federation.coordinatorAt(atMs),
+      }),
+      caller: () => link,
+    });
+    const inference = createInferenceService({ models: pulled, modelOf, clock, random, logger });
+    registerInferenceMetrics(metrics.registry, () => inference.status());
+    registerSiteModels(app, { models: pulled, inference, audit, actorOf: pseudonyms.actorOf });
     registerPrivacy(app, { self, ledger, pseudonyms });
     registerPrivacyExplain(app, {
       self,

@@ -52,6 +52,9 @@ export const OPERATIONS = {
   // Trained models: at the coordinator the registry, at a site what it fetched of it
   'registry.read': rule('signed_in', 'public'),
   'registry.change': rule('administration'),
+  'models.change': rule('administration'),
+  /** Somebody's features go in. */
+  'models.predict': rule('query', 'confidential'),
   // The federation
   'sites.read': rule('view'),
   'sites.change': rule('administration'),

@@ -15,11 +15,19 @@ import { TEST_RULES } from '../http/fixture.ts';
 const EXPECTED: Readonly<Record<string, { readonly highest: string; readonly may: readonly Operation[] }>> = {
   doctor: {
     highest: 'restricted',
-    may: ['chat.ask', 'models.read', 'tasks.create', 'rounds.change', 'statistics.ask', 'records.ask'],
+    may: [
+      'chat.ask',
+      'models.read',
+      'models.predict',
+      'tasks.create',
+      'rounds.change',
+      'statistics.ask',
+      'records.ask',
+    ],
   },
   nurse: {
     highest: 'confidential',
-    may: ['chat.ask', 'models.read', 'tasks.create', 'rounds.change'],
+    may: ['chat.ask', 'models.read', 'models.predict', 'tasks.create', 'rounds.change'],
   },
   researcher: { highest: 'internal', may: ['chat.ask', 'models.read', 'tasks.create', 'rounds.change'] },
   user: { highest: 'internal', may: ['chat.ask', 'models.read', 'tasks.create', 'rounds.change'] },
