@@ -8,7 +8,6 @@ import type { RoundShown } from '../../../shared/wire/round.ts';
 const summaryAt = (at: number): RoundShown => ({
   id: RoundId.parse(String(at).padStart(32, '0')),
   task: null,
-  planHash: null,
   work: 'statistic',
   planHash: null,
   phase: 'done',
