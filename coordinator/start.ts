@@ -61,7 +61,7 @@ import { createPresence } from './sites/presence.ts';
 import { roundStatistics } from './rounds/statistics.ts';
 import { METHODS } from '../shared/wire/session.ts';
 import { createModelCalls } from './models/calls.ts';
-import { trainedModelKeeper } from './models/register.ts';
+import { registerTrained } from './models/trained.ts';
 import { type ModelRegistry, openModelRegistry } from './models/registry.ts';
 import { createRounds } from './rounds/rounds.ts';
 import { openRegistry } from './sites/registry.ts';
@@ -222,7 +222,7 @@ export const startCoordinator = async (
         training: () => ({
           rounds,
           store,
-          register: trainedModelKeeper(models, rounds),
+          register: (made) => registerTrained(models, rounds, made),
           isStopping: () => isStopping,
           sitesNow: () =>
             registry

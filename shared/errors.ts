@@ -31,6 +31,7 @@ const CATALOGUE = {
   timeout: { status: 504, title: 'No answer in time' },
   cut: { status: 502, title: 'The answer was cut before its end' },
   backend_failed: { status: 502, title: 'The language model back end failed' },
+  trainer_failed: { status: 502, title: "The site's own trainer failed" },
   overloaded: { status: 503, title: 'The queue is full' },
   expired: { status: 410, title: 'That has expired' },
   // Trust

@@ -41,9 +41,9 @@ export interface ExternalTrainers {
   /**
    * What the trainer changed: its weights less those it was given, as it was given them.
    * @throws QflError `not_found` for a name that is not configured, `timeout`, `cancelled`, `too_large`, `invalid_request` for an update that does not
-   * fit, `internal` when the trainer fails
+   * fit, `trainer_failed`
    */
-  train(name: string, task: ExternalTask): Promise<Float64Array<ArrayBuffer>>;
+  readonly train: (name: string, task: ExternalTask) => Promise<Float64Array<ArrayBuffer>>;
 }
 
 export interface ExternalTrainerOptions {
@@ -93,7 +93,7 @@ const checkEnd = (name: string, { timeLimitMs }: ExternalTrainer, { code, signal
       next: 'Raise training.external of the configuration (time_limit_seconds), or let it do less.',
     });
   if (code === 0) return;
-  throw new QflError('internal', {
+  throw new QflError('trainer_failed', {
     detail: `the trainer ${name} ended with ${code === null ? `signal ${signal}` : `code ${code}`}`,
     next: "The end of what it printed is in this agent's log, without digits.",
   });

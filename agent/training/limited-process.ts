@@ -78,7 +78,7 @@ type Exit = Pick<Ended, 'code' | 'signal'>;
 const exitOf = (child: ChildProcess): Promise<Exit> =>
   new Promise((resolve, reject) => {
     child.once('error', (cause) =>
-      reject(new QflError('internal', { detail: 'the program could not be started', cause })),
+      reject(new QflError('trainer_failed', { detail: 'the program could not be started', cause })),
     );
     child.once('exit', (code, signal) => resolve({ code, signal }));
   });
@@ -93,7 +93,7 @@ const endGroup = async (child: ChildProcess, exit: Promise<Exit>): Promise<Exit>
 
 /**
  * Runs the program to its end, or ends it and all it started when its time is over or the signal comes.
- * @throws QflError what the signal was aborted with; `internal` where it cannot be started
+ * @throws QflError what the signal was aborted with; `trainer_failed` where it cannot be started
  */
 export const runLimited = async (run: LimitedRun): Promise<Ended> => {
   const { limits, signal } = run;

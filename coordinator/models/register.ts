@@ -1,4 +1,5 @@
 /** From a training that is done to a version in the registry: its weights as a file, and where they came from. */
+import { toQflError } from '../../shared/errors.ts';
 import type { RoundId, SiteId, TaskId } from '../../shared/ids.ts';
 import type { TensorPart } from '../../shared/learning/model.ts';
 import { learningDataHash } from '../../shared/models/record.ts';
@@ -11,9 +12,6 @@ import {
   type ModelRecord,
   type ModelShown,
 } from '../../shared/wire/model.ts';
-import { tensorsOf } from '../../shared/learning/tensors.ts';
-import type { TrainingResult } from '../../shared/wire/training.ts';
-import type { TrainedModel } from '../rounds/training.ts';
 import type { RoundShown } from '../../shared/wire/round.ts';
 import type { ModelRegistry } from './registry.ts';
 
@@ -41,7 +39,7 @@ export const modelNameFor = (model: ModelSpec, data: LearningData | null): Model
   const kind = model.kind === 'external' ? model.trainer : model.kind;
   const target = data === null ? '' : typeof data.target === 'string' ? data.target : data.target.code;
   const name = `${kind}${target === '' ? '' : '-'}${target}`.toLowerCase().replaceAll(/[^a-z0-9._-]/g, '-');
-  return ModelName.parse(name.slice(0, 64));
+  return ModelName.parse(name.replace(/^[^a-z0-9]+/, '').slice(0, 64) || 'model');
 };
 
 /** Where rounds are looked up: `Rounds` has it. */
@@ -49,15 +47,27 @@ export interface RoundFacts {
   show(id: RoundId): Promise<Pick<RoundShown, 'planHash' | 'sumHash' | 'survivors' | 'sites'>>;
 }
 
-const roundOf = async (rounds: RoundFacts, id: RoundId): Promise<LineageRound> => {
-  const { planHash, sumHash, survivors, sites } = await rounds.show(id);
-  const there = new Set(survivors);
+/** Ended rounds are forgotten in the end; of a very long training the first ones may be. */
+const roundOf = async (rounds: RoundFacts, { round, survivors }: FinishedStep): Promise<LineageRound> => {
+  const shown = await rounds.show(round).catch((error: unknown) => {
+    if (toQflError(error).code === 'not_found') return undefined;
+    throw error;
+  });
+  if (shown === undefined)
+    return {
+      round,
+      planHash: null,
+      sumHash: null,
+      survivors: typeof survivors === 'number' ? survivors : 0,
+      lost: null,
+    };
+  const there = new Set(shown.survivors);
   return {
-    round: id,
-    planHash,
-    sumHash,
-    survivors: survivors.length,
-    lost: sites.filter((site) => !there.has(site)),
+    round,
+    planHash: shown.planHash,
+    sumHash: shown.sumHash,
+    survivors: there.size,
+    lost: shown.sites.filter((site) => !there.has(site)),
   };
 };
 
@@ -82,8 +92,8 @@ export const registerTraining = async (
 ): Promise<ModelShown> => {
   const { task, model, data, scaling, tensors, weights, sites, steps, before = [], privacy } = finished;
   const lineageRounds: LineageRound[] = [];
-  for (const round of [...before, ...steps.map((step) => step.round)])
-    lineageRounds.push(await roundOf(rounds, round));
+  for (const step of [...before.map((round) => ({ round })), ...steps])
+    lineageRounds.push(await roundOf(rounds, step));
   return registry.register({
     name: finished.name ?? modelNameFor(model, data),
     lineage: {
@@ -100,41 +110,3 @@ export const registerTraining = async (
     file: writeFlat(tensors, weights),
   });
 };
-
-/** As the trainings call it. */
-export const trainedModelKeeper =
-  (registry: Pick<ModelRegistry, 'register'>, rounds: RoundFacts) =>
-  async ({
-    task,
-    request,
-    weights,
-    result,
-  }: TrainedModel): Promise<NonNullable<TrainingResult['version']>> => {
-    const { data, model, epsilon, delta, sites = [] } = request;
-    const { scaling, scalingRound, steps, evaluation, unit, without } = result;
-    const measured =
-      evaluation === null
-        ? []
-        : [
-            {
-              round: evaluation.round,
-              heldOutAuc: evaluation.auc,
-              heldOutAccuracy: evaluation.accuracy,
-              heldOutPatients: evaluation.patients,
-            },
-          ];
-    const { record } = await registerTraining(registry, rounds, {
-      task,
-      name: request.name,
-      model,
-      data,
-      scaling,
-      tensors: tensorsOf(model, data).tensors,
-      weights,
-      sites: sites.filter((site) => !without.includes(site)),
-      steps: [...steps, ...measured],
-      before: scalingRound === null ? [] : [scalingRound],
-      privacy: { unit, epsilon, delta },
-    });
-    return { name: record.name, version: record.version, digest: record.digest };
-  };

@@ -40,7 +40,7 @@ export const versionTable = (versions: readonly ModelSummary[]): string =>
 export const versionText = ({ record, stage, stageMs }: ModelShown): string => {
   const { name, version, digest, bytes, createdMs, lineage, metrics } = record;
   const { training, sites, rounds, model, data, dataHash, privacy } = lineage;
-  const lost = rounds.reduce((sum, round) => sum + round.lost.length, 0);
+  const lost = rounds.reduce((sum, round) => sum + (round.lost?.length ?? 0), 0);
   return [
     `${name} version ${version}: ${stage} since ${new Date(stageMs).toISOString()}`,
     `made     ${new Date(createdMs).toISOString()}${training === null ? '' : ` by the training ${training}`}`,

@@ -32,9 +32,9 @@ export const LineageRound = z.strictObject({
   /** Of the plan's bytes, as the sites signed for it; null where it is not known any more. */
   planHash: Hash.nullable(),
   sumHash: Hash.nullable(),
-  /** Sites whose vectors are in the sum, and those that were lost on the way. */
+  /** Sites whose vectors are in the sum, and those that were lost on the way; null where that is not known any more. */
   survivors: z.int().nonnegative(),
-  lost: z.array(SiteId),
+  lost: z.array(SiteId).nullable(),
 });
 export type LineageRound = z.infer<typeof LineageRound>;
 

@@ -14,8 +14,10 @@ import {
 import { TAIL_CHARS } from '../../../agent/training/output-tail.ts';
 import { QflError, toQflError } from '../../../shared/errors.ts';
 import type { Example, TensorPart } from '../../../shared/learning/model.ts';
+import { layoutOf } from '../../../shared/learning/layout.ts';
 import { seeded } from '../../../shared/seeded.ts';
 import { writeFlat, writeSafetensors } from '../../../shared/tensor/safetensors.ts';
+import { LORA_TRAINER, loraTensors } from '../../fixtures/lora-trainer.ts';
 import { PYTHON } from '../../fixtures/python.ts';
 
 const PARTS: readonly TensorPart[] = [
@@ -123,8 +125,13 @@ describe('an update is refused', () => {
       'invalid_request',
       /missing/,
     ],
-    ['of a trainer that failed', 'cp global.safetensors update.safetensors; exit 3', 'internal', /code 3/],
-    ['of one that was killed', 'kill -9 $$', 'internal', /SIGKILL/],
+    [
+      'of a trainer that failed',
+      'cp global.safetensors update.safetensors; exit 3',
+      'trainer_failed',
+      /code 3/,
+    ],
+    ['of one that was killed', 'kill -9 $$', 'trainer_failed', /SIGKILL/],
   ])('%s', async (_name, script, code, why) => {
     const error = await failure(await shell(script));
     expect({ code: error.code, detail: error.detail }).toEqual({ code, detail: expect.stringMatching(why) });
@@ -143,7 +150,7 @@ describe('an update is refused', () => {
   test('of a trainer that is not configured, and of a program that is not there', async () => {
     const trainers = await opened({ command: ['/no/such/program'] });
     await expect(trainers.train('other', task())).rejects.toMatchObject({ code: 'not_found' });
-    expect((await failure(trainers)).code).toBe('internal');
+    expect((await failure(trainers)).code).toBe('trainer_failed');
   });
 });
 
@@ -311,71 +318,17 @@ shutil.copy("global.safetensors", "update.safetensors")
     expect(left()).toEqual([]);
   });
 
-  /** Rank-8 adapters of two layers; the frozen weight is the sum of a layer's outputs. */
-  const LORA = `
-import json, math, struct
-def read(path):
-    raw = open(path, "rb").read()
-    (n,) = struct.unpack("<Q", raw[:8])
-    head = json.loads(raw[8:8 + n])
-    letter = {"F64": ("d", 8), "F32": ("f", 4), "U8": ("B", 1)}
-    out = {}
-    for name, e in head.items():
-        c, w = letter[e["dtype"]]
-        a, b = e["data_offsets"]
-        out[name] = (e["shape"], list(struct.unpack("<%d%s" % ((b - a) // w, c), raw[8 + n + a:8 + n + b])))
-    return out
-model, data = read("global.safetensors"), read("examples.safetensors")
-(count, width), x = data["inputs"]
-y = data["target"][1]
-layers = sorted({name.rsplit(".", 1)[0] for name in model})
-def row(i): return x[i * width:(i + 1) * width]
-def down(a, v): return [sum(a[r * width + k] * v[k] for k in range(width)) for r in range(8)]
-for _ in range(json.load(open("settings.json"))["passes"]):
-    grads = {name: [0.0] * len(model[name][1]) for name in model}
-    for i in range(count):
-        hidden = {l: down(model[l + ".lora_A"][1], row(i)) for l in layers}
-        score = sum(model[l + ".lora_B"][1][o * 8 + r] * hidden[l][r] for l in layers for o in range(width) for r in range(8))
-        error = (1 / (1 + math.exp(-score)) - y[i]) / count
-        for l in layers:
-            b, ga, gb = model[l + ".lora_B"][1], grads[l + ".lora_A"], grads[l + ".lora_B"]
-            for r in range(8):
-                back = error * sum(b[o * 8 + r] for o in range(width))
-                for o in range(width): gb[o * 8 + r] += error * hidden[l][r]
-                for k in range(width): ga[r * width + k] += back * row(i)[k]
-    for name in model:
-        model[name] = (model[name][0], [w - 0.2 * g for w, g in zip(model[name][1], grads[name])])
-head, body = {}, b""
-for name, (shape, numbers) in model.items():
-    piece = struct.pack("<%df" % len(numbers), *numbers)
-    head[name] = {"dtype": "F32", "shape": shape, "data_offsets": [len(body), len(body) + len(piece)]}
-    body += piece
-text = json.dumps(head).encode()
-open("update.safetensors", "wb").write(struct.pack("<Q", len(text)) + text + body)
-`;
-
   test('LoRA adapters of several layers go through the same door', async () => {
     const width = 6;
-    const layers = ['model.layers.0.self_attn.q_proj', 'model.layers.1.self_attn.v_proj'];
-    let offset = 0;
-    const parts = layers.flatMap((layer) =>
-      [
-        { name: `${layer}.lora_A`, shape: [8, width] },
-        { name: `${layer}.lora_B`, shape: [width, 8] },
-      ].map((part) => {
-        const placed = { ...part, offset };
-        offset += 8 * width;
-        return placed;
-      }),
-    );
+    const { size, tensors: parts } = layoutOf(loraTensors(width));
     // As adapters begin: A drawn, B zero, so that the model is the frozen one.
-    const weights = new Float64Array(offset);
+    const weights = new Float64Array(size);
     for (const part of parts)
       if (part.name.endsWith('A'))
         for (let at = 0; at < 8 * width; at += 1) weights[part.offset + at] = uniform() - 0.5;
     const examples = Array.from({ length: 60 }, () => example(width));
     const shape = { features: width, channels: 0 };
-    const trainers = await python(LORA, { dtype: 'F32' });
+    const trainers = await python(LORA_TRAINER, { dtype: 'F32' });
     const moved = (delta: Float64Array, end: string): number =>
       parts
         .filter(({ name }) => name.endsWith(end))
