@@ -39,5 +39,13 @@ export const viewOf = <Name extends string>(
 };
 
 /** The tensors of a part of a longer vector that begins at `offset`. */
-export const shifted = (tensors: readonly TensorPart[], offset: number): TensorPart[] =>
+const shifted = (tensors: readonly TensorPart[], offset: number): TensorPart[] =>
   tensors.map((tensor) => ({ ...tensor, offset: tensor.offset + offset }));
+
+/** The tensors of a layout in which the part called `name` has tensors of its own. */
+export const nested = <Name extends string>(
+  { tensors, spans }: Layout<Name>,
+  name: Name,
+  inner: readonly TensorPart[],
+): TensorPart[] =>
+  tensors.flatMap((tensor) => (tensor.name === name ? shifted(inner, spans[name][0]) : [tensor]));

@@ -16,8 +16,6 @@ export const liquidOf = (spec: LiquidSpec, shape: InputShape): SequenceModel => 
       detail: 'a liquid model follows measurements in the course of time, and the data names none',
       next: 'Name the channels of a series, or choose a logistic or perceptron model.',
     });
-  if (spec.qubits > 0)
-    throw new QflError('invalid_request', { detail: 'a liquid model with qubits is not built yet' });
   const makeCell = spec.cell === 'cfc' ? cfcCell : ltcCell;
   return liquidModel(shape, (width) => makeCell({ ...spec, width }));
 };

@@ -24,6 +24,8 @@ export interface CellShape {
   /** Share of the connections from state to cell, and within the cell, that are never there. */
   readonly sparsity: number;
   readonly wiringSeed: number;
+  /** Of the circuit in the gate; 0: none. */
+  readonly qubits: number;
 }
 
 export interface Cell {

@@ -5,10 +5,11 @@
  * heads, through sparse wiring.
  */
 import { fillGlorot } from '../glorot.ts';
-import { layoutOf, viewOf } from '../layout.ts';
+import { layoutOf, nested, viewOf } from '../layout.ts';
 import { sigmoid } from '../logit.ts';
 import type { Cell, CellShape, Course } from './cell.ts';
 import { beginHeads, headShapes, headsOf, headSums, sumHeads, sumHeadsSlopes } from './heads.ts';
+import { gateCircuit } from './gate.ts';
 import { beginListening, listen, listeningOf, listeningShapes, listenSlopes } from './listening.ts';
 import { addSparse, addSparseSlopes } from './sparse.ts';
 import { wiringOf } from './wiring.ts';
@@ -30,13 +31,15 @@ const keptFor = (length: number): Kept => ({
 });
 
 /** The backbone has as many units as the state. One call at a time: the cell keeps its scratch space. */
-export const cfcCell = ({ width, units, sparsity, wiringSeed }: CellShape): Cell => {
+export const cfcCell = ({ width, units, sparsity, wiringSeed, qubits }: CellShape): Cell => {
   const hearing = wiringOf(units, units, sparsity, wiringSeed);
   const inner = wiringOf(units, units, sparsity, wiringSeed + 1);
+  const circuit = qubits > 0 ? gateCircuit(qubits, units) : undefined;
   const layout = layoutOf([
     ...listeningShapes(width, units),
     ['recurrent.weight', [hearing.column.length]] as const,
     ...headShapes(inner),
+    ['circuit', [circuit?.size ?? 0]] as const,
   ]);
   const sums = headSums(units);
   const backboneSlopes = new Float64Array(units);
@@ -69,6 +72,7 @@ export const cfcCell = ({ width, units, sparsity, wiringSeed }: CellShape): Cell
   const forward = (weights: Float64Array, course: Course): void => {
     const listening = listeningOf(layout, weights);
     const recurrent = viewOf(layout, 'recurrent.weight', weights);
+    const inCircuit = viewOf(layout, 'circuit', weights);
     const heads = headsOf(layout, weights);
     if (kept.gate.length < course.steps * units) kept = keptFor(course.steps * units);
     const { backbone } = kept;
@@ -79,15 +83,18 @@ export const cfcCell = ({ width, units, sparsity, wiringSeed }: CellShape): Cell
       addSparse(hearing, recurrent, course.states, at, backbone, at);
       for (let unit = at; unit < at + units; unit += 1) backbone[unit] = Math.tanh(backbone[unit]!);
       sumHeads(inner, heads, backbone, at, sums);
+      circuit?.forward(inCircuit, backbone, at, sums.f);
       blend(at, course.elapsed[step]!, course.states);
     }
   };
   const backward: Cell['backward'] = (weights, course, into, rateSlopes) => {
     const listening = listeningOf(layout, weights);
     const recurrent = viewOf(layout, 'recurrent.weight', weights);
+    const inCircuit = viewOf(layout, 'circuit', weights);
     const heads = headsOf(layout, weights);
     const listeningInto = listeningOf(layout, into);
     const recurrentInto = viewOf(layout, 'recurrent.weight', into);
+    const circuitInto = viewOf(layout, 'circuit', into);
     const headsInto = headsOf(layout, into);
     const { backbone } = kept;
     const { states, stateSlopes } = course;
@@ -96,6 +103,7 @@ export const cfcCell = ({ width, units, sparsity, wiringSeed }: CellShape): Cell
       blendSlopes(at, course.elapsed[step]!, stateSlopes);
       backboneSlopes.fill(0);
       sumHeadsSlopes(inner, heads, backbone, at, sums, headsInto, backboneSlopes);
+      circuit?.backward(inCircuit, backbone, at, sums.f, circuitInto, backboneSlopes);
       for (let unit = 0; unit < units; unit += 1)
         backboneSlopes[unit]! *= 1 - backbone[at + unit]! * backbone[at + unit]!;
       listenSlopes(listening, width, course, step, backboneSlopes, listeningInto, rateSlopes);
@@ -105,12 +113,13 @@ export const cfcCell = ({ width, units, sparsity, wiringSeed }: CellShape): Cell
   return {
     units,
     size: layout.size,
-    tensors: layout.tensors,
+    tensors: nested(layout, 'circuit', circuit?.tensors ?? []),
     begin(weights, random) {
       beginListening(listeningOf(layout, weights), width, random);
       const fan = units * hearing.density;
       fillGlorot(viewOf(layout, 'recurrent.weight', weights), fan, fan, random);
       beginHeads(headsOf(layout, weights), inner, random);
+      circuit?.begin(viewOf(layout, 'circuit', weights), random);
     },
     forward,
     backward,

@@ -4,9 +4,10 @@
  * to each step of the series. Both 1/τ = softplus(ρ) and f are positive, so that the step is stable for any δ.
  */
 import { fillGlorot } from '../glorot.ts';
-import { layoutOf, viewOf } from '../layout.ts';
+import { layoutOf, nested, viewOf } from '../layout.ts';
 import { sigmoid, softplus } from '../logit.ts';
 import type { Cell, CellShape, Course } from './cell.ts';
+import { gateCircuit } from './gate.ts';
 import { beginListening, listen, listeningOf, listeningShapes, listenSlopes } from './listening.ts';
 import { addSparse, addSparseSlopes } from './sparse.ts';
 import { wiringOf } from './wiring.ts';
@@ -25,25 +26,33 @@ interface Kept {
   /** State before it. */
   readonly x: Float64Array;
   readonly f: Float64Array;
+  /** What was heard of the inputs, a series' step. */
+  readonly heard: Float64Array;
 }
 
-const keptFor = (length: number): Kept => ({ x: new Float64Array(length), f: new Float64Array(length) });
+const keptFor = (steps: number, units: number): Kept => ({
+  x: new Float64Array((steps * SOLVER_STEPS + 1) * units),
+  f: new Float64Array(steps * SOLVER_STEPS * units),
+  heard: new Float64Array(steps * units),
+});
 
 /** One call at a time: the cell keeps its scratch space. */
-export const ltcCell = ({ width, units, sparsity, wiringSeed }: CellShape): Cell => {
+export const ltcCell = ({ width, units, sparsity, wiringSeed, qubits }: CellShape): Cell => {
   const hearing = wiringOf(units, units, sparsity, wiringSeed);
+  const circuit = qubits > 0 ? gateCircuit(qubits, units) : undefined;
   const layout = layoutOf([
     ...listeningShapes(width, units),
     ['recurrent.weight', [hearing.column.length]] as const,
     ['rate', [units]] as const,
     ['target', [units]] as const,
+    ['circuit', [circuit?.size ?? 0]] as const,
   ]);
   const heard = new Float64Array(units);
   const sums = new Float64Array(units);
   const slopes = new Float64Array(units);
   const rates = new Float64Array(units);
   const rateSums = new Float64Array(units);
-  let kept = keptFor(0);
+  let kept = keptFor(0, units);
 
   /** x[at …] becomes x[at + units …] (in `into`), over δ hours. */
   const solve = (at: number, delta: number, targets: Float64Array, into: Float64Array, to: number): void => {
@@ -73,16 +82,18 @@ export const ltcCell = ({ width, units, sparsity, wiringSeed }: CellShape): Cell
   const forward = (weights: Float64Array, course: Course): void => {
     const listening = listeningOf(layout, weights);
     const recurrent = viewOf(layout, 'recurrent.weight', weights);
+    const inCircuit = viewOf(layout, 'circuit', weights);
     const targets = viewOf(layout, 'target', weights);
     setRates(weights);
-    const length = (course.steps * SOLVER_STEPS + 1) * units;
-    if (kept.f.length < length) kept = keptFor(length);
+    if (kept.heard.length < course.steps * units) kept = keptFor(course.steps, units);
     const { x } = kept;
     x.fill(0, 0, units);
     course.states.fill(0, 0, units);
     for (let step = 0; step < course.steps; step += 1) {
       const delta = course.elapsed[step]! / SOLVER_STEPS;
-      listen(listening, width, course, step, heard, 0);
+      listen(listening, width, course, step, kept.heard, step * units);
+      heard.set(kept.heard.subarray(step * units, (step + 1) * units));
+      circuit?.forward(inCircuit, kept.heard, step * units, heard);
       for (let inner = 0; inner < SOLVER_STEPS; inner += 1) {
         const at = (step * SOLVER_STEPS + inner) * units;
         sums.set(heard);
@@ -96,9 +107,11 @@ export const ltcCell = ({ width, units, sparsity, wiringSeed }: CellShape): Cell
   const backward: Cell['backward'] = (weights, course, into, rateSlopes) => {
     const listening = listeningOf(layout, weights);
     const recurrent = viewOf(layout, 'recurrent.weight', weights);
+    const inCircuit = viewOf(layout, 'circuit', weights);
     const targets = viewOf(layout, 'target', weights);
     const listeningInto = listeningOf(layout, into);
     const recurrentInto = viewOf(layout, 'recurrent.weight', into);
+    const circuitInto = viewOf(layout, 'circuit', into);
     const targetsInto = viewOf(layout, 'target', into);
     rateSums.fill(0);
     slopes.fill(0);
@@ -113,6 +126,10 @@ export const ltcCell = ({ width, units, sparsity, wiringSeed }: CellShape): Cell
         for (let unit = 0; unit < units; unit += 1) heard[unit]! += sums[unit]!;
         addSparseSlopes(hearing, recurrent, kept.x, at, sums, 0, recurrentInto, slopes, 0);
       }
+      if (circuit !== undefined) {
+        sums.set(heard);
+        circuit.backward(inCircuit, kept.heard, step * units, sums, circuitInto, heard);
+      }
       listenSlopes(listening, width, course, step, heard, listeningInto, rateSlopes);
     }
     const raw = viewOf(layout, 'rate', weights);
@@ -122,7 +139,7 @@ export const ltcCell = ({ width, units, sparsity, wiringSeed }: CellShape): Cell
   return {
     units,
     size: layout.size,
-    tensors: layout.tensors,
+    tensors: nested(layout, 'circuit', circuit?.tensors ?? []),
     begin(weights, random) {
       beginListening(listeningOf(layout, weights), width, random);
       const fan = units * hearing.density;
@@ -133,6 +150,7 @@ export const ltcCell = ({ width, units, sparsity, wiringSeed }: CellShape): Cell
         raw[unit] = rawRateOf(TAU_START.low * (TAU_START.high / TAU_START.low) ** random.uniform());
         targets[unit] = random.uniform() < 0.5 ? -1 : 1;
       }
+      circuit?.begin(viewOf(layout, 'circuit', weights), random);
     },
     forward,
     backward,

@@ -1,7 +1,7 @@
 /** A liquid network: a cell that follows a series through time, and one logit from its state and the features. */
 import { assert } from '../../errors.ts';
 import { seeded } from '../../seeded.ts';
-import { layoutOf, shifted, viewOf } from '../layout.ts';
+import { layoutOf, nested, viewOf } from '../layout.ts';
 import { logLossOf, sigmoid } from '../logit.ts';
 import type { Example, ExampleSeries, Gradient, InputShape, Model } from '../model.ts';
 import { type Cell, emptyCourse, makeRoom } from './cell.ts';
@@ -46,7 +46,6 @@ export const liquidModel = (
     ['readout.features', [features]],
     ['readout.bias', [1]],
   ]);
-  const [cellFrom] = layout.spans.cell;
   const course = emptyCourse();
 
   const follow = (weights: Float64Array, { series }: Example): void => {
@@ -103,9 +102,7 @@ export const liquidModel = (
 
   return {
     size: layout.size,
-    tensors: layout.tensors.flatMap((tensor) =>
-      tensor.name === 'cell' ? shifted(cell.tensors, cellFrom) : [tensor],
-    ),
+    tensors: nested(layout, 'cell', cell.tensors),
     initial(seed) {
       const weights = new Float64Array(layout.size);
       viewOf(layout, 'decay.rate', weights).fill(DECAY_START);

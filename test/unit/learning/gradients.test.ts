@@ -33,7 +33,13 @@ describe('gradients are those of finite differences, for every tensor', () => {
       expectGradient(modelOf(spec(from), { features: 6, channels: 0 }), randomExample(6, undefined, seed));
   });
 
-  const cells = [{ cell: 'cfc' }, { cell: 'ltc' }] as const;
+  const cells = [
+    { cell: 'cfc' },
+    { cell: 'ltc' },
+    { cell: 'cfc', qubits: 3 },
+    { cell: 'ltc', qubits: 2 },
+    { cell: 'cfc', qubits: 1 },
+  ] as const;
   test.each(cells)('%o, with irregular steps and values that were not measured', (cell) => {
     for (const seed of [1, 2, 3]) {
       const series = irregularSeries(7, 3, 0.5, seeded(seed));
