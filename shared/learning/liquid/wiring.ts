@@ -23,10 +23,14 @@ const chosen = (kept: number, bound: number, random: Seeded): Int32Array => {
   return all.subarray(0, kept).toSorted();
 };
 
+/** Connections that each row keeps. */
+export const keptPerRow = (columns: number, sparsity: number): number =>
+  Math.max(1, Math.round((1 - sparsity) * columns));
+
 /** Each row keeps the same number of connections, rounded from 1 − sparsity of them and at least one. */
 export const wiringOf = (rows: number, columns: number, sparsity: number, seed: number): Wiring => {
   const random = seeded(seed);
-  const kept = Math.max(1, Math.round((1 - sparsity) * columns));
+  const kept = keptPerRow(columns, sparsity);
   const start = Int32Array.from({ length: rows + 1 }, (_, row) => row * kept);
   const column = new Int32Array(rows * kept);
   for (let row = 0; row < rows; row += 1) column.set(chosen(kept, columns, random), row * kept);
