@@ -184,15 +184,18 @@ describe('a site that', () => {
     expect(ended.rounds[0]!.losses).toMatchObject([{ site: LIAR, phase: 'sharing', code: 'protocol' }]);
   });
 
-  test('seals garbage for the others ends the round, which stays closed', async () => {
+  test('seals garbage for the others ends the round, which stays closed; the next is begun without it', async () => {
     tellAct(acts.site, 'garbage boxes');
-    const ended = await train('--rounds', '1', '--patience', '6');
-    expect(ended.task.state).toBe('failed');
-    for (const { phase, sumHash, losses } of ended.rounds) {
-      expect([phase, sumHash]).toEqual(['aborted', null]);
-      for (const { detail } of losses) expect(detail).toMatch(/^south did not entrust this site/);
-      expect(losses.length).toBeGreaterThan(0);
-    }
+    const ended = await train('--rounds', '2', '--patience', '6');
+    const [next, spoilt] = ended.rounds;
+    expect([spoilt?.phase, spoilt?.sumHash]).toEqual(['aborted', null]);
+    expect(spoilt!.losses.map(({ blames }) => blames)).toEqual(others.map(() => LIAR));
+    for (const { detail } of spoilt!.losses) expect(detail).toMatch(/^south did not entrust this site/);
+    expect([ended.task.state, next?.phase, next?.sites]).toEqual(['done', 'done', others]);
+    const { body } = await federation.coordinator.asOperator(`/v1/tasks/${ended.task.id}/result`);
+    // What the spoilt round cost is gone, and the training stays within its budget: one step instead of two.
+    const { steps, without, failedRounds } = TrainingResult.parse(body);
+    expect([steps.length, failedRounds, without]).toEqual([1, 1, [LIAR]]);
   });
 
   test('shows garbage for shares changes nothing', async () => {
