@@ -8,8 +8,17 @@ import type { ModelRegistry } from './registry.ts';
 /** The held-out patients come in a round of their own, after the last step. */
 const stepsOf = ({ steps, evaluation }: TrainedModel['result']): FinishedStep[] => {
   if (evaluation === null) return [...steps];
-  const { round, auc, accuracy, patients } = evaluation;
-  return [...steps, { round, held_out_auc: auc, held_out_accuracy: accuracy, held_out_patients: patients }];
+  const { round, auc, accuracy, patients, noise } = evaluation;
+  return [
+    ...steps,
+    {
+      round,
+      held_out_auc: auc,
+      held_out_accuracy: accuracy,
+      held_out_patients: patients,
+      held_out_auc_noise: noise.auc,
+    },
+  ];
 };
 
 /** Of one training there is one version, however often it is handed over. @throws QflError as `registerTraining` */

@@ -152,6 +152,8 @@ export interface Stage {
   readonly privacy: RoundPrivacy;
   readonly grid: Grid;
   readonly length: number;
+  /** Standard deviation of a share of the noise, in steps of the grid. */
+  readonly sigma: number;
   /** The sites begin from the weights. */
   readonly needsWeights: boolean;
 }
@@ -172,6 +174,7 @@ const stageOf = <Work extends { readonly sigmaSquared: string }>(
     privacy: workPrice(kind, work, party),
     grid: gridOf(shape),
     length: shape.length,
+    sigma: Math.sqrt(Number(work.sigmaSquared)),
     needsWeights: name !== 'moments',
   };
 };
@@ -250,7 +253,12 @@ export const takeStep = (request: TrainingRequest, sum: Float64Array, server: Se
 
 /** What the decoded sum of a stage that is no step says. */
 export const takeMoments = ({ data }: TrainingRequest, sum: Float64Array): Scaling => scalingFrom(sum, data);
-export const takeScores = (sum: Float64Array): Omit<Evaluation, 'round'> => {
-  const { bins, ...figures } = figuresOfScores(sum);
+export const takeScores = (
+  sum: Float64Array,
+  { sigma, grid }: Stage,
+  survivors: number,
+): Omit<Evaluation, 'round'> => {
+  // Of each survivor a share is in the sum; turning changes the noise of no coordinate.
+  const { bins, ...figures } = figuresOfScores(sum, sigma * Math.sqrt(survivors) * grid.step);
   return { ...figures, bins: bins.map((bin) => ({ ...bin })) };
 };

@@ -128,7 +128,11 @@ export const runTraining = async (
     if (stage.name === 'moments')
       return keep({ ...base, scaling: takeMoments(request, decoded), scalingRound: id });
     if (stage.name === 'scores')
-      return keep({ ...base, isScored: true, evaluation: { round: id, ...takeScores(decoded) } });
+      return keep({
+        ...base,
+        isScored: true,
+        evaluation: { round: id, ...takeScores(decoded, stage, survivors) },
+      });
     const stepped = takeStep(request, decoded, numbers.server);
     const steps = [...figures.steps, { round: id, ...stepped.figures, survivors }];
     const isAveraged = steps.length + figures.failed > request.rounds - request.averageLast;

@@ -155,12 +155,15 @@ export const requestOf = async (
 const short = (value: number): string => Number(value.toPrecision(4)).toString();
 const percent = (share: number | null): string => (share === null ? '–' : `${(share * 100).toFixed(1)} %`);
 const WEIGHTS_PRINTED_MAX = 32;
+const within = (value: number | null, noise: number | null, digits: number): string =>
+  value === null ? '–' : `${value.toFixed(digits)} ± ${noise === null ? '–' : noise.toFixed(digits)}`;
 
 const evaluationText = ({ evaluation }: TrainingResult): string[] =>
   evaluation === null
     ? []
     : [
-        `held out ${evaluation.patients.toFixed(0)} patients, ${evaluation.positives.toFixed(0)} with the outcome: AUC ${evaluation.auc === null ? '–' : evaluation.auc.toFixed(3)}, accuracy ${percent(evaluation.accuracy)} (noisy)`,
+        `held out  about ${within(evaluation.patients, evaluation.noise.patients, 0)} patients, ${within(evaluation.positives, evaluation.noise.positives, 0)} with the outcome`,
+        `          AUC ${within(evaluation.auc, evaluation.noise.auc, 3)}, accuracy ${within(evaluation.accuracy, evaluation.noise.accuracy, 3)} (± is one standard deviation of the noise)`,
       ];
 
 /** A training's figures; each is a noisy sum over all patients of the sites that stayed. */

@@ -1,4 +1,5 @@
-/** Held-out evaluation from counts: how many patients of each outcome got which score. Noisy counts give noisy figures. */
+/** Held-out evaluation from counts: how many patients of each outcome got which score. Noisy counts give noisy figures, so each says how noisy. */
+import { seeded } from '../seeded.ts';
 
 export interface ScoreFigures {
   /** Area under the receiver operating characteristic, scores of one bin counting as ties; null without both outcomes. */
@@ -7,6 +8,13 @@ export interface ScoreFigures {
   readonly accuracy: number | null;
   readonly patients: number;
   readonly positives: number;
+  /** Standard deviations that the noise in the counts gives each figure; null where there is no figure. */
+  readonly noise: {
+    readonly auc: number | null;
+    readonly accuracy: number | null;
+    readonly patients: number;
+    readonly positives: number;
+  };
   /** Of each bin: noisy counts of both outcomes. */
   readonly bins: readonly { readonly negatives: number; readonly positives: number }[];
 }
@@ -23,8 +31,9 @@ export const scoreVector = (target: 0 | 1, probability: number, into: Float64Arr
 
 const inside = (share: number): number => Math.min(1, Math.max(0, share));
 
-/** @param sum negatives by bin, then positives by bin */
-export const figuresOfScores = (sum: ArrayLike<number>): ScoreFigures => {
+type Figures = Omit<ScoreFigures, 'noise'>;
+
+const plainFigures = (sum: ArrayLike<number>): Figures => {
   const count = sum.length / 2;
   const bins = Array.from({ length: count }, (_, bin) => ({
     negatives: sum[bin]!,
@@ -45,5 +54,63 @@ export const figuresOfScores = (sum: ArrayLike<number>): ScoreFigures => {
     patients,
     positives,
     bins,
+  };
+};
+
+const REPEATS = 200;
+
+/** Two normal deviates at a time (Box, Muller 1958); for figures about noise, not for noise. */
+const normals = (seed: number): (() => number) => {
+  const random = seeded(seed);
+  let kept: number | undefined;
+  return () => {
+    if (kept !== undefined) {
+      const value = kept;
+      kept = undefined;
+      return value;
+    }
+    const length = Math.sqrt(-2 * Math.log(1 - random.uniform()));
+    const angle = 2 * Math.PI * random.uniform();
+    kept = length * Math.sin(angle);
+    return length * Math.cos(angle);
+  };
+};
+
+const spreadOf = (values: readonly number[]): number | null => {
+  if (values.length < 2) return null;
+  const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
+  return Math.sqrt(values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (values.length - 1));
+};
+
+/**
+ * How far the noise moves AUC and accuracy: the spread over repeats with as much noise again (a parametric bootstrap; Efron 1979). Seeded, so that the same
+ * sum gives the same figures.
+ */
+const repeatedNoise = (
+  sum: ArrayLike<number>,
+  countNoise: number,
+): Pick<ScoreFigures['noise'], 'auc' | 'accuracy'> => {
+  const next = normals(1);
+  const [aucs, accuracies]: [number[], number[]] = [[], []];
+  for (let repeat = 0; repeat < REPEATS; repeat += 1) {
+    const { auc, accuracy } = plainFigures(Array.from(sum, (count) => count + countNoise * next()));
+    if (auc !== null) aucs.push(auc);
+    if (accuracy !== null) accuracies.push(accuracy);
+  }
+  return { auc: spreadOf(aucs), accuracy: spreadOf(accuracies) };
+};
+
+/** @param sum negatives by bin, then positives by bin @param countNoise standard deviation of the noise in each */
+export const figuresOfScores = (sum: ArrayLike<number>, countNoise: number): ScoreFigures => {
+  const figures = plainFigures(sum);
+  const repeated = repeatedNoise(sum, countNoise);
+  return {
+    ...figures,
+    noise: {
+      auc: figures.auc === null ? null : repeated.auc,
+      accuracy: figures.accuracy === null ? null : repeated.accuracy,
+      patients: countNoise * Math.sqrt(sum.length),
+      positives: countNoise * Math.sqrt(sum.length / 2),
+    },
   };
 };

@@ -51,10 +51,10 @@ export const TrainingRequest = z
         share: Share.default(0.1),
         /** One patient in so many is held out. */
         oneIn: z.int().min(2).max(1_000).default(5),
-        bins: z.int().min(2).max(1_000).default(20),
+        bins: z.int().min(2).max(1_000).default(10),
       })
       .nullable()
-      .default({ share: 0.1, oneIn: 5, bins: 20 }),
+      .default({ share: 0.1, oneIn: 5, bins: 10 }),
     /** All that are there when left out. */
     sites: z.array(SiteId).min(3).max(1_000).optional(),
     minCohort: z.int().min(2).max(1_000).optional(),
@@ -97,6 +97,13 @@ export const Evaluation = z.strictObject({
   accuracy: z.number().nullable(),
   patients: z.number(),
   positives: z.number(),
+  /** Standard deviations that the noise gives each. */
+  noise: z.strictObject({
+    auc: z.number().nullable(),
+    accuracy: z.number().nullable(),
+    patients: z.number(),
+    positives: z.number(),
+  }),
   bins: z.array(z.strictObject({ negatives: z.number(), positives: z.number() })),
 });
 export type Evaluation = z.infer<typeof Evaluation>;
