@@ -41,6 +41,7 @@ export const cfcCell = ({ width, units, sparsity, wiringSeed, qubits }: CellShap
     ...headShapes(inner),
     ['circuit', [circuit?.size ?? 0]] as const,
   ]);
+  const active = new Int32Array(width);
   const sums = headSums(units);
   const backboneSlopes = new Float64Array(units);
   let kept = keptFor(0);
@@ -79,7 +80,7 @@ export const cfcCell = ({ width, units, sparsity, wiringSeed, qubits }: CellShap
     course.states.fill(0, 0, units);
     for (let step = 0; step < course.steps; step += 1) {
       const at = step * units;
-      listen(listening, width, course, step, backbone, at);
+      listen(listening, width, course, step, backbone, at, active);
       addSparse(hearing, recurrent, course.states, at, backbone, at);
       for (let unit = at; unit < at + units; unit += 1) backbone[unit] = Math.tanh(backbone[unit]!);
       sumHeads(inner, heads, backbone, at, sums);

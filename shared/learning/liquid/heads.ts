@@ -54,20 +54,21 @@ export const beginHeads = ({ f, g, h }: Heads, { rows, columns, density }: Wirin
 /** Writes each head's bias and sum over the backbone. */
 export const sumHeads = (
   { rows, start, column }: Wiring,
-  heads: Heads,
+  { f: fWeight, g: gWeight, h: hWeight, fBias, gBias, hBias }: Heads,
   backbone: Float64Array,
   backboneAt: number,
   sums: HeadSums,
 ): void => {
   for (let row = 0; row < rows; row += 1) {
-    let f = heads.fBias[row]!;
-    let g = heads.gBias[row]!;
-    let h = heads.hBias[row]!;
-    for (let k = start[row]!; k < start[row + 1]!; k += 1) {
+    let f = fBias[row]!;
+    let g = gBias[row]!;
+    let h = hBias[row]!;
+    const end = start[row + 1]!;
+    for (let k = start[row]!; k < end; k += 1) {
       const z = backbone[backboneAt + column[k]!]!;
-      f += heads.f[k]! * z;
-      g += heads.g[k]! * z;
-      h += heads.h[k]! * z;
+      f += fWeight[k]! * z;
+      g += gWeight[k]! * z;
+      h += hWeight[k]! * z;
     }
     sums.f[row] = f;
     sums.g[row] = g;
@@ -78,27 +79,28 @@ export const sumHeads = (
 /** The other way: from slopes by the sums to slopes by the weights and by the backbone, added to both. */
 export const sumHeadsSlopes = (
   { rows, start, column }: Wiring,
-  heads: Heads,
+  { f: fWeight, g: gWeight, h: hWeight }: Heads,
   backbone: Float64Array,
   backboneAt: number,
   slopes: HeadSums,
-  into: Heads,
+  { f: fInto, g: gInto, h: hInto, fBias, gBias, hBias }: Heads,
   backboneSlopes: Float64Array,
 ): void => {
   for (let row = 0; row < rows; row += 1) {
     const f = slopes.f[row]!;
     const g = slopes.g[row]!;
     const h = slopes.h[row]!;
-    into.fBias[row]! += f;
-    into.gBias[row]! += g;
-    into.hBias[row]! += h;
-    for (let k = start[row]!; k < start[row + 1]!; k += 1) {
+    fBias[row]! += f;
+    gBias[row]! += g;
+    hBias[row]! += h;
+    const end = start[row + 1]!;
+    for (let k = start[row]!; k < end; k += 1) {
       const at = column[k]!;
       const z = backbone[backboneAt + at]!;
-      into.f[k]! += f * z;
-      into.g[k]! += g * z;
-      into.h[k]! += h * z;
-      backboneSlopes[at]! += f * heads.f[k]! + g * heads.g[k]! + h * heads.h[k]!;
+      fInto[k]! += f * z;
+      gInto[k]! += g * z;
+      hInto[k]! += h * z;
+      backboneSlopes[at]! += f * fWeight[k]! + g * gWeight[k]! + h * hWeight[k]!;
     }
   }
 };

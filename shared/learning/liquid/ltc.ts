@@ -48,6 +48,7 @@ export const ltcCell = ({ width, units, sparsity, wiringSeed, qubits }: CellShap
     ['circuit', [circuit?.size ?? 0]] as const,
   ]);
   const heard = new Float64Array(units);
+  const active = new Int32Array(width);
   const sums = new Float64Array(units);
   const slopes = new Float64Array(units);
   const rates = new Float64Array(units);
@@ -91,7 +92,7 @@ export const ltcCell = ({ width, units, sparsity, wiringSeed, qubits }: CellShap
     course.states.fill(0, 0, units);
     for (let step = 0; step < course.steps; step += 1) {
       const delta = course.elapsed[step]! / SOLVER_STEPS;
-      listen(listening, width, course, step, kept.heard, step * units);
+      listen(listening, width, course, step, kept.heard, step * units, active);
       heard.set(kept.heard.subarray(step * units, (step + 1) * units));
       circuit?.forward(inCircuit, kept.heard, step * units, heard);
       for (let inner = 0; inner < SOLVER_STEPS; inner += 1) {
