@@ -1,4 +1,5 @@
 /** What one prediction of a model costs, counted from its structure. */
+import { QflError } from '../errors.ts';
 import type { ModelSpec } from '../wire/learning.ts';
 import { ANGLES_PER_QUBIT } from './liquid/circuit.ts';
 import { inputWidth } from './liquid/inputs.ts';
@@ -74,9 +75,14 @@ const liquidOperations = (
 /**
  * Of one prediction, at most: inputs that are 0 cost less. `steps`: of the series; 0 for models that look at none. Weights are taken as
  * ready: what is done once for many predictions does not count.
+ * @throws QflError `invalid_request` for a model of another program
  */
 export const operationsOf = (spec: ModelSpec, shape: InputShape, steps: number): Operations => {
   if (spec.kind === 'liquid') return liquidOperations(spec, shape, steps);
+  if (spec.kind === 'external')
+    throw new QflError('invalid_request', {
+      detail: `only the command of the trainer ${spec.trainer} knows what this model costs`,
+    });
   const widths = [shape.features, ...(spec.kind === 'perceptron' ? spec.hidden : [])];
   const layers = widths.slice(1).map((units, at) => total([dense(widths[at]!, units), each(units, 1, 1)]));
   return total([...layers, dense(widths.at(-1) ?? 0, 1), each(1, 1, 1)]);

@@ -47,6 +47,7 @@ export interface EnergyRow {
 
 const nameOf = (spec: ModelSpec): string => {
   if (spec.kind === 'logistic') return 'logistic';
+  if (spec.kind === 'external') return spec.trainer;
   if (spec.kind === 'perceptron') return `perceptron ${spec.hidden.join('-')}`;
   return `${spec.cell} ${spec.units}${spec.qubits > 0 ? `, ${spec.qubits} qubits` : ''}`;
 };

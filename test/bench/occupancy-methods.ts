@@ -38,8 +38,12 @@ export const METHODS: readonly Method[] = [
   method('logistic', logistic, { epochs: 20, rate: 0.02 }),
   method('perceptron', perceptron, { epochs: 20, rate: 0.01 }),
   method('cfc', liquid, { epochs: 6, rate: 0.01 }),
+  method('cfc-qubits', { ...liquid, qubits: 3 }, { epochs: 6, rate: 0.01 }),
   method('ltc', { ...liquid, cell: 'ltc' }, { epochs: 6, rate: 0.05 }),
 ];
+
+/** Pairs that differ in nothing but the circuit in the gate. */
+export const ABLATION = { without: 'cfc', with: 'cfc-qubits' } as const;
 
 /** Standard normal (Box, Muller 1958). */
 const normal = (random: Seeded): number =>

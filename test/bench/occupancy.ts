@@ -7,7 +7,7 @@ import { parseArgs } from 'node:util';
 import { QflError } from '../../shared/errors.ts';
 import { spreadOf } from '../../shared/learning/metrics.ts';
 import { loadOccupancy, type Occupancy } from './occupancy-data.ts';
-import { type Method, METHODS, type Score, scoreOf } from './occupancy-methods.ts';
+import { ABLATION, type Method, METHODS, type Score, scoreOf } from './occupancy-methods.ts';
 
 export const usage = '[--seeds N] [--method NAME] [--choose]';
 
@@ -69,6 +69,21 @@ const print = (rows: readonly OccupancyRow[], seconds: number): void => {
   );
 };
 
+/** The circuit's part, seed by seed: a difference within twice its standard error is none. */
+const printAblation = (rows: readonly OccupancyRow[]): void => {
+  const of = (name: string): number[] =>
+    rows.filter(({ method }) => method === name).map((row) => row.accuracy);
+  const without = of(ABLATION.without);
+  const gains = of(ABLATION.with).map((accuracy, at) => accuracy - without[at]!);
+  if (gains.length < 2 || gains.some(Number.isNaN)) return;
+  const { mean, sd } = spreadOf(gains);
+  const error = sd / Math.sqrt(gains.length);
+  const verdict = mean > 2 * error ? 'it helps' : mean < -2 * error ? 'it harms' : 'it does not help';
+  console.log(
+    `  ablation: 3 qubits in the gate change accuracy by ${(100 * mean).toFixed(2)} ± ${(100 * error).toFixed(2)} points (standard error, ${gains.length} seeds): ${verdict}`,
+  );
+};
+
 const printHead = (light: boolean): void => {
   const { test } = loadOccupancy({ light, changes: false });
   const most = Math.max(shareOccupied(test), 1 - shareOccupied(test));
@@ -124,7 +139,9 @@ export const run = async ({
       continue;
     }
     if (!json) printHead(light);
-    rows.push(...measureAll(methods, light, seeds, json));
+    const measured = measureAll(methods, light, seeds, json);
+    if (!json) printAblation(measured);
+    rows.push(...measured);
   }
   if (!json) console.log(PUBLISHED);
   return rows;

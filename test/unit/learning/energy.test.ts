@@ -45,6 +45,11 @@ describe('operations', () => {
     });
   });
 
+  test('of a model of another program: not known here', () => {
+    const from = spec({ kind: 'external', trainer: 'theirs', tensors: [{ name: 'w', shape: [2] }] });
+    expect(() => operationsOf(from, shape, 0)).toThrow(QflError);
+  });
+
   test('more of anything never costs less', () => {
     const units = fc.integer({ min: 1, max: 60 });
     const sparsity = fc.double({ min: 0, max: 0.9, noNaN: true });
