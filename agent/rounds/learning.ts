@@ -8,7 +8,7 @@ import { standardise } from '../../shared/learning/features.ts';
 import { objectiveOf, trainLocal } from '../../shared/learning/local.ts';
 import type { Example, Model } from '../../shared/learning/model.ts';
 import { modelOf } from '../../shared/learning/models.ts';
-import { groupsOf, momentsVector, plainScaling } from '../../shared/learning/moments.ts';
+import { groupsOf, momentsVector, publicScaling } from '../../shared/learning/moments.ts';
 import { scoreVector } from '../../shared/learning/scores.ts';
 import { inputShapeOf, tensorsOf } from '../../shared/learning/tensors.ts';
 import { discreteGaussian, noiseOf } from '../../shared/privacy/mechanism.ts';
@@ -98,7 +98,7 @@ const isHeldOut = ({ place }: SitePatient, oneIn: number): boolean => oneIn > 0 
 const learntFrom = (patients: readonly SitePatient[], { heldOutOneIn }: Learns): readonly SitePatient[] =>
   patients.filter((patient) => !isHeldOut(patient, heldOutOneIn));
 const exampleOf = ({ raw }: SitePatient, { data, scaling }: Learns): Example =>
-  standardise(raw, scaling ?? plainScaling(data));
+  standardise(raw, scaling ?? publicScaling(data));
 
 const rightOf = (probability: number, { target }: Example): number =>
   probability >= HALF === (target === 1) ? 1 : 0;
@@ -149,8 +149,8 @@ const trainHere = async (
   const model = modelOf(spec, inputShapeOf(data));
   const account = await slowly(accountOf(model, weights, examples));
   if (examples.length === 0) return { moved: new Float64Array(model.size), account };
-  const { epochs, batch, learningRate, proximal, l2, seed } = local;
-  const settings = { epochs, batch, rate: learningRate, proximal, l2, seed };
+  const { epochs, batch, learningRate, optimiser, proximal, l2, seed } = local;
+  const settings = { epochs, batch, rate: learningRate, optimiser, proximal, l2, seed };
   const trained = await slowly(trainLocal(objectiveOf(model, examples), weights, settings));
   return { moved: trained.weights.map((value, at) => value - weights[at]!), account };
 };

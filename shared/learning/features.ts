@@ -168,8 +168,11 @@ const standardisedSeries = (series: ExampleSeries, scaling: Scaling, from: numbe
   return { ...series, values };
 };
 
+/** A feature further from its mean than so many spreads counts as so far: one rare value must not outweigh all others of a patient, or make the gradient one that is clipped. */
+const STANDARDISED_MAX = 3;
+
 /**
- * What a model sees of a raw patient: (value − mean) / sd; features that are not known are 0, what was not measured in a series stays NaN.
+ * What a model sees of a raw patient: (value − mean) / sd, features within ±3; features that are not known are 0, what was not measured in a series stays NaN.
  * @param scaling one mean and sd a feature, then a channel; 0 and 1 for those that are not standardised
  */
 export const standardise = (raw: RawExample, scaling: Scaling): Example => {
@@ -179,7 +182,7 @@ export const standardise = (raw: RawExample, scaling: Scaling): Example => {
   return {
     inputs: inputs.map((value, at) => {
       const scaled = (value - scaling.mean[at]!) / scaling.sd[at]!;
-      return Number.isNaN(scaled) ? 0 : scaled;
+      return Number.isNaN(scaled) ? 0 : Math.min(STANDARDISED_MAX, Math.max(-STANDARDISED_MAX, scaled));
     }),
     series: series === undefined ? undefined : standardisedSeries(series, scaling, inputs.length),
     target,

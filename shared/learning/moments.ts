@@ -3,7 +3,7 @@
  * measurement within the same bounds are one group with one mean and spread: the first, the last and the highest value of a heart rate are all heart rates,
  * and each group less makes the vectors shorter, so the noise smaller.
  */
-import type { LearningData, Scaling } from '../wire/learning.ts';
+import type { Feature, LearningData, Scaling } from '../wire/learning.ts';
 import { type Bounds, type RawExample, standardisedBounds } from './features.ts';
 
 export interface Group {
@@ -93,11 +93,43 @@ export const scalingFrom = (sum: Float64Array, data: LearningData): Scaling => {
   return scaling;
 };
 
-/** Where nothing is standardised. */
-export const plainScaling = (data: LearningData): Scaling => {
-  const numbers = standardisedBounds(data).length;
-  return {
-    mean: Array.from({ length: numbers }, () => 0),
-    sd: Array.from({ length: numbers }, () => 1),
-  };
+/** Of the range between the public bounds, where nothing more is known of the spread. */
+const PUBLIC_SPREAD = 0.25;
+/** Points of a sum over a normal distribution, and standard deviations that it reaches to either side: to four digits. */
+const NORMAL_POINTS = 801;
+const NORMAL_REACH = 6;
+
+/** Mean and spread of a normal value that counts as the nearest bound where it lies beyond one. */
+export const clippedNormal = (value: number, spread: number, { low, high }: Bounds) => {
+  let [total, sum, squares] = [0, 0, 0];
+  for (let point = 0; point < NORMAL_POINTS; point += 1) {
+    const at = NORMAL_REACH * ((2 * point) / (NORMAL_POINTS - 1) - 1);
+    const weight = Math.exp(-(at ** 2) / 2);
+    const clipped = Math.min(high, Math.max(low, value + spread * at));
+    total += weight;
+    sum += weight * clipped;
+    squares += weight * clipped ** 2;
+  }
+  const mean = sum / total;
+  return { mean, sd: Math.sqrt(Math.max(0, squares / total - mean ** 2)) };
+};
+
+/** Of one feature or channel. */
+const publicMoments = (bounds: Bounds, feature: Feature | undefined): { mean: number; sd: number } => {
+  const half = (bounds.high - bounds.low) / 2;
+  const usual = feature?.kind === 'observation' ? feature.usual : undefined;
+  if (usual === undefined) return { mean: bounds.low + half, sd: 2 * half * PUBLIC_SPREAD };
+  const { mean, sd } = clippedNormal(usual.value, usual.spread, bounds);
+  return { mean, sd: Math.max(sd, SPREAD_MIN * half) };
+};
+
+/**
+ * What is known of patients before any is asked: where values usually lie, as the request says; else the middle of the public bounds as the mean, and a
+ * quarter of the range as the spread. It costs nothing, and where patients are few it tells more than means with noise do.
+ */
+export const publicScaling = (data: LearningData): Scaling => {
+  const moments = standardisedBounds(data).map((bounds, at) =>
+    bounds === undefined ? { mean: 0, sd: 1 } : publicMoments(bounds, data.features[at]),
+  );
+  return { mean: moments.map(({ mean }) => mean), sd: moments.map(({ sd }) => sd) };
 };

@@ -24,6 +24,8 @@ export const Feature = z.discriminatedUnion('kind', [
     unit: Unit.optional(),
     take: Take.default('last'),
     ...Bounds,
+    /** Where values usually lie and how far from it, as textbooks say of such patients: the scaling where no round asks the patients. */
+    usual: z.strictObject({ value: z.number(), spread: z.number().positive() }).optional(),
   }),
   /** Is a measured value this one? A category as a number: chest pain of kind 4. */
   z.strictObject({ kind: z.literal('is'), code: Code, value: z.number() }),
@@ -100,6 +102,8 @@ export const LocalTraining = z.strictObject({
   epochs: z.int().min(1).max(1_000).default(1),
   batch: z.int().min(1).max(65_536).default(32),
   learningRate: z.number().positive().max(100).default(0.01),
+  /** `descent`: plain steps along the gradient; one over all patients at once is what a round of `fedsgd` does, with sites as the unit. */
+  optimiser: z.enum(['adam', 'descent']).default('adam'),
   /** FedProx (Li et al. 2020): pull towards the common weights, mu/2·|w − w0|². */
   proximal: z.number().nonnegative().max(1_000).default(0),
   l2: z.number().nonnegative().max(1_000).default(0),

@@ -221,7 +221,7 @@ describe('whatever is known of a patient', () => {
     );
   });
 
-  it('standardising gives (value − mean) / sd, and 0 for what is not known', () => {
+  it('standardising gives (value − mean) / sd, at most 3 away from 0, and 0 for what is not known', () => {
     const numbers = standardisedBounds(data).length;
     const moment = fc.double({ min: -100, max: 100, noNaN: true });
     const spread = fc.double({ min: 0.01, max: 100, noNaN: true });
@@ -236,7 +236,10 @@ describe('whatever is known of a patient', () => {
         for (const [at, input] of inputs.entries()) {
           const before = raw.inputs[at]!;
           if (Number.isNaN(before)) expect(input).toBe(0);
-          else expect(input * scaling.sd[at]! + scaling.mean[at]!).toBeCloseTo(before, 6);
+          else {
+            const scaled = (before - scaling.mean[at]!) / scaling.sd[at]!;
+            expect(input).toBeCloseTo(Math.min(3, Math.max(-3, scaled)), 9);
+          }
         }
         for (const [at, number] of series!.values.entries()) {
           const before = raw.series!.values[at]!;
