@@ -5,7 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { QflError } from '../../shared/errors.ts';
 import { createCsvPatients } from '../../shared/learning/csv.ts';
-import { rawExample, type RawExample } from '../../shared/learning/features.ts';
+import type { PatientFacts } from '../../shared/learning/facts.ts';
 import { CsvSchema } from '../../shared/wire/csv-schema.ts';
 import { LearningData } from '../../shared/wire/learning.ts';
 import { dataPath } from './learning-data.ts';
@@ -57,51 +57,50 @@ export const HEART_LEARNING = LearningData.parse({
 });
 
 /** One hospital's patients: by the line of its table, from 0. */
-export type HeartRows = ReadonlyMap<number, RawExample>;
+export type HeartRows = ReadonlyMap<number, PatientFacts>;
 export type HeartTables = Readonly<Record<HeartSite, HeartRows>>;
 
-const rowsOf = (text: string, data: LearningData): HeartRows => {
+const readTable = (site: HeartSite): HeartRows => {
+  const text = readFileSync(dataPath(`heart/processed.${site}.data`), 'utf8');
   const patients = createCsvPatients(HEART_TABLE);
-  const rows = new Map<number, RawExample>();
-  for (const { patient, facts } of [...patients.push(text), ...patients.end()]) {
-    const example = rawExample(facts, data);
-    if (example !== undefined) rows.set(Number(patient) - 1, example);
-  }
-  return rows;
+  return new Map(
+    [...patients.push(text), ...patients.end()].map(({ patient, facts }) => [Number(patient) - 1, facts]),
+  );
 };
 
-export const loadHeart = (data: LearningData = HEART_LEARNING): HeartTables => {
-  const of = (site: HeartSite): HeartRows =>
-    rowsOf(readFileSync(dataPath(`heart/processed.${site}.data`), 'utf8'), data);
-  return {
-    cleveland: of('cleveland'),
-    hungarian: of('hungarian'),
-    switzerland: of('switzerland'),
-    va: of('va'),
-  };
-};
+export const loadHeart = (): HeartTables => ({
+  cleveland: readTable('cleveland'),
+  hungarian: readTable('hungarian'),
+  switzerland: readTable('switzerland'),
+  va: readTable('va'),
+});
 
-export interface SitePatients {
-  readonly site: string;
-  readonly train: readonly RawExample[];
-  readonly test: readonly RawExample[];
+export interface HeartPatients {
+  readonly site: HeartSite;
+  readonly train: readonly PatientFacts[];
+  readonly test: readonly PatientFacts[];
 }
 
 const SPLIT_ROW = /^(cleveland|hungarian|switzerland|va),(\d{1,4}),(train|test)$/;
 
-/** `site,row,split` a line: the order of the training rows is that of the file. @throws QflError `invalid_request` for another layout */
-export const splitHeart = (tables: HeartTables, text: string): readonly SitePatients[] => {
-  const chosen = HEART_SITES.map((site) => ({ site, train: [] as RawExample[], test: [] as RawExample[] }));
+/** `site,row,split` a line, in any order. @throws QflError `invalid_request` for another layout */
+export const splitHeart = (tables: HeartTables, text: string): readonly HeartPatients[] => {
+  const chosen = HEART_SITES.map((site) => ({
+    site,
+    train: [] as PatientFacts[],
+    test: [] as PatientFacts[],
+  }));
   for (const [at, line] of text.trim().split(/\r?\n/).entries()) {
     if (at === 0 && line === 'site,row,split') continue;
     const [, name, row, split] = SPLIT_ROW.exec(line) ?? [];
     const site = chosen.find((one) => one.site === name);
-    const example = site === undefined ? undefined : tables[site.site].get(Number(row));
-    if (site === undefined || example === undefined)
+    const facts = site === undefined ? undefined : tables[site.site].get(Number(row));
+    if (site === undefined || facts === undefined)
       throw new QflError('invalid_request', {
         detail: `line ${at + 1} of the split is no site,row,split of the set`,
+        next: 'Give a file in the layout of flamby-split.csv.',
       });
-    (split === 'train' ? site.train : site.test).push(example);
+    (split === 'train' ? site.train : site.test).push(facts);
   }
   return chosen;
 };
