@@ -29,6 +29,7 @@ import { registerReportRoutes } from './api/reports.ts';
 import { DEFAULT_COSIGNING_RULES, startCosigning } from './audit/cosigning.ts';
 import { createExportLogs } from './audit/export.ts';
 import { registerPlanRoutes } from './api/plans.ts';
+import { registerExperimentRoutes } from './api/experiments.ts';
 import { registerModelRoutes } from './api/models.ts';
 import { registerQuantumRoutes } from './api/quantum.ts';
 import { registerRoutes } from './api/routes.ts';
@@ -60,9 +61,11 @@ import { acceptSocket } from './sites/link.ts';
 import { createPresence } from './sites/presence.ts';
 import { roundStatistics } from './rounds/statistics.ts';
 import { METHODS } from '../shared/wire/session.ts';
+import { createExperiments } from './models/experiments.ts';
 import { createModelCalls } from './models/calls.ts';
 import { registerTrained } from './models/trained.ts';
 import { type ModelRegistry, openModelRegistry } from './models/registry.ts';
+import { createTrainingShelf } from './rounds/training-shelf.ts';
 import { createRounds } from './rounds/rounds.ts';
 import { openRegistry } from './sites/registry.ts';
 import { attachSocketServer } from './sites/socket.ts';
@@ -466,6 +469,10 @@ export const startCoordinator = async (
     registerPlanRoutes(app, planner);
     registerQuantumRoutes(app, { planner, presence, planSeconds: meters.planSeconds });
     registerRoundRoutes(app, { rounds, tasks: work.tasks });
+    registerExperimentRoutes(
+      app,
+      createExperiments({ tasks: work.tasks, shelf: createTrainingShelf(store), registry: models }),
+    );
     registerModelRoutes(app, { registry: models, audit, actorOf: pseudonyms.actorOf });
     registerTaskRoutes(app, {
       tasks: work.tasks,

@@ -174,6 +174,15 @@ const MODEL_SUMMARY = {
   metrics: MODEL_RECORD.metrics[0].values,
 };
 
+const EXPERIMENT = {
+  id: '01a21b462e9c4b37510f49c9659e37a4',
+  state: 'done',
+  createdMs: 1795745488719,
+  startedMs: 1795745488801,
+  endedMs: 1795745493051,
+  model: { name: 'logistic-44054006', version: 3 },
+};
+
 export const EXAMPLES: Examples = {
   'DELETE /security/audit/holds/:id': {
     response: {
@@ -1569,6 +1578,18 @@ export const EXAMPLES: Examples = {
       },
       progress: null,
       result: null,
+    },
+  },
+  'GET /v1/experiments': { response: { experiments: [EXPERIMENT], next: null } },
+  'GET /v1/experiments/:id': {
+    response: {
+      ...EXPERIMENT,
+      steps: MODEL_RECORD.metrics,
+      rounds: [MODEL_RECORD.lineage.rounds[0].round],
+      curves: [
+        { name: 'loss', points: [{ step: 1, value: 0.61 }] },
+        { name: 'accuracy', points: [{ step: 1, value: 0.71 }] },
+      ],
     },
   },
   'GET /v1/registry': {

@@ -83,7 +83,10 @@ export const openModelBook = async (store: Store): Promise<ModelBook> => {
       assert(value !== undefined, 'a version of a head has its record');
       return SignedModel.parse(JSON.parse(fromUtf8(value)));
     },
-    ofTraining: (task) => [...facts.values()].find(({ training }) => training === task),
+    ofTraining(task) {
+      const found = [...facts.values()].find(({ training }) => training === task);
+      return found === undefined ? undefined : { name: found.name, version: found.version };
+    },
     owns: (digest) => [...facts.values()].some((one) => one.digest === digest),
     async add(record, signed, head) {
       const key = recordKey(record.name, record.version);

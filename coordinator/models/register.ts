@@ -72,7 +72,7 @@ const roundOf = async (rounds: RoundFacts, { round, survivors }: FinishedStep): 
 };
 
 /** The figures of a step; what is no number names something and is kept elsewhere. */
-const metricOf = (step: FinishedStep, at: number): ModelMetric => ({
+export const metricOf = (step: FinishedStep, at: number): ModelMetric => ({
   step: at + 1,
   values: Object.fromEntries(
     Object.entries(step).flatMap(([name, value]) =>

@@ -9,6 +9,7 @@ import type { Clock } from '../../shared/clock.ts';
 import type { Identity } from '../../shared/crypto/signature.ts';
 import { QflError } from '../../shared/errors.ts';
 import { modelDigest, recordOf, signModel } from '../../shared/models/record.ts';
+import type { TaskId } from '../../shared/ids.ts';
 import { createSerial } from '../../shared/serial.ts';
 import type { Store } from '../../shared/store/port.ts';
 import {
@@ -55,6 +56,8 @@ export interface ModelRegistry {
   /** At most `length` bytes of it from `at` on. */
   piece(summary: ModelSummary, at: number, length: number): Promise<Uint8Array>;
   summary(name: ModelName, ref: VersionRef): ModelSummary;
+  /** The version that a training left. */
+  ofTraining(task: TaskId): Pick<ModelSummary, 'name' | 'version'> | undefined;
   /** @throws QflError `conflict` */
   promote(name: ModelName, ref: VersionRef, stage: ModelStage, by: Actor): Promise<ModelShown>;
   /** The production version before the present one comes back. @throws QflError `conflict` */
@@ -208,6 +211,7 @@ export const openModelRegistry = async (options: RegistryOptions): Promise<Model
     show,
     signed,
     summary,
+    ofTraining: (task) => book.ofTraining(task),
     file: ({ digest }) => shelf.read(digest),
     piece: ({ digest }, at, length) => shelf.piece(digest, at, length),
     promote: (name, ref, stage, by) =>

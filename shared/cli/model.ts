@@ -4,6 +4,8 @@ import { join } from 'node:path';
 import type { Command } from 'commander';
 import { utf8 } from '../bytes.ts';
 import { QflError } from '../errors.ts';
+import { createMlflowClient } from '../mlflow/client.ts';
+import { credentialsOf, exportToMlflow } from '../mlflow/export.ts';
 import { checkDigest, recordOf } from '../models/record.ts';
 import { writeWholeFile } from '../whole-file.ts';
 import { ModelName, ModelStage, type ModelShown, type SignedModel, VersionRef } from '../wire/model.ts';
@@ -116,6 +118,32 @@ const exportFolder = async (
   );
 };
 
+interface MlflowCliOptions extends TargetOptions {
+  readonly mlflowUrl?: string;
+  readonly experiment?: string;
+}
+
+const toMlflow = async (name: string, version: string, options: MlflowCliOptions): Promise<void> => {
+  const url = options.mlflowUrl ?? process.env['MLFLOW_TRACKING_URI'];
+  if (url === undefined || url === '')
+    throw new QflError('invalid_request', {
+      detail: 'no MLflow server was named',
+      next: 'Give --mlflow-url https://…, or set MLFLOW_TRACKING_URI.',
+    });
+  const client = createMlflowClient({ url, credentials: credentialsOf(process.env) });
+  const done = await withCoordinator(options, async ({ models, federation }, at) => {
+    const shown = await models.show({ params: paramsOf(name, version) });
+    const path = `/v1/registry/${name}/versions/${shown.record.version}/tensors`;
+    const experiment = options.experiment ?? (await federation.show()).name;
+    return exportToMlflow(client, shown, { experiment, source: at + path });
+  });
+  if (options.json === true) return printJson(done);
+  const how = done.isNew ? 'is exported' : 'was exported before';
+  say(
+    `${name} ${how}: experiment ${done.experiment}, run ${done.runId}, version ${done.modelVersion} there.`,
+  );
+};
+
 const withModel = (parent: Command, usage: string, text: string): Command =>
   withTarget(parent.command(usage).description(text), 'coordinator');
 
@@ -152,6 +180,23 @@ const registerReading = (model: Command): void => {
     .option('--out <FOLDER>', 'where to; NAME-VERSION when left out')
     .action((name: string, version: string | undefined, options: TargetOptions & { out?: string }) =>
       run(() => exportFolder(name, version ?? 'production', options), options.json ?? false),
+    );
+};
+
+const registerMlflow = (model: Command): void => {
+  withModel(
+    model,
+    'export-mlflow <NAME> [VERSION]',
+    'figures, lineage and a model version to an MLflow tracking server; the one in production when left out',
+  )
+    .option('--mlflow-url <URL>', 'address of the tracking server (or MLFLOW_TRACKING_URI)')
+    .option('--experiment <NAME>', 'there; the name of the federation when left out')
+    .addHelpText(
+      'after',
+      '\nKeys come from the environment: MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD.',
+    )
+    .action((name: string, version: string | undefined, options: MlflowCliOptions) =>
+      run(() => toMlflow(name, version ?? 'production', options), options.json ?? false),
     );
 };
 
@@ -199,4 +244,5 @@ export const registerModel = (program: Command): void => {
   const model = program.command('model').description('trained models: versions, lineage, stages, files');
   registerReading(model);
   registerChanging(model);
+  registerMlflow(model);
 };

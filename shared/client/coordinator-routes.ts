@@ -10,6 +10,7 @@ import * as compliance from '../wire/compliance.ts';
 import * as emergency from '../wire/emergency.ts';
 import { FederationInfo } from '../wire/federation-info.ts';
 import * as keys from '../wire/keys.ts';
+import * as experiments from '../wire/experiment.ts';
 import * as models from '../wire/model.ts';
 import * as plans from '../wire/plan.ts';
 import * as reports from '../wire/reports.ts';
@@ -171,6 +172,13 @@ export const COORDINATOR_ROUTES = {
     show: route('GET', '/v1/rounds/:id', { answer: rounds.RoundShown }),
     cancel: route('POST', '/v1/rounds/:id/cancel', { answer: rounds.RoundShown }),
     watch: route('GET', '/v1/rounds/:id/watch', { answer: 'events' }),
+  },
+  experiments: {
+    list: route('GET', '/v1/experiments', {
+      query: experiments.ExperimentListQuery,
+      answer: experiments.ExperimentPage,
+    }),
+    show: route('GET', '/v1/experiments/:id', { answer: experiments.ExperimentShown }),
   },
   models: {
     list: route('GET', '/v1/registry', { query: models.ModelListQuery, answer: models.ModelPage }),

@@ -46,7 +46,7 @@ const addressOf = (path: string): string =>
     .replace('{version}', '1')
     .replace('{index}', '999999999')
     .replace('*', '0/x')
-    .replace(/\{id\}/, path.startsWith('/v1/tasks') ? '0'.repeat(32) : '0'.repeat(16));
+    .replace(/\{id\}/, /^\/v1\/(tasks|experiments)/.test(path) ? '0'.repeat(32) : '0'.repeat(16));
 /** Nothing that could be carried out: what reads its body refuses this one. */
 const bodyOf = (method: string): Record<string, unknown> =>
   method === 'get' || method === 'delete' ? {} : { body: { nothing: 'of this' } };
