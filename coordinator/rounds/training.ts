@@ -4,6 +4,7 @@
  */
 import { QflError, toQflError } from '../../shared/errors.ts';
 import type { Pseudonym, RoundId, SiteId, TaskId } from '../../shared/ids.ts';
+import { publicScaling } from '../../shared/learning/moments.ts';
 import { tensorsOf } from '../../shared/learning/tensors.ts';
 import { decode } from '../../shared/rounds/encode.ts';
 import { turnSeed, weightBytes } from '../../shared/rounds/noise.ts';
@@ -201,7 +202,8 @@ export const runTraining = async (
   const weights = averageOf(figures, numbers);
   const result: TrainingResult = {
     weights: weights.length <= WEIGHTS_SHOWN_MAX ? [...weights] : null,
-    scaling: figures.scaling,
+    // What the sites used: found by a round, or public.
+    scaling: figures.scaling ?? publicScaling(request.data),
     scalingRound: figures.scalingRound,
     steps: figures.steps,
     evaluation: figures.evaluation,
