@@ -55,14 +55,19 @@ const seriesOf = (
     refuse('the times do not ascend', `Give hours since the first measurement, up to ${hoursMax}.`);
   if (values.some((row) => row.length !== channels.length))
     refuse('a row of values has another length', `The model follows ${channels.length} channels.`);
-  const flat = values.flatMap((row) =>
-    row.map((value, channel) => (value === null ? Number.NaN : clip(value, channels[channel]!))),
-  );
+  const flat = new Float64Array(hours.length * channels.length).fill(Number.NaN);
+  for (let step = 0; step < values.length; step += 1) {
+    const row = values[step]!;
+    for (let channel = 0; channel < row.length; channel += 1) {
+      const value = row[channel]!;
+      if (value !== null) flat[step * channels.length + channel] = clip(value, channels[channel]!);
+    }
+  }
   return {
     steps: hours.length,
     channels: channels.length,
     hours: Float64Array.from(hours),
-    values: Float64Array.from(flat),
+    values: flat,
   };
 };
 

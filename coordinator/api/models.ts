@@ -103,6 +103,7 @@ const showRoutes = ({ fastify }: HttpApp, { registry, audit, actorOf }: ModelRou
     async (request, reply) => {
       const { name, version } = request.params;
       const summary = registry.summary(name, version);
+      const file = await registry.file(summary);
       await audit.record({
         action: 'model.exported',
         outcome: 'ok',
@@ -116,7 +117,7 @@ const showRoutes = ({ fastify }: HttpApp, { registry, audit, actorOf }: ModelRou
         .type('application/octet-stream')
         .header('content-length', summary.bytes)
         .header('content-disposition', `attachment; filename="${name}-${summary.version}.safetensors"`)
-        .send(registry.file(summary));
+        .send(file);
     },
   );
 };

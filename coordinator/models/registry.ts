@@ -52,7 +52,7 @@ export interface ModelRegistry {
   show(name: ModelName, ref: VersionRef): Promise<ModelShown>;
   signed(name: ModelName, ref: VersionRef): Promise<SignedModel>;
   /** The whole file. */
-  file(summary: ModelSummary): Readable;
+  file(summary: ModelSummary): Promise<Readable>;
   /** At most `length` bytes of it from `at` on. */
   piece(summary: ModelSummary, at: number, length: number): Promise<Uint8Array>;
   summary(name: ModelName, ref: VersionRef): ModelSummary;

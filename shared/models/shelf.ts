@@ -1,6 +1,5 @@
 /** Files of models in a program's home, each under its digest: there whole or not at all. */
-import { createReadStream } from 'node:fs';
-import { mkdir, open, readdir, readFile, rm } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { QflError } from '../errors.ts';
@@ -11,8 +10,8 @@ const SUFFIX = '.safetensors';
 
 export interface ModelShelf {
   write(digest: string, file: Uint8Array): Promise<void>;
-  read(digest: string): Readable;
-  /** @throws QflError `not_found` */
+  /** @throws QflError `not_found`, as the two that follow */
+  read(digest: string): Promise<Readable>;
   whole(digest: string): Promise<Uint8Array>;
   /** At most `length` bytes from `at` on. */
   piece(digest: string, at: number, length: number): Promise<Uint8Array>;
@@ -30,23 +29,27 @@ export const openModelShelf = async (
     if (!name.endsWith(SUFFIX) || !isOwned(name.slice(0, -SUFFIX.length)))
       await rm(join(folder, name), { force: true });
   const pathOf = (digest: string): string => join(folder, digest + SUFFIX);
+  const opened = (digest: string): Promise<FileHandle> =>
+    open(pathOf(digest)).catch((cause: unknown) => {
+      if (!isMissing(cause)) throw cause;
+      throw new QflError('not_found', {
+        detail: 'the file of this model is not here any more',
+        next: 'At a hospital fetch it again: qfl agent model pull. At the coordinator it is in a backup, if anywhere.',
+        cause,
+      });
+    });
   return {
     write: async (digest, file) => void (await writeWholeFile(pathOf(digest), file)),
-    read: (digest) => createReadStream(pathOf(digest)),
     async whole(digest) {
+      const handle = await opened(digest);
       try {
-        return await readFile(pathOf(digest));
-      } catch (cause) {
-        if (!isMissing(cause)) throw cause;
-        throw new QflError('not_found', {
-          detail: 'the file of this model is not here any more',
-          next: 'Fetch it again: qfl agent model pull',
-          cause,
-        });
+        return await handle.readFile();
+      } finally {
+        await handle.close();
       }
     },
     async piece(digest, at, length) {
-      const handle = await open(pathOf(digest));
+      const handle = await opened(digest);
       try {
         const { buffer, bytesRead } = await handle.read(Buffer.alloc(length), 0, length, at);
         return buffer.subarray(0, bytesRead);
@@ -54,6 +57,7 @@ export const openModelShelf = async (
         await handle.close();
       }
     },
+    read: async (digest) => (await opened(digest)).createReadStream(),
     remove: (digest) => rm(pathOf(digest), { force: true }),
   };
 };

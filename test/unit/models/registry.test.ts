@@ -46,7 +46,7 @@ const code = (act: Promise<unknown>): Promise<string> =>
 const files = (): Promise<string[]> => readdir(join(home, 'models'));
 const bytesOf = async (ref: 'latest' | number): Promise<Uint8Array> => {
   const pieces: Uint8Array[] = [];
-  for await (const piece of registry.file(registry.summary(DIABETES, ref)))
+  for await (const piece of await registry.file(registry.summary(DIABETES, ref)))
     if (piece instanceof Uint8Array) pieces.push(piece);
   return Buffer.concat(pieces);
 };
@@ -98,6 +98,14 @@ describe('a version', () => {
     registry = await opened();
     expect(await files()).toEqual([`${registry.summary(DIABETES, 1).digest}.safetensors`]);
     expect((await registry.register(newVersion(2, [1, 2, 3]))).record.version).toBe(2);
+  });
+
+  test('whose file is gone says so', async () => {
+    await registry.register(newVersion(1));
+    const summary = registry.summary(DIABETES, 1);
+    await rm(join(home, 'models', `${summary.digest}.safetensors`));
+    expect(await code(registry.piece(summary, 0, 8))).toBe('not_found');
+    expect(await code(registry.file(summary))).toBe('not_found');
   });
 
   test('is deleted with its file unless another has the same weights; its number is not given again', async () => {
