@@ -1,5 +1,6 @@
 /** A program of the site's own choice, run under limits: time, memory, size of files, no environment. A limit, not a jail: it is the site's own program. */
 import { type ChildProcess, spawn } from 'node:child_process';
+import { availableParallelism } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 import { abortedBy, QflError } from '../../shared/errors.ts';
 import { createOutputTail } from './output-tail.ts';
@@ -35,12 +36,16 @@ const GRACE_MS = 2_000;
 /** For the rest of what it printed, once it is over. */
 const DRAIN_MS = 500;
 const BLOCK_BYTES = 512;
-/** POSIX sh: no core files, which would hold what the program read; then its limits, then the program itself in the same process. */
+/**
+ * POSIX sh: no core files, which would hold what the program read; then its limits, then the program itself in the same process.
+ * The limit of processor time is for a program whose agent was killed and that nobody ends: as much as all processors can give in its time.
+ */
 const WRAPPER = [
   'ulimit -c 0 || exit 126',
   'ulimit -f "$1" || exit 126',
   '[ "$2" = 0 ] || ulimit -v "$2" || exit 126',
-  'shift 2',
+  'ulimit -t "$3" || exit 126',
+  'shift 3',
   'exec "$@"',
 ].join('\n');
 
@@ -54,7 +59,9 @@ const environmentOf = (folder: string): Record<string, string> => ({
 const start = ({ command, folder, limits }: LimitedRun): ChildProcess => {
   const fileBlocks = Math.ceil(limits.fileBytes / BLOCK_BYTES);
   const memoryKib = limits.memoryBytes === null ? 0 : Math.floor(limits.memoryBytes / 1_024);
-  return spawn('/bin/sh', ['-c', WRAPPER, 'sh', String(fileBlocks), String(memoryKib), ...command], {
+  const cpuSeconds = Math.ceil(limits.timeMs / 1_000) * availableParallelism();
+  const numbers = [fileBlocks, memoryKib, cpuSeconds].map(String);
+  return spawn('/bin/sh', ['-c', WRAPPER, 'sh', ...numbers, ...command], {
     cwd: folder,
     env: environmentOf(folder),
     // A group of its own: whatever it starts ends with it.

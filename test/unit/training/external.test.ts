@@ -1,7 +1,7 @@
 /** Trainers of a site's own: what they are given, what is taken of them, and that nothing of them is left. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -176,6 +176,13 @@ describe('its time', () => {
     expect((await failure(await shell('sleep 60'), { signal: stop.signal })).code).toBe('cancelled');
     expect((await failure(await shell('true'), { signal: AbortSignal.abort() })).code).toBe('cancelled');
     expect(left()).toEqual([]);
+  });
+
+  test('is limited for the processor too, for a program that nobody is left to end', async () => {
+    await (
+      await shell('ulimit -t > "$HOME/../../cpu"; cp global.safetensors update.safetensors')
+    ).train('own', task());
+    expect(Number(await readFile(join(home, 'cpu'), 'utf8'))).toBe(60 * availableParallelism());
   });
 
   test('is not prolonged by what it leaves running', async () => {
