@@ -97,8 +97,8 @@ interface Learns {
 const isHeldOut = ({ place }: SitePatient, oneIn: number): boolean => oneIn > 0 && place < 1 / oneIn;
 const learntFrom = (patients: readonly SitePatient[], { heldOutOneIn }: Learns): readonly SitePatient[] =>
   patients.filter((patient) => !isHeldOut(patient, heldOutOneIn));
-const exampleOf = ({ raw }: SitePatient, { data, scaling }: Learns): Example =>
-  standardise(raw, scaling ?? publicScaling(data));
+/** Made once a round: public scaling takes far longer than to standardise a patient. */
+const scalingOf = ({ data, scaling }: Learns): Scaling => scaling ?? publicScaling(data);
 
 const rightOf = (probability: number, { target }: Example): number =>
   probability >= HALF === (target === 1) ? 1 : 0;
@@ -110,9 +110,10 @@ const addGradients = function* (
 ): Steps<void> {
   const gradient = new Float64Array(model.size);
   const vector = new Float64Array(kindLength(GRADIENT, work));
+  const scaling = scalingOf(work);
   for (const patient of learntFrom(patients, work)) {
     signal.throwIfAborted();
-    const example = exampleOf(patient, work);
+    const example = standardise(patient.raw, scaling);
     const { loss, probability } = model.gradient(weights, example, gradient);
     clipTo(gradient, work.clip);
     bookkeep(gradient, { loss, right: rightOf(probability, example) }, work.clip, vector);
@@ -166,7 +167,8 @@ const addUpdate = async (
   const { model: spec, data, clip, local } = work;
   const { size, tensors } = tensorsOf(spec, data);
   const weights = weightsFrom(bytes, size);
-  const examples = learntFrom(patients, work).map((patient) => exampleOf(patient, work));
+  const scaling = scalingOf(work);
+  const examples = learntFrom(patients, work).map(({ raw }) => standardise(raw, scaling));
   const trainOutside = async (trainer: string): Promise<{ moved: Float64Array; account: Account }> => {
     if (external === undefined)
       throw new QflError('not_found', {
@@ -211,9 +213,10 @@ export const createLearners = (options: LearnerOptions): readonly RoundWorker[] 
     const model = modelOf(work.model, inputShapeOf(work.data));
     const weights = weightsFrom(bytes, model.size);
     const vector = new Float64Array(kindLength(SCORES, work));
+    const scaling = scalingOf(work);
     for (const [at, patient] of patients.entries()) {
       if (!isHeldOut(patient, work.heldOutOneIn)) continue;
-      const example = exampleOf(patient, work);
+      const example = standardise(patient.raw, scaling);
       scoreVector(example.target, model.predict(weights, example), vector);
       encoder.add(vector);
       if (at % 16 === 0) await breathe();

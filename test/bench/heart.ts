@@ -100,7 +100,7 @@ export const run = async ({
   const rows: Row[] = [];
   if (options.tune) {
     const examples = examplesBy(splitHeart(tables, flambySplit()));
-    tune(HEART_CANDIDATES, (data) => examples(data).map(({ train }) => train), TUNE_REPEATS);
+    tune(HEART_CANDIDATES, examples, TUNE_REPEATS);
     return rows;
   }
   await measure(tables, options, (row) => {

@@ -79,7 +79,7 @@ export const run = async ({
   const rows: Row[] = [];
   if (options.tune) {
     const examples = examplesBy(sites);
-    tune(ICU_CANDIDATES, (data) => examples(data).map(({ train }) => train), TUNE_REPEATS);
+    tune(ICU_CANDIDATES, examples, TUNE_REPEATS);
     return rows;
   }
   await measure(sites, options.seeds, (row) => {

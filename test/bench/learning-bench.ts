@@ -6,13 +6,15 @@ import { seeded } from '../../shared/seeded.ts';
 import type { LearningData } from '../../shared/wire/learning.ts';
 import type { TrainingRequest } from '../../shared/wire/training.ts';
 import { trainFederation } from './learning-federation.ts';
-import { joined, type Score, scoreSites, stratifiedFolds, type Told } from './learning-metrics.ts';
+import { type Score, scoreSites, stratifiedFolds } from './learning-metrics.ts';
 import {
   type Baseline,
+  type ExamplesFor,
   type LearntModel,
   type Method,
   NO_PRIVACY,
   requestOf,
+  type SiteExamples,
   tell,
   tellBaseline,
   tellPersonal,
@@ -25,15 +27,8 @@ export interface SiteFacts {
   readonly train: readonly PatientFacts[];
   readonly test: readonly PatientFacts[];
 }
-export interface SiteExamples {
-  readonly train: readonly RawExample[];
-  readonly test: readonly RawExample[];
-}
-
 /** As each method's data has them, made once for each. */
-export const examplesBy = (
-  sites: readonly SiteFacts[],
-): ((data: LearningData) => readonly SiteExamples[]) => {
+export const examplesBy = (sites: readonly SiteFacts[]): ExamplesFor => {
   const made = new Map<LearningData, readonly SiteExamples[]>();
   return (data) => {
     const of = (facts: readonly PatientFacts[]): RawExample[] =>
@@ -61,7 +56,7 @@ const PERSONAL = ', fitted at each site';
 
 export const runBaselines = (
   { local, pooled }: { readonly local: Baseline; readonly pooled: Baseline },
-  examples: (data: LearningData) => readonly SiteExamples[],
+  examples: ExamplesFor,
   place: Place,
   told: Tell,
 ): void => {
@@ -77,21 +72,27 @@ export const runBaselines = (
 };
 
 const scoresOf = (
-  { name, personal }: Method,
+  { name, data, personal }: Method,
   request: TrainingRequest,
   model: LearntModel,
-  sites: readonly SiteExamples[],
+  examples: ExamplesFor,
 ): (Score & Pick<Row, 'method'>)[] => {
+  const sites = examples(data);
   const common = { method: name, ...scoreSites(sites.map(({ test }) => tell(request, model, test))) };
   if (personal === undefined) return [common];
-  const own = sites.map(({ train, test }) => tellPersonal(model, personal, train, test));
+  const own = tellPersonal(
+    model,
+    personal,
+    sites,
+    personal.also === undefined ? undefined : examples(personal.also),
+  );
   return [common, { method: name + PERSONAL, ...scoreSites(own) }];
 };
 
 /** Each training of a method over real sealed rounds, charged to real ledgers. */
 export const runMethod = async (
   method: Method,
-  examples: (data: LearningData) => readonly SiteExamples[],
+  examples: ExamplesFor,
   place: Place,
   told: Tell,
 ): Promise<void> => {
@@ -102,7 +103,7 @@ export const runMethod = async (
       request,
       sites.map(({ train }) => train),
     );
-    for (const score of scoresOf(method, request, model, sites))
+    for (const score of scoresOf(method, request, model, examples))
       told({ ...place, epsilon: epsilon === NO_PRIVACY ? null : epsilon, ...score });
   }
 };
@@ -135,60 +136,57 @@ export const tableText = (rows: readonly Row[]): string => {
 const FOLDS = 5;
 const SITES = ['a', 'b', 'c', 'd'].map((name) => SiteId.parse(`site-${name}`));
 
-/** One cross-validation of one method within training rows, by simulation. */
-const foldScores = (
-  method: Method,
-  epsilon: number,
-  train: readonly (readonly RawExample[])[],
-  seed: number,
-) => {
-  const request = { ...requestOf(method, epsilon), sites: SITES.slice(0, train.length) };
+/** Training rows alone, cut into folds alike for all data: each patient is in the same fold whatever is looked at. */
+const foldsOf = (train: ExamplesFor, data: LearningData, seed: number): ExamplesFor[] => {
   const random = seeded(seed);
-  const folds = train.map((site) => stratifiedFolds(site, FOLDS, random));
-  const told: { common: Told[]; own: Told[] }[] = train.map(() => ({ common: [], own: [] }));
-  const aucs: number[] = [];
-  for (let fold = 0; fold < FOLDS; fold += 1) {
-    const parts = folds.map((of) => of[fold]!);
-    const model = simulateTraining(
-      request,
-      parts.map((part) => part.train),
-      seed * FOLDS + fold + 1,
-    );
-    const common = parts.map(({ test }) => tell(request, model, test));
-    // Each fold has a model of its own: chances of different folds are not held against each other.
-    aucs.push(scoreSites(common).auc);
-    for (const [site, part] of parts.entries()) {
-      told[site]!.common.push(common[site]!);
-      if (method.personal !== undefined)
-        told[site]!.own.push(tellPersonal(model, method.personal, part.train, part.test));
-    }
-  }
-  const { accuracy } = scoreSites(told.map(({ common }) => joined(common)));
-  return { accuracy, auc: spreadOf(aucs).mean, told };
+  const numbers = train(data).map((site) =>
+    stratifiedFolds(
+      site.train.map(({ target }, at) => ({ target, at })),
+      FOLDS,
+      random,
+    ),
+  );
+  return Array.from(
+    { length: FOLDS },
+    (_, fold) => (of: LearningData) =>
+      train(of).map((site, at) => {
+        const { train: learnt, test } = numbers[at]![fold]!;
+        return {
+          train: learnt.map((one) => site.train[one.at]!),
+          test: test.map((one) => site.train[one.at]!),
+        };
+      }),
+  );
 };
 
+/** One cross-validation of one method within training rows, by simulation: scores of each fold. */
+const foldScores = (method: Method, epsilon: number, train: ExamplesFor, seed: number) =>
+  foldsOf(train, method.data, seed).map((examples, fold) => {
+    const sites = examples(method.data);
+    const request = { ...requestOf(method, epsilon), sites: SITES.slice(0, sites.length) };
+    const model = simulateTraining(
+      request,
+      sites.map((site) => site.train),
+      seed * FOLDS + fold + 1,
+    );
+    return scoresOf(method, request, model, examples);
+  });
+
 /** The candidates over training folds, as they come. */
-export const tune = (
-  candidates: readonly Method[],
-  train: (data: LearningData) => readonly (readonly RawExample[])[],
-  repeats: number,
-): void => {
-  console.log(`in ${FOLDS} folds of the training rows, ${repeats} times: accuracy, AUC (of each fold)`);
-  for (const method of candidates)
-    for (const epsilon of method.epsilons) {
-      const scores = Array.from({ length: repeats }, (_, at) =>
-        foldScores(method, epsilon, train(method.data), at + 1),
-      );
-      const privacy = epsilon === NO_PRIVACY ? '' : ` at epsilon ${epsilon}`;
-      const accuracy = spreadText(scores.map((score) => score.accuracy));
-      const own =
-        method.personal === undefined
-          ? ''
-          : `; fitted at each site ${spreadText(
-              scores.map(({ told }) => scoreSites(told.map((site) => joined(site.own))).accuracy),
-            )}, ${spreadText(scores.map(({ told }) => scoreSites(told.map((site) => joined(site.own))).auc))}`;
-      console.log(
-        `${(method.name + privacy).padEnd(80)} ${accuracy}, ${spreadText(scores.map(({ auc }) => auc))}${own}`,
-      );
-    }
+export const tune = (candidates: readonly Method[], train: ExamplesFor, repeats: number): void => {
+  console.log(`in ${FOLDS} folds of the training rows, ${repeats} times; mean and spread over the folds`);
+  for (const method of candidates) {
+    const rows = method.epsilons.flatMap((epsilon) =>
+      Array.from({ length: repeats }, (_, at) => foldScores(method, epsilon, train, at + 1))
+        .flat(2)
+        .map((score) => ({
+          ...score,
+          task: '',
+          split: 'folds',
+          seed: 0,
+          epsilon: epsilon === NO_PRIVACY ? null : epsilon,
+        })),
+    );
+    console.log(tableText(rows));
+  }
 };

@@ -3,7 +3,7 @@ import type { z } from 'zod';
 import { type RawExample, standardise } from '../../shared/learning/features.ts';
 import { modelOf } from '../../shared/learning/models.ts';
 import { groupsOf, momentsVector, publicScaling, scalingFrom } from '../../shared/learning/moments.ts';
-import { chanceOf, fitRidge, scoreOf, tableOf } from '../../shared/learning/ridge.ts';
+import { chanceOf, fitRidge, scoreOf, type Table, tableOf } from '../../shared/learning/ridge.ts';
 import { inputShapeOf } from '../../shared/learning/tensors.ts';
 import type { LearningData, Scaling } from '../../shared/wire/learning.ts';
 import { TrainingRequest } from '../../shared/wire/training.ts';
@@ -17,7 +17,16 @@ const DELTA = 1e-5;
 export interface Personal {
   readonly ridge: number;
   readonly interceptRidge: number;
+  /** Features that the federation's model has not: their weights begin from 0, scaled by the site's own means and spreads. */
+  readonly also?: LearningData;
 }
+
+export interface SiteExamples {
+  readonly train: readonly RawExample[];
+  readonly test: readonly RawExample[];
+}
+/** What each site has of the features of a method; its patients in the same order for all data of one target. */
+export type ExamplesFor = (data: LearningData) => readonly SiteExamples[];
 
 export interface Method {
   readonly name: string;
@@ -68,21 +77,6 @@ const tellLinear = (weights: Float64Array, scaling: Scaling, patients: readonly 
   };
 };
 
-/** As a site tells of its own patients after it fitted the federation's model to those it learnt from. */
-export const tellPersonal = (
-  { weights, scaling }: LearntModel,
-  personal: Personal,
-  train: readonly RawExample[],
-  test: readonly RawExample[],
-): Told => tellLinear(fitRidge(scaled(train, scaling), { around: weights, ...personal }), scaling, test);
-
-/** Without a federation: ridge regression on what one has. */
-export interface Baseline extends Personal {
-  readonly data: LearningData;
-  /** Standardised by the public bounds and usual values, or by the means and spreads of the training rows. */
-  readonly scaling: 'public' | 'own';
-}
-
 export const exactScaling = (patients: readonly RawExample[], data: LearningData): Scaling => {
   const groups = groupsOf(data);
   const [sum, vector] = [new Float64Array(3 * groups.length), new Float64Array(3 * groups.length)];
@@ -92,6 +86,58 @@ export const exactScaling = (patients: readonly RawExample[], data: LearningData
   }
   return scalingFrom(sum, data);
 };
+
+/** The federation's features, then those that only the site looks at. */
+const side = (
+  patients: readonly RawExample[],
+  scaling: Scaling,
+  also: { readonly patients: readonly RawExample[]; readonly scaling: Scaling } | undefined,
+): Table => {
+  const common = patients.map((raw) => standardise(raw, scaling));
+  if (also === undefined) return tableOf(common);
+  return tableOf(
+    common.map(({ inputs, target }, at) => {
+      const own = standardise(also.patients[at]!, also.scaling).inputs;
+      return { inputs: Float64Array.from([...inputs, ...own]), target };
+    }),
+  );
+};
+
+/** As a site tells of its own patients after it fitted the federation's model to those it learnt from. */
+const tellSitePersonal = (
+  { weights, scaling }: LearntModel,
+  { ridge, interceptRidge, also }: Personal,
+  { train, test }: SiteExamples,
+  own: SiteExamples | undefined,
+): Told => {
+  const ownScaling = own === undefined || also === undefined ? undefined : exactScaling(own.train, also);
+  const withOwn = (patients: readonly RawExample[] | undefined) =>
+    patients === undefined || ownScaling === undefined ? undefined : { patients, scaling: ownScaling };
+  const learnt = side(train, scaling, withOwn(own?.train));
+  const around = new Float64Array(learnt.columns);
+  around.set(weights.subarray(0, -1));
+  around.set(weights.subarray(-1), learnt.columns - 1);
+  const fitted = fitRidge(learnt, { around, ridge, interceptRidge });
+  const asked = side(test, scaling, withOwn(own?.test));
+  return {
+    chances: test.map((_, row) => chanceOf(scoreOf(asked, row, fitted))),
+    targets: test.map(({ target }) => target),
+  };
+};
+
+export const tellPersonal = (
+  model: LearntModel,
+  personal: Personal,
+  sites: readonly SiteExamples[],
+  own: readonly SiteExamples[] | undefined,
+): Told[] => sites.map((site, at) => tellSitePersonal(model, personal, site, own?.[at]));
+
+/** Without a federation: ridge regression on what one has. */
+export interface Baseline extends Omit<Personal, 'also'> {
+  readonly data: LearningData;
+  /** Standardised by the public bounds and usual values, or by the means and spreads of the training rows. */
+  readonly scaling: 'public' | 'own';
+}
 
 /** Learns from `train` and tells of each part of `tests`. */
 export const tellBaseline = (

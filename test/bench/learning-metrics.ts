@@ -28,12 +28,6 @@ export const scoreSites = (sites: readonly Told[]): Score => ({
   ),
 });
 
-/** What was told of a site in several folds, as one. */
-export const joined = (parts: readonly Told[]): Told => ({
-  chances: parts.flatMap(({ chances }) => chances),
-  targets: parts.flatMap(({ targets }) => targets),
-});
-
 const shuffled = <T>(items: readonly T[], random: Seeded): T[] => {
   const order = [...items];
   for (let at = order.length - 1; at > 0; at -= 1) {
