@@ -190,15 +190,10 @@ describe('an example', () => {
   });
 
   test('counts as its bound what lies beyond, as in training', () => {
-    expect(inputsOf({ features: { 'observation=2339-0': 1e9, age: 1_000, 'sex=female': 7 } })).toEqual([
-      (1.3 - 0.5) / 0.25,
-      1,
-      0,
-      6,
-      0,
-      0,
-      0,
-    ]);
+    const wide = { mean: [0, 0, 0, 0, 0, 0, 0], sd: [1, 1, 1, 200, 200, 10, 1] };
+    const given = { features: { 'observation=2339-0': 1e9, age: 1_000, 'sex=female': 7 } };
+    // 130 years at most; 400 at most; a flag is 1 at most.
+    expect([...exampleOf(data, wide, given).inputs]).toEqual([1.3, 1, 0, 2, 0, 0, 0]);
   });
 
   test('is refused where it does not fit, and says what would', () => {
