@@ -71,6 +71,7 @@ import { createEmbeddedBackend } from './llm/embedded.ts';
 import { createExtractiveAnswerer } from './llm/extractive.ts';
 import { createModels } from './llm/models.ts';
 import { registerInferenceMetrics } from './inference/metrics.ts';
+import { createLocalFit } from './inference/local-fit.ts';
 import { createInferenceService } from './inference/service.ts';
 import { openPulledModels } from './models/pulled.ts';
 import { modelOf } from '../shared/learning/models.ts';
@@ -489,7 +490,16 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
       }),
       caller: () => link,
     });
-    const inference = createInferenceService({ models: pulled, modelOf, clock, random, logger });
+    const inference = createInferenceService({
+      models: pulled,
+      modelOf,
+      clock,
+      random,
+      logger,
+      localFit: config.training.localFit
+        ? createLocalFit({ records, examples: createExamples(records, clock), clock })
+        : undefined,
+    });
     registerInferenceMetrics(metrics.registry, () => inference.status());
     registerSiteModels(app, { models: pulled, inference, audit, actorOf: pseudonyms.actorOf });
     registerPrivacy(app, { self, ledger, pseudonyms });

@@ -28,10 +28,14 @@ const checked = (probability: number): number => {
 
 export type Predictor = (example: Example) => Prediction;
 
-/** @throws QflError `invalid_request` for weights that are not of this model, and for models that are not built in */
-export const createPredictor = ({ record, file }: LoadedModel, make: ModelMaker): Predictor => {
+/** @param fitted weights to use in place of the file's @throws QflError `invalid_request` for weights that are not of this model, and for models that are not built in */
+export const createPredictor = (
+  { record, file }: LoadedModel,
+  make: ModelMaker,
+  fitted?: Float64Array,
+): Predictor => {
   const model = make(record.lineage.model, inputShapeOf(dataOf(record)));
-  const weights = readFlat(model.tensors, file);
+  const weights = fitted ?? readFlat(model.tensors, file);
   const rounded = weights.map(Math.fround);
   return (example) => {
     const probability = checked(model.predict(weights, example));

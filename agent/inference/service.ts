@@ -4,7 +4,7 @@
  */
 import { toHex, utf8 } from '../../shared/bytes.ts';
 import { type Cache, createCache } from '../../shared/cache/cache.ts';
-import { type Clock, HOUR_MS } from '../../shared/clock.ts';
+import { type Clock, HOUR_MS, MINUTE_MS } from '../../shared/clock.ts';
 import { blake2b } from '../../shared/crypto/hash.ts';
 import { QflError, toQflError } from '../../shared/errors.ts';
 import type { Example } from '../../shared/learning/model.ts';
@@ -30,6 +30,7 @@ import {
 } from './breaker.ts';
 import { coherenceState, createCoherenceGauge } from './coherence.ts';
 import { exampleOf } from './examples.ts';
+import type { LocalFit } from './local-fit.ts';
 import { createPredictor, dataOf, type ModelMaker } from './predictor.ts';
 import { createRecentNumbers } from './window.ts';
 
@@ -48,8 +49,11 @@ export interface InferenceOptions {
   readonly clock: Clock;
   readonly random: RandomBytes;
   readonly logger: Pick<Logger, 'warn'>;
+  /** Undefined where the site does not allow it. */
+  readonly localFit?: LocalFit | undefined;
 }
 
+const FIT_TIMEOUT_MS = 5 * MINUTE_MS;
 const LOADED_MAX = 8;
 const CACHE = { entriesMax: 10_000, bytesMax: 8 * 1024 * 1024, lifeMs: HOUR_MS };
 const BATCH = { rowsMax: 64, waitMs: 2, queueMax: 8_192 };
@@ -68,7 +72,8 @@ const bytesOf = ({ inputs, series }: Example): Uint8Array => {
 };
 
 /** Was it the caller, or the moment? Then it says nothing of the model. */
-const saysNothing = ({ code }: QflError): boolean => code === 'invalid_request' || code === 'overloaded';
+const saysNothing = ({ code }: QflError): boolean =>
+  ['invalid_request', 'overloaded', 'not_ready'].includes(code);
 
 export const createInferenceService = (options: InferenceOptions): InferenceService => {
   const { models, modelOf, clock, random, logger } = options;
@@ -82,22 +87,34 @@ export const createInferenceService = (options: InferenceOptions): InferenceServ
   );
   let [predictions, errors] = [0, 0];
 
-  const keyOf = (digest: string, example: Example): string =>
-    toHex(blake2b(HASH_BYTES, Buffer.concat([utf8(digest), bytesOf(example)]), cacheKey));
-  const load = ({ name, version, digest }: ModelRecord): Loaded => {
-    const known = loaded.get(digest);
+  const keyOf = (weights: string, example: Example): string =>
+    toHex(blake2b(HASH_BYTES, Buffer.concat([utf8(weights), bytesOf(example)]), cacheKey));
+  /** Which weights: the model's, or those fitted to the records as they are now. @throws QflError `forbidden` */
+  const weightsKey = ({ digest }: ModelRecord, isFitted: boolean): string => {
+    if (!isFitted) return digest;
+    if (options.localFit !== undefined) return `${digest} fitted ${options.localFit.revision()}`;
+    throw new QflError('forbidden', {
+      detail: 'this site fits no model to its own patients',
+      next: 'Ask without "fitted"; or the site allows it (training.local_fit).',
+    });
+  };
+  const load = ({ name, version }: ModelRecord, key: string, isFitted: boolean): Loaded => {
+    const known = loaded.get(key);
     if (known !== undefined) {
-      loaded.delete(digest);
-      loaded.set(digest, known);
+      loaded.delete(key);
+      loaded.set(key, known);
       return known;
     }
-    const loading = models.load(name, version).then((model) => {
-      const predict = createPredictor(model, modelOf);
+    const loading = models.load(name, version).then(async (model) => {
+      const fitted = isFitted
+        ? await options.localFit?.weightsFor(model, AbortSignal.timeout(FIT_TIMEOUT_MS))
+        : undefined;
+      const predict = createPredictor(model, modelOf, fitted);
       return createBatcher<Example, Prediction>({ ...BATCH, work: (rows) => rows.map(predict) });
     });
     // One that failed is tried again.
-    loading.catch(() => loaded.delete(digest));
-    loaded.set(digest, loading);
+    loading.catch(() => loaded.delete(key));
+    loaded.set(key, loading);
     for (const [oldest] of loaded) if (loaded.size > LOADED_MAX) loaded.delete(oldest);
     return loading;
   };
@@ -130,27 +147,35 @@ export const createInferenceService = (options: InferenceOptions): InferenceServ
 
   const evaluate = async (
     record: ModelRecord,
+    key: string,
+    isFitted: boolean,
     examples: readonly Example[],
   ): Promise<readonly Prediction[]> => {
     if (examples.length === 0) return [];
     const found = await guarded(`${record.name}/${record.version}`, async () =>
-      (await load(record)).submit(examples),
+      (await load(record, key, isFitted)).submit(examples),
     );
     for (const { coherent } of found) coherence.add(coherent);
     return found;
   };
 
-  const answer = async (name: ModelName, { version, examples }: PredictRequest): Promise<PredictAnswer> => {
+  const answer = async (
+    name: ModelName,
+    { version, fitted, examples }: PredictRequest,
+  ): Promise<PredictAnswer> => {
     const record = models.find(name, version);
     const data = dataOf(record);
     const seen = examples.map((example) => exampleOf(data, record.lineage.scaling, example));
-    const keys = seen.map((example) => keyOf(record.digest, example));
+    const weights = weightsKey(record, fitted);
+    const keys = seen.map((example) => keyOf(weights, example));
     const known = keys.map((key) => {
       const text = cache.get(key);
       return text === undefined ? undefined : Prediction.parse(JSON.parse(text));
     });
     const fresh = await evaluate(
       record,
+      weights,
+      fitted,
       seen.filter((_example, at) => known[at] === undefined),
     );
     let next = 0;
@@ -166,6 +191,7 @@ export const createInferenceService = (options: InferenceOptions): InferenceServ
       model: record.name,
       version: record.version,
       digest: record.digest,
+      fitted,
       predictions: all,
       cached: all.length - fresh.length,
     };

@@ -238,6 +238,7 @@ const agentOf = (file: AgentFile) => ({
     allowsSiteUnit: file.rounds.site_unit,
   },
   training: {
+    localFit: file.training.local_fit,
     external: new Map(
       Object.entries(file.training.external).map(([name, one]) => [
         name,

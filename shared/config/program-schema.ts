@@ -166,6 +166,8 @@ export const AgentFile = z.strictObject({
     site_unit: z.boolean().default(false),
   }).prefault({}),
   training: section({
+    /** Predictions by weights fitted to this site's own patients, without noise: for its own users. */
+    local_fit: z.boolean().default(false),
     external: z.record(z.string().regex(/^[\w.-]{1,64}$/), externalTrainer).default({}),
   }).prefault({}),
   /** Priority of a department's questions, 0 (background) to 9 (emergency; 8 and 9 may use the slots that are kept for emergencies). */

@@ -36,6 +36,8 @@ export type PredictExample = z.infer<typeof PredictExample>;
 export const EXAMPLES_MAX = 1_024;
 export const PredictRequest = z.strictObject({
   version: ModelVersion.optional(),
+  /** By weights fitted to this site's own patients around the model's, where its configuration allows that (`training.local_fit`). */
+  fitted: z.boolean().default(false),
   examples: z.array(PredictExample).min(1).max(EXAMPLES_MAX),
 });
 export type PredictRequest = z.infer<typeof PredictRequest>;
@@ -52,6 +54,7 @@ export const PredictAnswer = z.strictObject({
   model: ModelName,
   version: ModelVersion,
   digest: z.string(),
+  fitted: z.boolean(),
   predictions: z.array(Prediction),
   /** How many of them were known already. */
   cached: z.int(),
