@@ -1,6 +1,6 @@
 /**
  * What a cell sees of a series at each step. A value that was not measured decays from the last one measured towards the mean
- * (0, as values are standardised), as in GRU-D (Che et al. 2018, equations 10 and 11), here with γ = exp(−softplus(ρ)·δ) instead of
+ * (0, as values are standardised), as in GRU-D (Che et al. 2018), here with γ = exp(−softplus(ρ)·δ) instead of
  * exp(−max(0, wδ + b)): smooth, one number for each channel, and 1 where δ is 0. A second number for each channel says whether
  * it was measured.
  */

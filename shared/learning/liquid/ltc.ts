@@ -12,7 +12,7 @@ import { beginListening, listen, listeningOf, listeningShapes, listenSlopes } fr
 import { addSparse, addSparseSlopes } from './sparse.ts';
 import { wiringOf } from './wiring.ts';
 
-/** Of the solver to each step of the series, as in the paper's experiments. */
+/** Of the solver to each step of the series, as in the authors' own experiments. */
 export const SOLVER_STEPS = 6;
 
 /** τ to begin with, in hours: drawn between these, evenly on a logarithmic scale, so that some units remember for long. */
