@@ -59,7 +59,7 @@ export interface ModelTrust {
 }
 
 /**
- * Checks who signed it before it is read as anything.
+ * Parses it, because its time says whose keys counted, and gives it to nobody unless both signatures hold.
  * @throws QflError `bad_signature` where either signature does not hold under the coordinator's keys of that time, or another federation's
  */
 export const verifyModel = ({ federation, identitiesAt }: ModelTrust, signed: SignedModel): ModelRecord => {
