@@ -108,6 +108,8 @@ export const runMethod = async (
   }
 };
 
+/** The longest name of a method, and some. */
+const NAME_CHARS = 84;
 const spreadText = (values: readonly number[]): string => {
   const { mean, sd } = spreadOf(values);
   return `${mean.toFixed(3)} ± ${Number.isNaN(sd) ? '-' : sd.toFixed(3)}`;
@@ -125,10 +127,10 @@ export const tableText = (rows: readonly Row[]): string => {
     const accuracy = spreadText(group.map((row) => row.accuracy));
     const auc = spreadText(group.map((row) => row.auc));
     const privacy = epsilon === null ? '-' : String(epsilon);
-    return `${split.padEnd(12)}${method.padEnd(62)}${privacy.padStart(4)}  ${accuracy}  ${auc}  (${group.length})`;
+    return `${split.padEnd(12)}${method.padEnd(NAME_CHARS)}${privacy.padStart(4)}  ${accuracy}  ${auc}  (${group.length})`;
   });
   return [
-    `${'split'.padEnd(12)}${'method'.padEnd(62)} eps  accuracy       AUC            (runs)`,
+    `${'split'.padEnd(12)}${'method'.padEnd(NAME_CHARS)} eps  accuracy       AUC            (runs)`,
     ...lines,
   ].join('\n');
 };
