@@ -6,8 +6,8 @@ import type { RoundPrivacy } from './plan.ts';
 import type { SumShape } from './noise.ts';
 
 const EXTRAS = 3;
-/** Of the clip, for each of the three: together they lengthen the vector by a third. */
-const EXTRA_SHARE = 0.5;
+/** Of the clip, for each of the three: together they lengthen the vector, and with it the noise, by a tenth. */
+const EXTRA_SHARE = 0.25;
 /** A loss above it counts as it, in nats. */
 const LOSS_MAX = 4;
 
