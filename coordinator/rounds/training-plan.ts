@@ -5,6 +5,7 @@
 import { QflError } from '../../shared/errors.ts';
 import type { RoundId, SiteId } from '../../shared/ids.ts';
 import { standardisedBounds } from '../../shared/learning/features.ts';
+import { modelWithin } from '../../shared/learning/energy-budget.ts';
 import { scalingFrom } from '../../shared/learning/moments.ts';
 import { figuresOfScores } from '../../shared/learning/scores.ts';
 import {
@@ -87,6 +88,12 @@ export const withSites = (
     });
   return { ...request, sites };
 };
+
+/** The request with a model that its energy budget allows. @throws QflError `invalid_request` */
+export const withinEnergy = (request: TrainingRequest): TrainingRequest =>
+  request.energy === undefined
+    ? request
+    : { ...request, model: modelWithin(request.model, request.data, request.energy) };
 
 /** Who takes part, and under what rules. */
 export const partyOf = ({ sites = [], minCohort, masked, rule }: TrainingRequest) => ({

@@ -47,7 +47,8 @@ export interface TrainingRun {
   readonly task: TaskId;
   readonly asker: Pseudonym;
   readonly signal: AbortSignal;
-  readonly progress: (done: number, total: number) => void;
+  /** @param figures of the last step */
+  readonly progress: (done: number, total: number, figures?: Readonly<Record<string, number>>) => void;
 }
 
 export interface TrainedModel {
@@ -68,6 +69,20 @@ export const refusedSites = ({ losses, sites }: RoundShown): SiteId[] => {
 
 const averageOf = ({ averagedSteps }: Figures, { averaged, server }: Numbers): Float64Array<ArrayBuffer> =>
   averagedSteps === 0 ? server.weights : averaged.map((value) => value / averagedSteps);
+
+/** Of the last step, for whoever follows the training. */
+const lastFigures = ({ steps }: Figures): Record<string, number> | undefined => {
+  const last = steps.at(-1);
+  if (last === undefined) return undefined;
+  const { patients, loss, accuracy, survivors } = last;
+  return {
+    step: steps.length,
+    ...(loss === null ? {} : { loss }),
+    ...(accuracy === null ? {} : { accuracy }),
+    patients,
+    survivors,
+  };
+};
 
 export const runTraining = async (
   request: TrainingRequest,
@@ -183,7 +198,7 @@ export const runTraining = async (
   try {
     for (let name = nextStage(request, figures); name !== undefined; name = nextStage(request, figures)) {
       signal.throwIfAborted();
-      progress(Math.min(total, figures.steps.length + figures.failed), total);
+      progress(Math.min(total, figures.steps.length + figures.failed), total, lastFigures(figures));
       const whole = withSites(request, sitesNow(), figures.without);
       await runStage(whole, planStage(whole, figures, name));
     }
@@ -198,7 +213,7 @@ export const runTraining = async (
   } finally {
     signal.removeEventListener('abort', cancelled);
   }
-  progress(total, total);
+  progress(total, total, lastFigures(figures));
   const weights = averageOf(figures, numbers);
   const result: TrainingResult = {
     weights: weights.length <= WEIGHTS_SHOWN_MAX ? [...weights] : null,

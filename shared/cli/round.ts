@@ -140,6 +140,10 @@ export const registerRound = (program: Command): void => {
       '--strategy <STRATEGY>',
       'fedsgd (when left out), fedadam, fedyogi; fedavg and fedprox protect whole hospitals only, which each has to allow',
     )
+    .option(
+      '--energy <MICROJOULES>',
+      'estimated, of one prediction: the model has as many units as this allows, and no more than it names',
+    )
     .option('--name <NAME>', 'of the model in the registry')
     .option('--rounds <COUNT>', 'steps; 10 when left out')
     .option('--epsilon <EPSILON>', 'privacy of the whole training for each patient')

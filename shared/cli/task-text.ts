@@ -21,6 +21,13 @@ export const progressText = ({ progress, state, failure, notBeforeMs }: TaskShow
     : `${Math.floor((100 * done) / total)} % of ${total.toLocaleString('en')} ${unit}`;
 };
 
+const FIGURE_DIGITS = 4;
+/** Such as `step 3, loss 0.4422, accuracy 0.8634`. */
+const figuresText = (figures: Readonly<Record<string, number>>): string =>
+  Object.entries(figures)
+    .map(([name, value]) => `${name} ${Number(value.toPrecision(FIGURE_DIGITS))}`)
+    .join(', ');
+
 export const taskTable = (tasks: readonly TaskShown[], nowMs: number): string =>
   table(
     ['task', 'kind', 'state', 'priority', 'site', 'age', 'ran', 'note'],
@@ -84,6 +91,7 @@ export const createTaskWatcher = (stream: NodeJS.WriteStream): TaskWatcher => {
       if (what === 'state') return line(`${new Date().toISOString()}  ${task.state}  ${progressText(task)}`);
       const { progress } = task;
       if (progress === null) return undefined;
+      if (progress.figures !== undefined) line(figuresText(progress.figures));
       if (!stream.isTTY || progress.total === null) {
         const tenth = progress.total === null ? '' : Math.floor((10 * progress.done) / progress.total) * 10;
         return line(tenth === '' ? progressText(task) : `${tenth} %`);

@@ -11,6 +11,7 @@ export interface StartOptions extends TargetOptions {
   readonly feature?: string[];
   readonly model?: string;
   readonly strategy?: string;
+  readonly energy?: string;
   readonly name?: string;
   readonly rounds?: string;
   readonly epsilon?: string;
@@ -128,6 +129,7 @@ const optionsOf = (options: Omit<StartOptions, keyof TargetOptions>): Record<str
         : { target: targetOf(options.target), features: (options.feature ?? []).map(featureOf) },
     model: options.model === undefined ? undefined : modelOf(options.model),
     ...numbers({ rounds, epsilon, delta, learningRate, momentum, clip, minCohort }),
+    energy: options.energy === undefined ? undefined : { microjoulesPerPrediction: Number(options.energy) },
     strategy: options.strategy,
     name: options.name,
     silenceMs: patience === undefined ? undefined : Number(patience) * 1_000,

@@ -112,3 +112,13 @@ export const LocalTraining = z.strictObject({
   patientsMax: z.int().nonnegative().max(10_000_000).default(0),
 });
 export type LocalTraining = z.infer<typeof LocalTraining>;
+
+/** What a prediction may cost on the device that is to make it: operations are counted, and joules for each are declared. An estimate. */
+export const EnergyBudget = z.strictObject({
+  microjoulesPerPrediction: z.number().positive(),
+  /** 4.6: a 32-bit product (3.7) and sum (0.9) at 45 nm (Horowitz 2014, "Computing's energy problem"). */
+  picojoulesPerMultiplyAdd: z.number().positive().default(4.6),
+  /** Of an exponential or a tangent; as some twenty multiply-adds where nothing is known. */
+  picojoulesPerFunction: z.number().positive().default(92),
+});
+export type EnergyBudget = z.infer<typeof EnergyBudget>;

@@ -147,6 +147,8 @@ export const TaskProgress = z.strictObject({
   /** Null when it is not known before the end. */
   total: z.number().positive().nullable(),
   unit: z.string().max(40),
+  /** What was measured there, by name: of a training the figures of its last step. */
+  figures: z.record(z.string().max(40), z.number()).optional(),
 });
 export type TaskProgress = z.infer<typeof TaskProgress>;
 

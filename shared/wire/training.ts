@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { DepartmentId, RoundId, SiteId } from '../ids.ts';
 import { ROBUST_RULES } from '../rounds/robust.ts';
-import { LearningData, LocalTraining, ModelSpec, Scaling } from './learning.ts';
+import { EnergyBudget, LearningData, LocalTraining, ModelSpec, Scaling } from './learning.ts';
 import { ModelName } from './model.ts';
 
 /** Whose unit is the patient: each round sums the patients' clipped gradients. */
@@ -24,6 +24,8 @@ export const TrainingRequest = z
     name: ModelName.optional(),
     data: LearningData,
     model: ModelSpec.default({ kind: 'logistic' }),
+    /** The model then has as many units as this allows, and no more than it names. */
+    energy: EnergyBudget.optional(),
     strategy: Strategy.default('fedsgd'),
     rounds: z.int().min(1).max(1_000).default(10),
     /** Of the coordinator's step. */

@@ -2,7 +2,7 @@
 import { assert, QflError } from '../../../shared/errors.ts';
 import type { Pseudonym } from '../../../shared/ids.ts';
 import { runTraining, type TrainingOptions } from '../../rounds/training.ts';
-import { checkTraining, withSites } from '../../rounds/training-plan.ts';
+import { checkTraining, withinEnergy, withSites } from '../../rounds/training-plan.ts';
 import type { TaskExecutor } from '../executor.ts';
 
 const MAY_TRAIN: ReadonlySet<string> = new Set(['admin', 'operator', 'researcher']);
@@ -21,7 +21,7 @@ export const createTrainExecutor = ({ training, pseudonymOf }: TrainExecutorOpti
       });
     assert(spec.kind === 'train', 'an executor gets tasks of its kind');
     // Named now: after a restart the hospitals come back one by one.
-    const request = withSites(spec.training, training().sitesNow());
+    const request = withinEnergy(withSites(spec.training, training().sitesNow()));
     // Refuses what cannot be planned before anything waits for it.
     checkTraining(request);
     return { ...spec, training: request };
@@ -32,7 +32,13 @@ export const createTrainExecutor = ({ training, pseudonymOf }: TrainExecutorOpti
       task: id,
       asker: pseudonymOf(task.createdBy.owner),
       signal,
-      progress: (done, total) => progress({ done, total, unit: 'rounds' }),
+      progress: (done, total, figures) =>
+        progress({
+          done,
+          total,
+          unit: 'rounds',
+          ...(figures === undefined ? {} : { figures: { ...figures } }),
+        }),
     });
     return { form: 'json', value, cached: false };
   },
