@@ -91,11 +91,13 @@ export const createTaskWatcher = (stream: NodeJS.WriteStream): TaskWatcher => {
       if (what === 'state') return line(`${new Date().toISOString()}  ${task.state}  ${progressText(task)}`);
       const { progress } = task;
       if (progress === null) return undefined;
-      if (progress.figures !== undefined) line(figuresText(progress.figures));
+      const figures = progress.figures === undefined ? '' : figuresText(progress.figures);
       if (!stream.isTTY || progress.total === null) {
         const tenth = progress.total === null ? '' : Math.floor((10 * progress.done) / progress.total) * 10;
-        return line(tenth === '' ? progressText(task) : `${tenth} %`);
+        const far = tenth === '' ? progressText(task) : `${tenth} %`;
+        return line(figures === '' ? far : `${far}  ${figures}`);
       }
+      if (figures !== '') line(figures);
       bar ??= bars.create(progress.total, 0, { what: progress.unit });
       bar.setTotal(progress.total);
       return bar.update(progress.done, { what: progress.unit });
