@@ -118,6 +118,8 @@ export const runTraining = async (
     const round = await rounds.start(
       {
         ...partyOf(whole),
+        // A rule that passes over single vectors is for what is learnt: counts of all patients are sums.
+        rule: stage.name === 'step' ? whole.rule : 'sum',
         words: stage.grid.words,
         work: stage.work,
         privacy: stage.privacy,
