@@ -13,13 +13,13 @@ const own = (...shapes: number[][]) =>
 
 describe('the tensors of a model', () => {
   it('of a program of the site’s own are those it names, one after another, and begin at zero', () => {
-    const { size, tensors, initial } = tensorsOf(own([8, 3], [3, 8]), DATA);
-    expect(size).toBe(48);
-    expect(tensors).toEqual([
+    const made = tensorsOf(own([8, 3], [3, 8]), DATA);
+    expect(made.size).toBe(48);
+    expect(made.tensors).toEqual([
       { name: 't0', shape: [8, 3], offset: 0 },
       { name: 't1', shape: [3, 8], offset: 24 },
     ]);
-    expect(initial(1)).toEqual(new Float64Array(48));
+    expect(made.initial(1)).toEqual(new Float64Array(48));
   });
 
   it.each([[[100_000, 100_000]], [[2 ** 31, 2 ** 31, 2 ** 31, 2 ** 31]]])('of %j are too many', (shape) => {
