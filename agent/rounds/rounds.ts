@@ -362,6 +362,18 @@ export const createSiteRounds = (options: RoundsOptions): SiteRounds => {
       await end(id, toHex(plan.hash));
     }
   };
+  /** Plans in the words of an earlier program: nobody goes on with those rounds, and what was charged stays charged. */
+  const endUnreadable = async (): Promise<void> => {
+    for (const { id, round } of await shelf.open()) {
+      const bytes = fromBase64(round.plan);
+      try {
+        parsePlan(bytes);
+      } catch (error) {
+        logger.warn({ err: error, round: id }, 'a sealed round of another version of this program is over');
+        await shelf.endRound(id, toHex(planHashOf(bytes)));
+      }
+    }
+  };
   /** A store that was put back may not know what it stood for, or which keys it has used: it takes part in new epochs only. */
   const forgetAfterRestore = async (): Promise<void> => {
     if ((await shelf.restores()) === options.restores) return;
@@ -398,6 +410,7 @@ export const createSiteRounds = (options: RoundsOptions): SiteRounds => {
       },
     },
     async resume() {
+      await endUnreadable();
       await forgetAfterRestore();
       for (const { id, round } of await shelf.open()) {
         byPlan.set(toHex(parsePlan(fromBase64(round.plan)).hash), id);

@@ -351,6 +351,20 @@ export const createRounds = (options: RoundsOptions): Rounds => {
     return round;
   };
 
+  /** One whose plan an earlier program wrote in other words is over: its sites end it for themselves. */
+  const adoptOrEnd = async (id: RoundId, stored: StoredPlan): Promise<void> => {
+    try {
+      await adopt(id, stored);
+    } catch (error) {
+      if (toQflError(error).code !== 'protocol') throw error;
+      logger.warn({ err: error, round: id }, 'a sealed round of another version of this program is over');
+      const gone: StoreOperation[] = [];
+      for await (const key of store.keys({ prefix: `${PREFIX}${id}/` })) gone.push({ type: 'del', key });
+      await store.write(gone);
+      await rm(modelPath(id), { force: true });
+    }
+  };
+
   const begin = async (request: RoundRequest, signal: AbortSignal): Promise<RoundId> => {
     const { id: wanted } = request;
     if (wanted !== undefined && (live.has(wanted) || (await summaries.get(wanted)) !== undefined))
@@ -482,7 +496,7 @@ export const createRounds = (options: RoundsOptions): Rounds => {
         const [id, rest] = key.slice(PREFIX.length).split('/');
         if (rest === 'plan') found.push([RoundId.parse(id), StoredPlan.parse(JSON.parse(fromUtf8(value)))]);
       }
-      for (const [id, stored] of found) await adopt(id, stored);
+      for (const [id, stored] of found) await adoptOrEnd(id, stored);
       for await (const [id, receipt] of receipts.pending()) giveReceipt(id, receipt);
     },
     async close() {

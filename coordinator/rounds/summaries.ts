@@ -29,7 +29,8 @@ export const createSummaries = (store: Store, keptMax = KEPT_MAX): Summaries => 
   let untilTrim = 0;
   const get = async (id: string): Promise<RoundShown | undefined> => {
     const value = await store.get(SUMMARY + id);
-    return value === undefined ? undefined : RoundShown.parse(JSON.parse(fromUtf8(value)));
+    // What an earlier program wrote in other words is as good as forgotten.
+    return value === undefined ? undefined : RoundShown.safeParse(JSON.parse(fromUtf8(value))).data;
   };
   const idOf = (key: string): string => key.slice(ENDED.length + TIME_DIGITS + 1);
   return {

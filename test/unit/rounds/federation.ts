@@ -54,6 +54,8 @@ export interface LocalFederation {
   readonly policy: { value: RoundPolicy };
   readonly compared: Set<SiteId>;
   readonly folder: string;
+  /** The coordinator's. */
+  readonly store: Store;
   readonly coordinator: Identity;
   request(rest?: Partial<RoundRequest>): RoundRequest;
   /** The agent ends and starts again from its store. */
@@ -238,6 +240,7 @@ export const startLocalFederation = async (
     policy,
     compared,
     folder,
+    store: coordinatorStore,
     coordinator,
     request: (rest = {}) => ({
       sites,

@@ -89,6 +89,32 @@ describe('a round between programs', () => {
     expect(third.sum).toEqual(sumOf(0, 1, 2, 3));
   });
 
+  it('that an earlier program began in other words is over at both sides, and others go on', async () => {
+    federation = await startLocalFederation(3);
+    const [hospital] = federation.hospitals;
+    federation.line.toSite = (_, method, message) => {
+      if (method === METHODS.roundSurvivors) throw new QflError('cut');
+      return message;
+    };
+    const id = await begin();
+    await expect.poll(async () => (await federation.rounds.show(id)).phase).toBe('confirming');
+    const inOtherWords = (value: Uint8Array): Buffer => {
+      const { plan, ...rest } = JSON.parse(Buffer.from(value).toString()) as { plan: string };
+      const words = Buffer.from(plan, 'base64').toString().replace('"mechanisms"', '"mechanism"');
+      return Buffer.from(JSON.stringify({ ...rest, plan: Buffer.from(words).toString('base64') }));
+    };
+    for (const store of [hospital!.store, federation.store])
+      for await (const { key, value } of store.list({ prefix: 'round' }))
+        if (/"plan":"[A-Za-z0-9+/]{200}/.test(Buffer.from(value).toString()))
+          await store.write([{ type: 'put', key, value: inOtherWords(value) }]);
+    delete federation.line.toSite;
+    await federation.restart(hospital!);
+    await federation.restartCoordinator();
+    await expect(federation.rounds.show(id)).rejects.toMatchObject({ code: 'not_found' });
+    const next = await opened();
+    expect(next.sum).toEqual(sumOf(0, 1, 2));
+  });
+
   it('of a name that was given before is that round, and charges nothing more', async () => {
     federation = await startLocalFederation(3);
     const id = RoundId.parse('ab'.repeat(16));
