@@ -13,7 +13,7 @@ export interface Objective {
   readonly tensors: readonly TensorPart[];
   readonly examples: number;
   /** Writes the gradient of example `at` to `into`, which is overwritten. */
-  gradient(weights: Float64Array, at: number, into: Float64Array): Gradient;
+  gradient(weights: Float64Array, at: number, into: Float64Array): Pick<Gradient, 'loss'>;
   /** How much example `at` counts: 1 unless classes are weighted. */
   weightOf?(at: number): number;
 }
