@@ -2,6 +2,7 @@
  * Predicted service time per (site, model, size bucket). Two forecasters run side by side: quantiles of sliding windows, shrunk to what the site's
  * other sizes say, and a moving average with a moving deviation. Each is judged on what comes later (`prequential.ts`); the one with the
  * lower loss is used, and `report` says which. Never measured is null, not a guess.
+ * A liquid network (`service-candidate.ts`) did not tell later time better on public traces (`npm run bench -- predictor`), so it takes no part.
  */
 import type { SiteId } from '../../shared/ids.ts';
 import { createForecastRecord, type Forecast, type ForecastRecord } from './prequential.ts';
