@@ -6,12 +6,13 @@
 import { parseArgs } from 'node:util';
 import { QflError } from '../../shared/errors.ts';
 import { ICU_SITES, isTestStay, loadStays, type Stay } from './icu-data.ts';
-import { ICU_CANDIDATES, ICU_LOCAL, ICU_METHODS, ICU_POOLED } from './icu-methods.ts';
+import { ICU_CANDIDATES, ICU_LOCAL, ICU_METHODS, ICU_POOLED, ICU_TOGETHER } from './icu-methods.ts';
 import {
   examplesBy,
   type Row,
   runBaselines,
   runMethod,
+  runTogether,
   type SiteFacts,
   tableText,
   type Tell,
@@ -39,7 +40,6 @@ const optionsOf = (args: readonly string[]) => {
     throw new QflError('invalid_request', { detail: 'seeds are a whole number from 1' });
   return { ...values, seeds };
 };
-type Options = ReturnType<typeof optionsOf>;
 
 const sitesOf = (train: readonly Stay[], test: readonly Stay[]): SiteFacts[] =>
   ICU_SITES.map((_, site) => {
@@ -48,7 +48,14 @@ const sitesOf = (train: readonly Stay[], test: readonly Stay[]): SiteFacts[] =>
     return { train: of(train), test: of(test) };
   });
 
-const load = ({ train, test }: Options): SiteFacts[] => {
+export interface Folders {
+  /** The set beside the project where left out. */
+  readonly train?: string | undefined;
+  readonly test?: string | undefined;
+}
+
+/** What each unit learns from and is tested on: two folders as they are, or one split in two. @throws QflError `invalid_request` for a folder without stays */
+export const loadSites = ({ train, test }: Folders): SiteFacts[] => {
   const stays = loadStays(train);
   if (test !== undefined) return sitesOf(stays, loadStays(test));
   return sitesOf(
@@ -57,12 +64,17 @@ const load = ({ train, test }: Options): SiteFacts[] => {
   );
 };
 
-const measure = async (sites: readonly SiteFacts[], seeds: number, told: Tell): Promise<void> => {
+const measure = async (
+  sites: readonly SiteFacts[],
+  { seeds, test }: { readonly seeds: number; readonly test?: string },
+  told: Tell,
+): Promise<void> => {
   const examples = examplesBy(sites);
   for (let seed = 1; seed <= seeds; seed += 1) {
-    const place = { task: 'icu', split: 'held back', seed };
+    const place = { task: 'icu', split: test === undefined ? 'held back' : 'given', seed };
     // Nothing of them is drawn by chance.
     if (seed === 1) runBaselines({ local: ICU_LOCAL, pooled: ICU_POOLED }, examples, place, told);
+    await runTogether(ICU_TOGETHER, examples, place, told);
     for (const method of ICU_METHODS) await runMethod(method, examples, place, told);
   }
 };
@@ -75,14 +87,14 @@ export const run = async ({
   readonly args?: readonly string[];
 }): Promise<readonly Row[]> => {
   const options = optionsOf(args);
-  const sites = load(options);
+  const sites = loadSites(options);
   const rows: Row[] = [];
   if (options.tune) {
     const examples = examplesBy(sites);
     tune(ICU_CANDIDATES, examples, TUNE_REPEATS);
     return rows;
   }
-  await measure(sites, options.seeds, (row) => {
+  await measure(sites, options, (row) => {
     rows.push(row);
     if (json) console.log(JSON.stringify(row));
   });

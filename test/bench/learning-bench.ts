@@ -6,7 +6,7 @@ import { seeded } from '../../shared/seeded.ts';
 import type { LearningData } from '../../shared/wire/learning.ts';
 import type { TrainingRequest } from '../../shared/wire/training.ts';
 import { trainFederation } from './learning-federation.ts';
-import { type Score, scoreSites, stratifiedFolds } from './learning-metrics.ts';
+import { type Score, scoreSites, stratifiedFolds, type Told } from './learning-metrics.ts';
 import {
   type Baseline,
   type ExamplesFor,
@@ -49,6 +49,12 @@ export interface Row extends Score {
   readonly seed: number;
 }
 
+/** Several trainings, each charged, whose models tell together. */
+export interface Together {
+  readonly name: string;
+  readonly methods: readonly Method[];
+}
+
 export type Tell = (row: Row) => void;
 export type Place = Pick<Row, 'task' | 'split' | 'seed'>;
 
@@ -71,6 +77,23 @@ export const runBaselines = (
   told({ ...place, method: 'all in one place', epsilon: null, ...scoreSites(together) });
 };
 
+/** Logits are finite: no chance is taken for nearer to 0 or 1. */
+const CHANCE_FLOOR = 1e-12;
+const logitOf = (chance: number): number => {
+  const inside = Math.min(1 - CHANCE_FLOOR, Math.max(CHANCE_FLOOR, chance));
+  return Math.log(inside / (1 - inside));
+};
+
+/** The mean of what models say of the same patients, as logits. @param all of each model what it tells of each site */
+export const toldTogether = (all: readonly (readonly Told[])[]): Told[] =>
+  (all[0] ?? []).map(({ targets }, site) => ({
+    targets,
+    chances: targets.map((_, at) => {
+      const sum = all.reduce((total, told) => total + logitOf(told[site]!.chances[at]!), 0);
+      return 1 / (1 + Math.exp(-sum / all.length));
+    }),
+  }));
+
 const scoresOf = (
   { name, data, personal }: Method,
   request: TrainingRequest,
@@ -89,23 +112,41 @@ const scoresOf = (
   return [common, { method: name + PERSONAL, ...scoreSites(own) }];
 };
 
-/** Each training of a method over real sealed rounds, charged to real ledgers. */
+/**
+ * Each training of a method over real sealed rounds, charged to real ledgers. The seed of its place is also that of the weights that a network begins from.
+ * Returns what the last model tells of each site.
+ */
 export const runMethod = async (
   method: Method,
   examples: ExamplesFor,
   place: Place,
   told: Tell,
-): Promise<void> => {
+): Promise<readonly Told[]> => {
   const sites = examples(method.data);
+  let last: readonly Told[] = [];
   for (const epsilon of method.epsilons) {
-    const request = requestOf(method, epsilon);
+    const request = { ...requestOf(method, epsilon), seed: place.seed };
     const model = await trainFederation(
       request,
       sites.map(({ train }) => train),
     );
     for (const score of scoresOf(method, request, model, examples))
       told({ ...place, epsilon: epsilon === NO_PRIVACY ? null : epsilon, ...score });
+    last = sites.map(({ test }) => tell(request, model, test));
   }
+  return last;
+};
+
+/** Methods without privacy one after another, each with its rows, then their models together. */
+export const runTogether = async (
+  { name, methods }: Together,
+  examples: ExamplesFor,
+  place: Place,
+  told: Tell,
+): Promise<void> => {
+  const all: (readonly Told[])[] = [];
+  for (const method of methods) all.push(await runMethod(method, examples, place, told));
+  told({ ...place, method: name, epsilon: null, ...scoreSites(toldTogether(all)) });
 };
 
 /** The longest name of a method, and some. */

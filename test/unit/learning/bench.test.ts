@@ -1,12 +1,17 @@
 /** What the benchmarks of learning rest on: the public sets as their READMEs count them, folds, and a simulation that is the shipped mechanism. */
-import { existsSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { gunzipSync, gzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import { SiteId } from '../../../shared/ids.ts';
 import type { RawExample } from '../../../shared/learning/features.ts';
 import { seeded } from '../../../shared/seeded.ts';
 import { LearningData } from '../../../shared/wire/learning.ts';
 import { flambySplit, loadHeart, splitHeart } from '../../bench/heart-data.ts';
+import { loadSites } from '../../bench/icu.ts';
 import { ICU_SITES, isTestStay, loadStays } from '../../bench/icu-data.ts';
+import { toldTogether } from '../../bench/learning-bench.ts';
 import { dataPath } from '../../bench/learning-data.ts';
 import { trainFederation } from '../../bench/learning-federation.ts';
 import { type Method, requestOf } from '../../bench/learning-methods.ts';
@@ -47,6 +52,56 @@ describe('the public sets', () => {
       ]);
     },
   );
+});
+
+describe('two folders of stays', () => {
+  const outcomes = () => readFileSync(path.join(dataPath('icu-physionet2012'), 'Outcomes-a.csv'), 'utf8');
+  /** The small set cut in two by the last digit of a record. */
+  const writeHalves = (root: string): string[] => {
+    const packed = readFileSync(path.join(dataPath('icu-physionet2012'), 'set-a-mini300.csv.gz'));
+    const [head = '', ...rows] = gunzipSync(packed).toString('latin1').trimEnd().split('\n');
+    return ['train', 'test'].map((name, half) => {
+      const folder = path.join(root, name);
+      mkdirSync(folder);
+      const own = rows.filter((row) => Number(row.slice(0, row.indexOf(','))) % 2 === half);
+      writeFileSync(path.join(folder, 'set-c.csv.gz'), gzipSync([head, ...own].join('\n')));
+      writeFileSync(path.join(folder, 'Outcomes-c.csv'), outcomes());
+      return folder;
+    });
+  };
+
+  it.skipIf(missing('icu-physionet2012'))(
+    `are learnt from and tested on as they are${whyMissing('icu-physionet2012')}`,
+    () => {
+      const root = mkdtempSync(path.join(tmpdir(), 'qfl-stays-'));
+      try {
+        const [train, test] = writeHalves(root);
+        const sites = loadSites({ train, test });
+        expect(sites.map((site) => site.train.length + site.test.length)).toEqual([75, 75, 75, 75]);
+        const all = sites.flatMap((site) => [...site.train, ...site.test]);
+        expect(all.filter(({ conditions }) => conditions.size > 0).length).toBe(40);
+        for (const site of sites) {
+          expect(site.train.length).toBeGreaterThan(20);
+          expect(site.test.length).toBeGreaterThan(20);
+        }
+        expect(() => loadSites({ train, test: root })).toThrow(/not one file/);
+      } finally {
+        rmSync(root, { recursive: true });
+      }
+    },
+  );
+});
+
+describe('models that tell together', () => {
+  it('say the mean of their logits, patient by patient', () => {
+    const site = (...chances: number[]) => [{ chances, targets: chances.map(() => 1) }];
+    const [told] = toldTogether([site(0.5, 0.9), site(0.9, 0.9)]);
+    // Odds of 1 and 9 to 1: their geometric mean is 3.
+    expect(told?.chances[0]).toBeCloseTo(0.75, 12);
+    expect(told?.chances[1]).toBeCloseTo(0.9, 12);
+    const [certain] = toldTogether([site(1), site(0)]);
+    expect(certain?.chances[0]).toBeCloseTo(0.5, 3);
+  });
 });
 
 describe('folds and scores', () => {
