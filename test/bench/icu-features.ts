@@ -123,7 +123,7 @@ const PATIENT: FeatureInput[] = [
   ...[1, 2, 3, 4].map((value): FeatureInput => ({ kind: 'is', code: 'ICUType', value })),
 ];
 
-/** The physiology of SAPS II, with lactate, platelets and breathing. */
+/** The physiology of SAPS II but potassium, with lactate, platelets and breathing: with privacy no worse in the folds than all of SCORED. */
 const FEW: readonly Code[] = [
   'GCS',
   'BUN',
