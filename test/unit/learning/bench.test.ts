@@ -176,11 +176,10 @@ describe('the simulation', () => {
     const request = requestOf(method(ask), epsilon);
     const real = await trainFederation(request, sites);
     const simulated = simulateTraining({ ...request, sites: names }, sites, 1);
-    for (const [at, weight] of real.weights.entries()) {
-      expect(Math.abs(weight)).toBeGreaterThan(1e-4);
-      expect(simulated.weights[at]!).toBeCloseTo(weight, 1);
-    }
-    expect(simulated.scaling.sd[0]!).toBeCloseTo(real.scaling.sd[0]!, 0);
+    expect(real.weights[0]!).toBeGreaterThan(0.5);
+    // Eight standard deviations of the difference and more: of the weights 0.006 at most, of the spread 0.36.
+    for (const [at, weight] of real.weights.entries()) expect(simulated.weights[at]!).toBeCloseTo(weight, 1);
+    expect(Math.abs(simulated.scaling.sd[0]! - real.scaling.sd[0]!)).toBeLessThan(3);
   });
 
   it('has the noise of sealed rounds, where there is much', async () => {
