@@ -97,7 +97,9 @@ describe('a round between programs', () => {
       return message;
     };
     const id = await begin();
-    await expect.poll(async () => (await federation.rounds.show(id)).phase).toBe('confirming');
+    await expect
+      .poll(async () => (await federation.rounds.show(id)).phase, { timeout: 20_000 })
+      .toBe('confirming');
     const inOtherWords = (value: Uint8Array): Buffer => {
       const { plan, ...rest } = JSON.parse(Buffer.from(value).toString()) as { plan: string };
       const words = Buffer.from(plan, 'base64').toString().replace('"mechanisms"', '"mechanism"');
