@@ -2,7 +2,6 @@
  * Rounds of learning at a site: what its patients, or its own training, say to the sum. Each kind draws its noise before the records are read, so that how
  * long that takes says nothing about them, and clips what it adds by the encoder that the price is made for.
  */
-import { breathe } from '../../shared/breathe.ts';
 import { QflError } from '../../shared/errors.ts';
 import { standardise } from '../../shared/learning/features.ts';
 import { objectiveOf, trainLocal } from '../../shared/learning/local.ts';
@@ -11,8 +10,6 @@ import { modelOf } from '../../shared/learning/models.ts';
 import { groupsOf, momentsVector, publicScaling } from '../../shared/learning/moments.ts';
 import { scoreVector } from '../../shared/learning/scores.ts';
 import { inputShapeOf, tensorsOf } from '../../shared/learning/tensors.ts';
-import { discreteGaussian, noiseOf } from '../../shared/privacy/mechanism.ts';
-import { rational } from '../../shared/privacy/rational.ts';
 import type { RandomBytes } from '../../shared/random.ts';
 import { type Account, bookkeep, clipTo } from '../../shared/rounds/bookkeeping.ts';
 import { createEncoder, type Encoder } from '../../shared/rounds/encode.ts';
@@ -20,22 +17,24 @@ import {
   GRADIENT,
   type GradientWork,
   MOMENTS,
+  type MomentsWork,
   parseWork,
   SCORES,
+  type ScoresWork,
   UPDATE,
   type UpdateWork,
   workPrice,
   type WorkKind,
 } from '../../shared/rounds/learning-work.ts';
-import { gridOf, sigmaOf, turnSeed, weightsFrom } from '../../shared/rounds/noise.ts';
+import { gridOf, turnSeed, weightsFrom } from '../../shared/rounds/noise.ts';
 import type { RoundPlan } from '../../shared/rounds/plan.ts';
 import { type Steps, slowly } from '../../shared/rounds/slowly.ts';
 import type { LearningData, LocalTraining, Scaling } from '../../shared/wire/learning.ts';
 import type { Examples, SitePatient } from '../training/examples.ts';
 import type { ExternalTrainers } from '../training/external.ts';
+import { drawShare } from './noise-share.ts';
 import type { RoundWorker } from './work.ts';
 
-const DRAWS_PER_TURN = 256;
 const HALF = 0.5;
 
 export interface LearnerOptions {
@@ -55,16 +54,6 @@ interface Task<Work> {
   readonly signal: AbortSignal;
 }
 
-const drawNoise = async (sigmaSquared: string, words: number, random: RandomBytes): Promise<Int32Array> => {
-  const draw = noiseOf(discreteGaussian(rational(1n), sigmaOf(sigmaSquared)), random);
-  const noise = new Int32Array(words);
-  for (let word = 0; word < words; word += 1) {
-    noise[word] = Number(BigInt.asIntN(32, draw()));
-    if (word % DRAWS_PER_TURN === 0) await breathe();
-  }
-  return noise;
-};
-
 type AnyWork = { readonly sigmaSquared: string; readonly data: LearningData };
 
 const workerOf = <Work extends AnyWork>(
@@ -77,7 +66,8 @@ const workerOf = <Work extends AnyWork>(
   async compute(plan, model, signal) {
     const work = parseWork(kind, plan);
     const grid = gridOf(kind.shape(work));
-    const noise = await drawNoise(work.sigmaSquared, grid.words, random);
+    const noise = new Int32Array(grid.words);
+    await drawShare(work.sigmaSquared, random, noise);
     const encoder = createEncoder(grid, turnSeed(plan.round), random);
     const today = new Date(plan.madeMs).toISOString().slice(0, 10);
     const patients = await examples.read({ data: work.data, today, blocks: blocks(plan) }, signal);
@@ -95,25 +85,27 @@ interface Learns {
 }
 
 const isHeldOut = ({ place }: SitePatient, oneIn: number): boolean => oneIn > 0 && place < 1 / oneIn;
-const learntFrom = (patients: readonly SitePatient[], { heldOutOneIn }: Learns): readonly SitePatient[] =>
-  patients.filter((patient) => !isHeldOut(patient, heldOutOneIn));
+const learntFrom = (
+  patients: readonly SitePatient[],
+  { heldOutOneIn }: Pick<Learns, 'heldOutOneIn'>,
+): readonly SitePatient[] => patients.filter((patient) => !isHeldOut(patient, heldOutOneIn));
 /** Made once a round: public scaling takes far longer than to standardise a patient. */
 const scalingOf = ({ data, scaling }: Learns): Scaling => scaling ?? publicScaling(data);
 
 const rightOf = (probability: number, { target }: Example): number =>
   probability >= HALF === (target === 1) ? 1 : 0;
 
-const addGradients = function* (
-  { work, patients, encoder, signal }: Task<GradientWork>,
-  model: Model,
-  weights: Float64Array,
-): Steps<void> {
+const kindLength = <Work extends AnyWork>(kind: WorkKind<Work>, work: Work): number =>
+  kind.shape(work).length;
+
+const addGradients = function* ({ work, model: bytes, patients, encoder }: Task<GradientWork>): Steps<void> {
+  const model = modelOf(work.model, inputShapeOf(work.data));
+  const weights = weightsFrom(bytes, model.size);
   const gradient = new Float64Array(model.size);
   const vector = new Float64Array(kindLength(GRADIENT, work));
   const scaling = scalingOf(work);
-  for (const patient of learntFrom(patients, work)) {
-    signal.throwIfAborted();
-    const example = standardise(patient.raw, scaling);
+  for (const { raw } of learntFrom(patients, work)) {
+    const example = standardise(raw, scaling);
     const { loss, probability } = model.gradient(weights, example, gradient);
     clipTo(gradient, work.clip);
     bookkeep(gradient, { loss, right: rightOf(probability, example) }, work.clip, vector);
@@ -121,8 +113,39 @@ const addGradients = function* (
     yield;
   }
 };
-const kindLength = <Work extends AnyWork>(kind: WorkKind<Work>, work: Work): number =>
-  kind.shape(work).length;
+
+const addMoments = function* ({ work, patients, encoder }: Task<MomentsWork>): Steps<void> {
+  const groups = groupsOf(work.data);
+  const vector = new Float64Array(kindLength(MOMENTS, work));
+  for (const { raw } of learntFrom(patients, work)) {
+    momentsVector(raw, groups, vector);
+    encoder.add(vector);
+    yield;
+  }
+};
+
+const addScores = function* ({ work, model: bytes, patients, encoder }: Task<ScoresWork>): Steps<void> {
+  const model = modelOf(work.model, inputShapeOf(work.data));
+  const weights = weightsFrom(bytes, model.size);
+  const vector = new Float64Array(kindLength(SCORES, work));
+  const scaling = scalingOf(work);
+  for (const patient of patients) {
+    if (!isHeldOut(patient, work.heldOutOneIn)) continue;
+    const example = standardise(patient.raw, scaling);
+    scoreVector(example.target, model.predict(weights, example), vector);
+    encoder.add(vector);
+    yield;
+  }
+};
+
+const standardising = function* (patients: readonly SitePatient[], scaling: Scaling): Steps<Example[]> {
+  const examples: Example[] = [];
+  for (const { raw } of patients) {
+    examples.push(standardise(raw, scaling));
+    yield;
+  }
+  return examples;
+};
 
 const accountOf = function* (
   model: Model,
@@ -141,18 +164,24 @@ const accountOf = function* (
   return { loss: loss / count, right: right / count };
 };
 
+interface Update {
+  /** How far the weights moved. */
+  readonly moved: Float64Array;
+  readonly account: Account;
+}
+
 /** A built-in model, trained here for some epochs. */
-const trainHere = async (
+const trainHere = function* (
   { model: spec, data, local }: UpdateWork,
   weights: Float64Array,
   examples: readonly Example[],
-): Promise<{ moved: Float64Array; account: Account }> => {
+): Steps<Update> {
   const model = modelOf(spec, inputShapeOf(data));
-  const account = await slowly(accountOf(model, weights, examples));
+  const account = yield* accountOf(model, weights, examples);
   if (examples.length === 0) return { moved: new Float64Array(model.size), account };
   const { epochs, batch, learningRate, optimiser, proximal, l2, seed } = local;
   const settings = { epochs, batch, rate: learningRate, optimiser, proximal, l2, seed };
-  const trained = await slowly(trainLocal(objectiveOf(model, examples), weights, settings));
+  const trained = yield* trainLocal(objectiveOf(model, examples), weights, settings);
   return { moved: trained.weights.map((value, at) => value - weights[at]!), account };
 };
 
@@ -167,9 +196,8 @@ const addUpdate = async (
   const { model: spec, data, clip, local } = work;
   const { size, tensors } = tensorsOf(spec, data);
   const weights = weightsFrom(bytes, size);
-  const scaling = scalingOf(work);
-  const examples = learntFrom(patients, work).map(({ raw }) => standardise(raw, scaling));
-  const trainOutside = async (trainer: string): Promise<{ moved: Float64Array; account: Account }> => {
+  const examples = await slowly(standardising(learntFrom(patients, work), scalingOf(work)), signal);
+  const trainOutside = async (trainer: string): Promise<Update> => {
     if (external === undefined)
       throw new QflError('not_found', {
         detail: `this site has no trainer ${trainer}`,
@@ -186,7 +214,9 @@ const addUpdate = async (
     return { moved, account: { loss: 0, right: 0 } };
   };
   const { moved, account } =
-    spec.kind === 'external' ? await trainOutside(spec.trainer) : await trainHere(work, weights, examples);
+    spec.kind === 'external'
+      ? await trainOutside(spec.trainer)
+      : await slowly(trainHere(work, weights, examples), signal);
   clipTo(moved, clip);
   const vector = new Float64Array(kindLength(UPDATE, work));
   bookkeep(moved, account, clip, vector, weightOf(local, examples.length));
@@ -195,31 +225,8 @@ const addUpdate = async (
 
 /** The workers of all kinds of learning. */
 export const createLearners = (options: LearnerOptions): readonly RoundWorker[] => [
-  workerOf(GRADIENT, options, async (task) => {
-    const model = modelOf(task.work.model, inputShapeOf(task.work.data));
-    await slowly(addGradients(task, model, weightsFrom(task.model, model.size)));
-  }),
-  workerOf(MOMENTS, options, async ({ work, patients, encoder }) => {
-    const groups = groupsOf(work.data);
-    const vector = new Float64Array(kindLength(MOMENTS, work));
-    for (const [at, { raw }] of learntFrom(patients, { ...work, scaling: null }).entries()) {
-      momentsVector(raw, groups, vector);
-      encoder.add(vector);
-      if (at % 16 === 0) await breathe();
-    }
-  }),
+  workerOf(GRADIENT, options, (task) => slowly(addGradients(task), task.signal)),
+  workerOf(MOMENTS, options, (task) => slowly(addMoments(task), task.signal)),
   workerOf(UPDATE, options, (task) => addUpdate(task, options.external)),
-  workerOf(SCORES, options, async ({ work, model: bytes, patients, encoder }) => {
-    const model = modelOf(work.model, inputShapeOf(work.data));
-    const weights = weightsFrom(bytes, model.size);
-    const vector = new Float64Array(kindLength(SCORES, work));
-    const scaling = scalingOf(work);
-    for (const [at, patient] of patients.entries()) {
-      if (!isHeldOut(patient, work.heldOutOneIn)) continue;
-      const example = standardise(patient.raw, scaling);
-      scoreVector(example.target, model.predict(weights, example), vector);
-      encoder.add(vector);
-      if (at % 16 === 0) await breathe();
-    }
-  }),
+  workerOf(SCORES, options, (task) => slowly(addScores(task), task.signal)),
 ];

@@ -3,18 +3,12 @@
  * of each. All figures of a question lie in one vector of integers, one part after another, each noised for its own bound.
  */
 import { z } from 'zod';
-import { breathe } from '../../shared/breathe.ts';
 import { assert, QflError } from '../../shared/errors.ts';
 import { MICRO_PER_EPSILON } from '../../shared/privacy/epsilon.ts';
-import {
-  discreteGaussian,
-  distributedGaussian,
-  mechanismToText,
-  noiseOf,
-} from '../../shared/privacy/mechanism.ts';
+import { distributedGaussian, mechanismToText } from '../../shared/privacy/mechanism.ts';
 import { ceil, divide, multiply, rational } from '../../shared/privacy/rational.ts';
 import type { RandomBytes } from '../../shared/random.ts';
-import { honestShares, type Party, sigmaOf } from '../../shared/rounds/noise.ts';
+import { honestShares, type Party, PATIENTS_MAX, SIGMA_SQUARED, sigmaOf } from '../../shared/rounds/noise.ts';
 import type { RoundPlan, RoundPrivacy } from '../../shared/rounds/plan.ts';
 import { WORD_BYTES } from '../../shared/rounds/words.ts';
 import { type Measure, MeasuresQuery } from '../../shared/wire/stats.ts';
@@ -24,21 +18,16 @@ import { epsilonOfVector } from '../answer/stats/price.ts';
 import type { Block } from '../budget/blocks.ts';
 import type { LedgerLimits } from '../budget/ledger.ts';
 import type { Records } from '../records/store.ts';
+import { drawShare } from './noise-share.ts';
 import type { RoundWorker } from './work.ts';
 
 export const STATISTIC = 'statistic';
-const DRAWS_PER_TURN = 256;
-/** Patients of the whole federation for which no sum wraps around: more than any has. */
-const PATIENTS_MAX = 1_000_000n;
 const WORD_HALF = 2n ** BigInt(8 * WORD_BYTES - 1);
 
 const StatisticWork = z.strictObject({
   query: MeasuresQuery,
   /** Variance of each site's share of the noise, for each part: integers in decimal. */
-  sigmaSquared: z
-    .array(z.string().regex(/^[1-9]\d{0,17}$/))
-    .min(1)
-    .max(64),
+  sigmaSquared: z.array(z.string().regex(SIGMA_SQUARED)).min(1).max(64),
 });
 export type StatisticWork = z.infer<typeof StatisticWork>;
 
@@ -64,7 +53,7 @@ const checkPart = ({ measure, l1, candidates, keysMax }: MaskedPart): void => {
       'the noise of a sealed sum is Gaussian: shares of Laplace noise do not add up to Laplace noise',
       'Leave the noise out, or ask without --masked.',
     );
-  if (l1 * PATIENTS_MAX >= WORD_HALF)
+  if (l1 * BigInt(PATIENTS_MAX) >= WORD_HALF)
     throw refuse(
       `a ${measure.measure} in which one patient counts up to ${l1} steps does not fit into the words of a sealed sum`,
       'Use a coarser granularity, tighter bounds or fewer rows a patient; or ask without --masked.',
@@ -119,15 +108,17 @@ const parseWork = (plan: RoundPlan): StatisticWork => {
   return parsed.data;
 };
 
-/** Each part's noise, before any record is read: how long drawing takes then says nothing about them. */
-const drawNoise = async ({ query, sigmaSquared }: StatisticWork, random: RandomBytes): Promise<bigint[]> => {
-  const noise: bigint[] = [];
-  for (const [at, { cells }] of maskedParts(query).entries()) {
-    const draw = noiseOf(discreteGaussian(rational(1n), sigmaOf(sigmaSquared[at]!)), random);
-    for (let cell = 0; cell < cells.length; cell += 1) {
-      noise.push(draw());
-      if (noise.length % DRAWS_PER_TURN === 0) await breathe();
-    }
+/** Each part's noise, part after part. */
+const drawNoise = async (
+  { query, sigmaSquared }: StatisticWork,
+  random: RandomBytes,
+): Promise<Int32Array> => {
+  const parts = maskedParts(query);
+  const noise = new Int32Array(maskedWords(parts));
+  let from = 0;
+  for (const [at, { cells }] of parts.entries()) {
+    await drawShare(sigmaSquared[at]!, random, noise, from, cells.length);
+    from += cells.length;
   }
   return noise;
 };
@@ -162,7 +153,7 @@ export const createStatisticWorker = (options: MaskedStatisticsOptions): RoundWo
         return [...vector];
       });
       assert(exact.length === plan.words, 'one integer for each cell');
-      return Int32Array.from(noise, (value, word) => Number(BigInt.asIntN(32, value + exact[word]!)));
+      return noise.map((value, word) => Number(BigInt.asIntN(32, BigInt(value) + exact[word]!)));
     },
   };
 };

@@ -76,19 +76,16 @@ export const createEncoder = (grid: Grid, seed: Uint8Array, random: RandomBytes)
   const turned = new Float64Array(words);
   const rounded = new Int32Array(words);
 
-  /** By chance, without bias; the squared length of what came of it. */
-  const round = (): number => {
+  /** By chance, without bias. */
+  const round = (): void => {
     const chances = random(words * UNIFORM_BYTES);
     const view = new DataView(chances.buffer, chances.byteOffset, chances.byteLength);
-    let squared = 0;
     for (let at = 0; at < words; at += 1) {
       const value = turned[at]!;
       const below = Math.floor(value);
       const up = view.getUint32(at * UNIFORM_BYTES, true) / 2 ** 32 < value - below ? 1 : 0;
       rounded[at] = below + up;
-      squared += rounded[at]! ** 2;
     }
-    return squared;
   };
   /** Towards zero: never longer than what is rounded. */
   const truncate = (): void => {
@@ -117,11 +114,17 @@ export const createEncoder = (grid: Grid, seed: Uint8Array, random: RandomBytes)
       for (let at = 0; at < words; at += 1)
         turned[at] = at < values.length ? values[at]! * scale * signs[at]! : 0;
       hadamard(turned);
-      let isWithin = false;
-      for (let attempt = 0; attempt < TRIES && !isWithin; attempt += 1) isWithin = round() <= bound;
-      if (!isWithin) truncate();
+      let squaredNow = Number.POSITIVE_INFINITY;
+      for (let attempt = 0; attempt < TRIES && squaredNow > bound; attempt += 1) {
+        round();
+        squaredNow = squaredLength();
+      }
+      if (squaredNow > bound) {
+        truncate();
+        squaredNow = squaredLength();
+      }
       // Of the integers themselves, whatever the doubles above did: the noise is made for this.
-      assert(squaredLength() <= bound, 'a patient moves the sum by no more than its noise is made for');
+      assert(squaredNow <= bound, 'a patient moves the sum by no more than its noise is made for');
       for (let at = 0; at < words; at += 1) sum[at] = (sum[at]! + rounded[at]!) | 0;
     },
   };

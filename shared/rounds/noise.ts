@@ -23,7 +23,7 @@ export interface SumShape {
 /** Steps of the grid in the longest vector: rounding then costs a thousandth of the noise. */
 const STEPS = 1_024;
 /** Patients of the whole federation for which sums must not wrap around: more than any has. */
-const PATIENTS_MAX = 1_000_000;
+export const PATIENTS_MAX = 1_000_000;
 
 export const gridOf = ({ length, clip }: SumShape): Grid => ({
   clip,
@@ -55,7 +55,7 @@ export const sigmaSquaredFor = (rho: number, shape: SumShape, party: Party): str
       detail: 'so much noise does not fit into the words of a sealed round',
       next: 'Ask for a larger epsilon, or fewer rounds.',
     });
-  return String(BigInt(sigmaSquared));
+  return String(sigmaSquared);
 };
 
 /** What a plan costs: of its settings alone, at every program alike. */

@@ -6,13 +6,15 @@ export type Steps<Result> = Generator<void, Result>;
 /** Others get a turn after this much work. */
 const SLICE_MS = 8;
 
-export const slowly = async <Result>(steps: Steps<Result>): Promise<Result> => {
+/** @throws what the signal was aborted with, between two slices */
+export const slowly = async <Result>(steps: Steps<Result>, signal?: AbortSignal): Promise<Result> => {
   let sinceMs = performance.now();
   for (;;) {
     const step = steps.next();
     if (step.done === true) return step.value;
     if (performance.now() - sinceMs < SLICE_MS) continue;
     await breathe();
+    signal?.throwIfAborted();
     sinceMs = performance.now();
   }
 };
