@@ -255,6 +255,7 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
         });
       return blocksBetween(first, blockAt(plan.madeMs)).filter((block) => !ledger.isRetired(block));
     };
+    const examples = createExamples(records, clock);
     const trainers = await openExternalTrainers({
       home: home.path,
       trainers: config.training.external,
@@ -279,7 +280,7 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
       logger,
       workers: workersOf(
         ...createLearners({
-          examples: createExamples(records, clock),
+          examples,
           random,
           blocks: roundBlocks,
           external: trainers,
@@ -496,9 +497,7 @@ export const startAgent = async (config: AgentConfig, deps: AgentDeps): Promise<
       clock,
       random,
       logger,
-      localFit: config.training.localFit
-        ? createLocalFit({ records, examples: createExamples(records, clock), clock })
-        : undefined,
+      localFit: config.training.localFit ? createLocalFit({ records, examples, clock }) : undefined,
     });
     registerInferenceMetrics(metrics.registry, () => inference.status());
     registerSiteModels(app, { models: pulled, inference, audit, actorOf: pseudonyms.actorOf });

@@ -1,6 +1,7 @@
 /** From what somebody gives to what the model sees: named or ordered raw numbers, clipped and standardised as in training. */
 import { QflError } from '../../shared/errors.ts';
 import { boundsOf, type RawExample, standardise } from '../../shared/learning/features.ts';
+import { publicScaling } from '../../shared/learning/moments.ts';
 import { featureNames } from '../../shared/learning/feature-names.ts';
 import type { Example, ExampleSeries } from '../../shared/learning/model.ts';
 import type { Feature, LearningData, Scaling, Series } from '../../shared/wire/learning.ts';
@@ -71,14 +72,8 @@ const seriesOf = (
   };
 };
 
-/** Mean 0 and deviation 1 where a model was trained without scaling. */
-const plainScaling = ({ features, series }: LearningData): Scaling => {
-  const numbers = features.length + (series?.channels.length ?? 0);
-  return { mean: Array.from({ length: numbers }, () => 0), sd: Array.from({ length: numbers }, () => 1) };
-};
-
 /**
- * @param scaling of the model's record; null for none
+ * @param scaling of the model's record; null: the public one, as sites learn with where a training has none
  * @throws QflError `invalid_request` for features the model does not have, and what does not fit its shape
  */
 export const exampleOf = (
@@ -99,5 +94,5 @@ export const exampleOf = (
     // Nobody knows it: it is what is asked. The model does not look at it.
     target: 0,
   };
-  return standardise(raw, scaling ?? plainScaling(data));
+  return standardise(raw, scaling ?? publicScaling(data));
 };

@@ -50,7 +50,7 @@ const birthOf = (age: number, today: string): string => {
 };
 
 /** Resources of one patient, in an order that the table decides. */
-export const resourcesOf = (
+const resourcesOf = (
   { patient, facts }: CsvPatient,
   { schema, today, file }: CsvImport,
 ): readonly Resource[] => {
@@ -165,7 +165,6 @@ export const importCsv = async (
         if (batch.length >= BATCH) await flush();
       }
   } catch (error) {
-    await flush().catch(() => undefined);
     if (signal?.aborted === true)
       throw new QflError('cancelled', {
         detail: 'the import was stopped',

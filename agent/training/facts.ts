@@ -25,7 +25,7 @@ interface Asked {
 }
 
 /** Which codes of which rows are looked at, in pieces as long as a condition may be. */
-export const askedOf = ({ target, features, series }: LearningData): readonly Asked[] => {
+const askedOf = ({ target, features, series }: LearningData): readonly Asked[] => {
   const conditions = new Set(typeof target === 'string' ? [target] : []);
   const measurements = new Set([
     ...(typeof target === 'string' ? [] : [target.code]),

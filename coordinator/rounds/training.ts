@@ -59,7 +59,7 @@ export interface TrainedModel {
 }
 
 /** Hospitals that so many others refused that an honest one was among these. */
-export const refusedSites = ({ losses, sites }: RoundShown): SiteId[] => {
+const refusedSites = ({ losses, sites }: RoundShown): SiteId[] => {
   const { corruptTolerated } = toleranceOf(sites.length);
   const blamers = new Map<SiteId, Set<SiteId>>();
   for (const { site, blames } of losses)

@@ -7,10 +7,7 @@ import { inputShapeOf } from './tensors.ts';
 const PICO = 1e-12;
 const MICRO = 1e-6;
 
-export const calibrationOf = ({
-  picojoulesPerMultiplyAdd,
-  picojoulesPerFunction,
-}: EnergyBudget): Calibration => ({
+const calibrationOf = ({ picojoulesPerMultiplyAdd, picojoulesPerFunction }: EnergyBudget): Calibration => ({
   joulesPerMultiplyAdd: picojoulesPerMultiplyAdd * PICO,
   joulesPerFunction: picojoulesPerFunction * PICO,
   source: `estimate: operations counted, ${picojoulesPerMultiplyAdd} pJ for a multiply-add and ${picojoulesPerFunction} pJ for a function declared`,

@@ -6,17 +6,17 @@ import { EnergyBudget, LearningData, LocalTraining, ModelSpec, Scaling } from '.
 import { ModelName } from './model.ts';
 
 /** Whose unit is the patient: each round sums the patients' clipped gradients. */
-export const PATIENT_STRATEGIES = ['fedsgd', 'fedadam', 'fedyogi'] as const;
+const PATIENT_STRATEGIES = ['fedsgd', 'fedadam', 'fedyogi'] as const;
 /** Whose unit is the site: each round sums how far the sites' own trainings move the weights. */
-export const SITE_STRATEGIES = ['fedavg', 'fedprox'] as const;
+const SITE_STRATEGIES = ['fedavg', 'fedprox'] as const;
 export const Strategy = z.enum([...PATIENT_STRATEGIES, ...SITE_STRATEGIES]);
 export type Strategy = z.infer<typeof Strategy>;
 export const isOfSites = (strategy: Strategy): boolean => SITE_STRATEGIES.some((one) => one === strategy);
 
 const Share = z.number().gt(0).lt(0.9);
 const EPSILON_MAX = 100;
-/** So much that the noise is nothing: a site whose unit is the site may still charge it. */
-const SITE_EPSILON_MAX = 1e9;
+/** As much as ledgers count: the noise is next to nothing then, and a site whose unit is the site may still charge it. */
+const SITE_EPSILON_MAX = 1e6;
 
 export const TrainingRequest = z
   .strictObject({

@@ -15,6 +15,7 @@ import { exampleOf } from '../../../agent/inference/examples.ts';
 import { createRecentNumbers } from '../../../agent/inference/window.ts';
 import { toQflError } from '../../../shared/errors.ts';
 import { featureNames } from '../../../shared/learning/feature-names.ts';
+import { publicScaling } from '../../../shared/learning/moments.ts';
 import { LearningData } from '../../../shared/wire/learning.ts';
 import { outcomeOf } from '../../fixtures/outcome.ts';
 
@@ -164,6 +165,11 @@ describe('an example', () => {
   const scaling = { mean: [0.5, 0, 0, 100, 100, 5, 0], sd: [0.25, 1, 1, 50, 50, 1, 1] };
   const inputsOf = (given: object): number[] => [...exampleOf(data, scaling, given).inputs];
   const code = (given: object, over = data): string => outcomeOf(() => exampleOf(over, null, given));
+
+  test('of a model without a scaling is seen as sites saw their patients: by the public one', () => {
+    const given = { features: { age: 61, 'observation=2339-0': 7 } };
+    expect(exampleOf(data, null, given)).toEqual(exampleOf(data, publicScaling(data), given));
+  });
 
   test('is made of names, or of numbers in their order', () => {
     expect(featureNames(data)).toEqual([

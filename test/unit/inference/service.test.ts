@@ -15,7 +15,7 @@ import { modelDigest } from '../../../shared/models/record.ts';
 import { secureRandomBytes } from '../../../shared/random.ts';
 import { writeFlat } from '../../../shared/tensor/safetensors.ts';
 import type { ModelSpec } from '../../../shared/wire/learning.ts';
-import { LearningData } from '../../../shared/wire/learning.ts';
+import { LearningData, type Scaling } from '../../../shared/wire/learning.ts';
 import { type ModelRecord, ModelRecord as RecordSchema } from '../../../shared/wire/model.ts';
 import { type PredictAnswer, PredictRequest } from '../../../shared/wire/pulled-model.ts';
 import { startApp, type TestApp, TestClock } from '../http/fixture.ts';
@@ -36,6 +36,13 @@ interface Parts {
   readonly load?: PulledModels['load'];
 }
 
+/** Features that the model sees as they are given: what it says can be worked out by hand. */
+const asTheyAre = (data: LearningData | null): Scaling | null => {
+  if (data === null) return null;
+  const numbers = data.features.length + (data.series?.channels.length ?? 0);
+  return { mean: Array.from({ length: numbers }, () => 0), sd: Array.from({ length: numbers }, () => 1) };
+};
+
 const recordOf = ({ spec = { kind: 'logistic' }, data = DATA }: Parts, file: Uint8Array): ModelRecord =>
   RecordSchema.parse({
     v: 1,
@@ -45,7 +52,7 @@ const recordOf = ({ spec = { kind: 'logistic' }, data = DATA }: Parts, file: Uin
     digest: modelDigest(file),
     bytes: file.byteLength,
     createdMs: 0,
-    lineage: { ...newVersion(1).lineage, model: spec, data, dataHash: null, scaling: null },
+    lineage: { ...newVersion(1).lineage, model: spec, data, dataHash: null, scaling: asTheyAre(data) },
     metrics: [],
   });
 

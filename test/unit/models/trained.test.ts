@@ -180,7 +180,7 @@ describe('a training', () => {
         name: 'adapter',
         model,
         strategy: 'fedavg',
-        epsilon: 1e8,
+        epsilon: 1e6,
         rounds: 3,
         clip: 50,
         evaluate: null,

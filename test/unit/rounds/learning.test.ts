@@ -128,7 +128,7 @@ describe('a training of patients’ gradients', () => {
 });
 
 describe('a training of the sites themselves', () => {
-  const bySites = { strategy: 'fedavg', epsilon: 1e8, rounds: 3, clip: 20, learningRate: 1 };
+  const bySites = { strategy: 'fedavg', epsilon: 1e6, rounds: 3, clip: 20, learningRate: 1 };
 
   it('is refused by a hospital that does not allow it', async () => {
     federation = await start(3);
