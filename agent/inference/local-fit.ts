@@ -5,14 +5,14 @@
  */
 import type { Clock } from '../../shared/clock.ts';
 import { QflError } from '../../shared/errors.ts';
-import { standardise } from '../../shared/learning/features.ts';
 import { publicScaling } from '../../shared/learning/moments.ts';
-import { fitRidge, tableOf } from '../../shared/learning/ridge.ts';
+import { fittingRidge, tableOf } from '../../shared/learning/ridge.ts';
 import { tensorsOf } from '../../shared/learning/tensors.ts';
+import { slowly } from '../../shared/rounds/slowly.ts';
 import { readFlat } from '../../shared/tensor/safetensors.ts';
 import type { LoadedModel } from '../models/pulled.ts';
 import type { Records } from '../records/store.ts';
-import type { Examples } from '../training/examples.ts';
+import { type Examples, standardising } from '../training/examples.ts';
 import { dataOf } from './predictor.ts';
 
 /** Chosen on training folds of four real hospitals (`npm run bench -- heart --tune`). */
@@ -56,7 +56,10 @@ export const createLocalFit = ({ records, examples, clock }: LocalFitOptions): L
       });
     const around = readFlat(tensorsOf(model, data).tensors, file);
     const used = scaling ?? publicScaling(data);
-    const table = tableOf(patients.map(({ raw }) => standardise(raw, used)));
-    return fitRidge(table, { around, ridge: RIDGE, interceptRidge: INTERCEPT_RIDGE });
+    const seen = await slowly(standardising(patients, used), signal);
+    return slowly(
+      fittingRidge(tableOf(seen), { around, ridge: RIDGE, interceptRidge: INTERCEPT_RIDGE }),
+      signal,
+    );
   },
 });

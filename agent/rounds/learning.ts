@@ -30,7 +30,7 @@ import { gridOf, turnSeed, weightsFrom } from '../../shared/rounds/noise.ts';
 import type { RoundPlan } from '../../shared/rounds/plan.ts';
 import { type Steps, slowly } from '../../shared/rounds/slowly.ts';
 import type { LearningData, LocalTraining, Scaling } from '../../shared/wire/learning.ts';
-import type { Examples, SitePatient } from '../training/examples.ts';
+import { type Examples, type SitePatient, standardising } from '../training/examples.ts';
 import type { ExternalTrainers } from '../training/external.ts';
 import { drawShare } from './noise-share.ts';
 import type { RoundWorker } from './work.ts';
@@ -136,15 +136,6 @@ const addScores = function* ({ work, model: bytes, patients, encoder }: Task<Sco
     encoder.add(vector);
     yield;
   }
-};
-
-const standardising = function* (patients: readonly SitePatient[], scaling: Scaling): Steps<Example[]> {
-  const examples: Example[] = [];
-  for (const { raw } of patients) {
-    examples.push(standardise(raw, scaling));
-    yield;
-  }
-  return examples;
 };
 
 const accountOf = function* (

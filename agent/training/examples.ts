@@ -4,8 +4,10 @@
  */
 import { breathe } from '../../shared/breathe.ts';
 import { type Clock, MINUTE_MS } from '../../shared/clock.ts';
-import { rawExample, type RawExample } from '../../shared/learning/features.ts';
-import type { LearningData } from '../../shared/wire/learning.ts';
+import { rawExample, type RawExample, standardise } from '../../shared/learning/features.ts';
+import type { Example } from '../../shared/learning/model.ts';
+import type { Steps } from '../../shared/rounds/slowly.ts';
+import type { LearningData, Scaling } from '../../shared/wire/learning.ts';
 import type { Records } from '../records/store.ts';
 import { walkFacts } from './facts.ts';
 
@@ -37,6 +39,19 @@ const numbersIn = ({ raw: { inputs, series } }: SitePatient): number =>
 const PLACE_DIGITS = 12;
 /** A key is a keyed hash, so its digits are uniform. */
 const placeOf = (key: string): number => Number.parseInt(key.slice(0, PLACE_DIGITS), 16) / 16 ** PLACE_DIGITS;
+
+/** What a model sees of each patient; a step a patient. */
+export const standardising = function* (
+  patients: readonly SitePatient[],
+  scaling: Scaling,
+): Steps<Example[]> {
+  const examples: Example[] = [];
+  for (const { raw } of patients) {
+    examples.push(standardise(raw, scaling));
+    yield;
+  }
+  return examples;
+};
 
 export const createExamples = (records: Records, clock: Clock): Examples => {
   let kept: { key: string; revision: number; untilMs: number; patients: readonly SitePatient[] } | undefined;
