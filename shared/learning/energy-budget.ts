@@ -1,13 +1,16 @@
 /** The largest model of a kind that a budget of energy allows: what a training is asked with, before anything of it is planned. */
 import { QflError } from '../errors.ts';
 import type { EnergyBudget, LearningData, ModelSpec } from '../wire/learning.ts';
-import { type Calibration, energyOf, largestWithin } from './energy.ts';
+import { type Calibration, largestWithin } from './energy.ts';
 import { inputShapeOf } from './tensors.ts';
 
 const PICO = 1e-12;
 const MICRO = 1e-6;
 
-const calibrationOf = ({ picojoulesPerMultiplyAdd, picojoulesPerFunction }: EnergyBudget): Calibration => ({
+export const calibrationOf = ({
+  picojoulesPerMultiplyAdd,
+  picojoulesPerFunction,
+}: EnergyBudget): Calibration => ({
   joulesPerMultiplyAdd: picojoulesPerMultiplyAdd * PICO,
   joulesPerFunction: picojoulesPerFunction * PICO,
   source: `estimate: operations counted, ${picojoulesPerMultiplyAdd} pJ for a multiply-add and ${picojoulesPerFunction} pJ for a function declared`,
@@ -44,7 +47,3 @@ export const modelWithin = (model: ModelSpec, data: LearningData, budget: Energy
     next: 'Leave the energy budget out.',
   });
 };
-
-/** Of one prediction, in microjoules; an estimate. */
-export const microjoulesOf = (model: ModelSpec, data: LearningData, budget: EnergyBudget): number =>
-  energyOf(model, inputShapeOf(data), data.series?.stepsMax ?? 1, calibrationOf(budget)).joules / MICRO;

@@ -7,19 +7,6 @@ export const accuracyOf = (odds: ArrayLike<number>, targets: ArrayLike<number>):
   return right / odds.length;
 };
 
-/** No probability is taken for nearer to 0 or 1 than this: one certain mistake would otherwise be endless. */
-const CERTAINTY_FLOOR = 1e-15;
-
-/** Mean of −ln of the probability given to what was the case, in nats. NaN without any example. */
-export const logLossMean = (odds: ArrayLike<number>, targets: ArrayLike<number>): number => {
-  let sum = 0;
-  for (let at = 0; at < odds.length; at += 1) {
-    const given = targets[at] === 1 ? odds[at]! : 1 - odds[at]!;
-    sum -= Math.log(Math.max(given, CERTAINTY_FLOOR));
-  }
-  return sum / odds.length;
-};
-
 /**
  * Area under the receiver operating characteristic: the probability that a positive example scores above a negative one, ties counting
  * half (Mann, Whitney 1947, by mean ranks). Exact. NaN unless both targets are there.

@@ -1,7 +1,9 @@
 /** A budget of energy is met by a smaller model, and by no smaller one than needed. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { microjoulesOf, modelWithin } from '../../../shared/learning/energy-budget.ts';
+import { energyOf } from '../../../shared/learning/energy.ts';
+import { calibrationOf, modelWithin } from '../../../shared/learning/energy-budget.ts';
+import { inputShapeOf } from '../../../shared/learning/tensors.ts';
 import { EnergyBudget, LearningData, ModelSpec } from '../../../shared/wire/learning.ts';
 
 const DATA = LearningData.parse({
@@ -15,6 +17,8 @@ const DATA = LearningData.parse({
   },
 });
 const budgetOf = (microjoulesPerPrediction: number) => EnergyBudget.parse({ microjoulesPerPrediction });
+const microjoulesOf = (model: ModelSpec, data: LearningData, budget: EnergyBudget): number =>
+  energyOf(model, inputShapeOf(data), 24, calibrationOf(budget)).joules * 1e6;
 const liquid = (units: number) => ModelSpec.parse({ kind: 'liquid', units });
 const unitsOf = (model: ModelSpec): number => (model.kind === 'liquid' ? model.units : Number.NaN);
 

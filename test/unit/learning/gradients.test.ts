@@ -1,6 +1,5 @@
 import { describe, expect, test } from 'vitest';
 import { QflError } from '../../../shared/errors.ts';
-import { everyStep } from '../../../shared/learning/liquid/every-step.ts';
 import type { Example, Model } from '../../../shared/learning/model.ts';
 import { type LiquidSpec, liquidOf, modelOf } from '../../../shared/learning/models.ts';
 import { seeded } from '../../../shared/seeded.ts';
@@ -75,32 +74,6 @@ describe('gradients are those of finite differences, for every tensor', () => {
       into,
       (at) => model.gradientOfSteps(at, example, targets, scratch).loss,
     );
-  });
-});
-
-describe('a model that learns its target at every step', () => {
-  const base = liquidOf(liquid({ units: 4 }), { features: 1, channels: 2 });
-  const model = everyStep(base);
-  const weights = randomWeights(model.size, 0.7, 3);
-
-  test('has the gradient of the mean loss over steps, and tells as before', () => {
-    const example = randomExample(1, irregularSeries(5, 2, 0.3, seeded(3)), 3);
-    const into = new Float64Array(model.size).fill(NaN);
-    const { loss } = model.gradient(weights, example, into);
-    const odds = new Float64Array(5);
-    base.predictSteps(weights, example, odds);
-    const losses = Array.from(odds, (odd) => -Math.log(example.target === 1 ? odd : 1 - odd));
-    expect(loss).toBeCloseTo(losses.reduce((sum, one) => sum + one, 0) / 5, 12);
-    const scratch = new Float64Array(model.size);
-    expectSlopes(model.tensors, weights, into, (at) => model.gradient(at, example, scratch).loss);
-    expect(model.predict(weights, example)).toBe(base.predict(weights, example));
-  });
-
-  test('without any step is told from the features', () => {
-    const example = randomExample(1, irregularSeries(0, 2, 0.3, seeded(3)), 3);
-    const [one, other] = [new Float64Array(model.size), new Float64Array(model.size)];
-    expect(model.gradient(weights, example, one)).toEqual(base.gradient(weights, example, other));
-    expect(one).toEqual(other);
   });
 });
 

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { accuracyOf, aucOf, logLossMean, spreadOf } from '../../../shared/learning/metrics.ts';
+import { accuracyOf, aucOf, spreadOf } from '../../../shared/learning/metrics.ts';
 
 /** By its definition: every pair of a positive and a negative example. */
 const aucByPairs = (scores: readonly number[], targets: readonly number[]): number => {
@@ -63,12 +63,6 @@ describe('area under the curve', () => {
 test('accuracy is the share on the right side of one half', () => {
   expect(accuracyOf([0.2, 0.5, 0.7, 0.9], [0, 1, 0, 1])).toBe(0.75);
   expect(accuracyOf([], [])).toBeNaN();
-});
-
-test('log loss: even odds cost ln 2, and certainty has its floor', () => {
-  expect(logLossMean([0.5, 0.5], [0, 1])).toBeCloseTo(Math.LN2, 14);
-  expect(logLossMean([0.8, 0.3], [1, 0])).toBeCloseTo(-(Math.log(0.8) + Math.log(0.7)) / 2, 14);
-  expect(logLossMean([0], [1])).toBeCloseTo(15 * Math.LN10, 10);
 });
 
 test('mean and spread', () => {
